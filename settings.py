@@ -1,0 +1,160 @@
+"""Every setting of NIJA, read once from the environment into one frozen tree.
+
+`bootstrap` reads this and hands narrow values on; nothing else reads the environment. Names are
+`NIJA_*`; `.env.example` lists them all with their defaults (a test keeps the two equal). Secrets
+that are not set are generated into the data folder by `adapters.embedded.secrets`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+SECRET_LENGTH_MIN = 32
+
+
+class Settings(BaseSettings):
+    """The frozen settings tree of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="NIJA_", frozen=True, extra="ignore")
+
+    # --- where things are -------------------------------------------------------------------
+    data_dir: Path = Field(
+        default=Path(".nija"), description="Everything the one-machine stack keeps."
+    )
+    bind_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free port.")
+    metrics_port: int = Field(default=9464, ge=0, le=65535, description="Prometheus, API process.")
+    worker_metrics_port: int = Field(
+        default=9465, ge=0, le=65535, description="Prometheus, worker process."
+    )
+    temporal_port: int = Field(default=7233, ge=0, le=65535)
+    temporal_ui_port: int = Field(default=8233, ge=0, le=65535)
+    temporal_metrics_port: int = Field(default=9466, ge=0, le=65535)
+    simulator_port: int = Field(default=8900, ge=0, le=65535)
+    postgres_port: int = Field(default=5433, ge=0, le=65535)
+
+    # --- servers that are not embedded ------------------------------------------------------
+    database_url: str | None = Field(
+        default=None, description="Owner role; set = no embedded PostgreSQL."
+    )
+    app_database_url: str | None = Field(
+        default=None, description="Role nija_app, bound by row-level security."
+    )
+    system_database_url: str | None = Field(
+        default=None, description="Role nija_system, bypasses row-level security."
+    )
+    temporal_address: str | None = Field(
+        default=None, description="Set = no embedded Temporal server."
+    )
+    temporal_namespace: str = "default"
+    task_queue: str = "nija"
+
+    # --- markets ----------------------------------------------------------------------------
+    venues: Literal["simulated", "real"] = Field(
+        default="simulated", description="Stored on each connection; the two are never mixed."
+    )
+    simulator_url: str | None = Field(
+        default=None, description="The running simulator; the supervisor sets it for its children."
+    )
+    market_data_dir: Path | None = Field(
+        default=None, description="Folder of candle files for the replay."
+    )
+    replay_speed: Decimal = Field(
+        default=Decimal(1), gt=0, description="Venue seconds per wall second."
+    )
+    replay_start: str | None = Field(default=None, description="ISO time at which a replay begins.")
+    simulator_mode: Literal["speed", "step"] = "speed"
+    simulator_seed: int = 7
+    simulator_symbols: str | None = Field(default=None, description="Comma-separated.")
+    simulator_spread_bps: Decimal = Decimal(2)
+    simulator_depth_usd: Decimal = Decimal(50_000)
+    simulator_fee_tier: str = "retail"
+    paper_taker_fee_rate: Decimal | None = Field(
+        default=None, ge=0, lt=1, description="Overrides the venue's public taker fee for paper."
+    )
+    paper_maker_fee_rate: Decimal | None = Field(
+        default=None, ge=0, lt=1, description="Overrides the venue's public maker fee for paper."
+    )
+    paper_balance: Decimal = Field(
+        default=Decimal(10_000), gt=0, description="Opening cash of a paper account, in USD."
+    )
+    scan_seconds: Decimal = Field(
+        default=Decimal(150),
+        gt=0,
+        description="Venue seconds of the longest silence between two scans of a bot.",
+    )
+    watch_interval_seconds: float = Field(
+        default=1.0, gt=0, description="Wall seconds between two looks of a venue's watcher."
+    )
+    absence_grace_seconds: float = Field(
+        default=30.0, ge=0, description="Venue seconds before a not-listed order counts as absent."
+    )
+    reconcile_interval_seconds: float = Field(
+        default=30.0, gt=0, description="Wall seconds between two reconciliations of an account."
+    )
+    sweep_interval_seconds: float = Field(
+        default=10.0, gt=0, description="Wall seconds between two sweeps of bots and workflows."
+    )
+
+    # --- people -----------------------------------------------------------------------------
+    admin_email: str | None = None
+    admin_password: SecretStr | None = None
+    demo_user: bool = Field(default=False, description="The supervisor makes a demo login.")
+    access_token_ttl: timedelta = timedelta(hours=24)
+    refresh_token_ttl: timedelta = timedelta(days=30)
+    trial_days: int = Field(default=14, ge=0)
+
+    # --- secrets: generated into the data folder where unset --------------------------------
+    jwt_secret: SecretStr | None = None
+    vault_keys: SecretStr | None = Field(
+        default=None, description="`id:base64key[,id:base64key]`, the first encrypts."
+    )
+
+    # --- doors ------------------------------------------------------------------------------
+    cors_origins: str = Field(default="", description="Comma-separated origins; none by default.")
+    trusted_proxies: str = Field(
+        default="", description="Comma-separated addresses or networks believed in X-Forwarded-For."
+    )
+    api_processes: int = Field(default=1, ge=1, le=64)
+    database_pool_size: int = Field(default=10, ge=1, le=200)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _strong_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SECRET_LENGTH_MIN:
+            raise ValueError(f"NIJA_JWT_SECRET needs at least {SECRET_LENGTH_MIN} characters")
+        return value
+
+    @model_validator(mode="after")
+    def _one_world(self) -> Settings:
+        if self.venues == "real" and self.simulator_mode == "step":
+            raise ValueError("NIJA_SIMULATOR_MODE=step needs NIJA_VENUES=simulated")
+        return self
+
+    @property
+    def cors_origin_list(self) -> tuple[str, ...]:
+        """Allowed browser origins."""
+        return tuple(part.strip() for part in self.cors_origins.split(",") if part.strip())
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """Addresses or networks whose X-Forwarded-For is believed."""
+        return tuple(part.strip() for part in self.trusted_proxies.split(",") if part.strip())
+
+
+def load() -> Settings:
+    """Read the environment once.
+
+    Raises:
+        pydantic.ValidationError: a setting is malformed or unsafe; the message names it.
+    """
+    return Settings()
