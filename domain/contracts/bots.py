@@ -1,0 +1,172 @@
+"""Contracts of the bot workflow: input and memory, signals, results of its activities."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.contracts.base import Contract
+from domain.orders import OrderState
+
+BOT_WORKFLOW = "bot"
+QUERY_STATUS = "status"
+REMEMBERED_SIGNALS_MAX = 200
+"""How many trade signal ids a bot remembers, to hand a repeated one on only once."""
+
+
+def bot_workflow_id(bot_id: UUID) -> str:
+    """The one workflow of a bot."""
+    return f"bot:{bot_id}"
+
+
+class BotSignal(StrEnum):
+    """Names of the signals a bot takes; frozen, histories hold them."""
+
+    STOP = "stop"
+    EMERGENCY_STOP = "emergency_stop"
+    UPDATE_SETTINGS = "update_settings"
+    PAUSE = "pause"
+    RESUME = "resume"
+    TRADE_SIGNAL = "trade_signal"
+    BAR_CLOSED = "bar_closed"
+    ORDER_UPDATE = "order_update"
+    TRIGGER_FIRED = "trigger_fired"
+
+
+class BotRef(Contract):
+    """Which bot, and whose."""
+
+    user_id: UUID
+    bot_id: UUID
+
+
+class SignalAction(StrEnum):
+    """What an outside signal wishes."""
+
+    BUY = "buy"
+    SELL = "sell"
+    CLOSE = "close"
+
+
+class TradeSignal(Contract):
+    """An outside wish to trade, made durable by the workflow's history.
+
+    `signal_id` becomes the position's id, so the same signal never makes two positions. `size_usd`
+    (quote currency) and `quantity` (base currency) are ceilings.
+    """
+
+    signal_id: UUID
+    action: SignalAction
+    symbol: str
+    size_usd: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+class Nudge(Contract):
+    """A message that says only *look at your rows*; the rest helps a reader of the history."""
+
+    revision: int | None = None
+    at: datetime | None = None
+    ids: tuple[UUID, ...] = ()
+
+
+class BotMemory(Contract):
+    """All state a bot's workflow carries from run to run. Everything else is in the database."""
+
+    pending_signals: tuple[TradeSignal, ...] = ()
+    remembered_signals: tuple[UUID, ...] = ()
+    guard_due: bool = True
+    hunt_due: bool = True
+    kind: str = "apex"
+    venue: str = ""
+    mode: str = ""
+    state: str = ""
+
+
+class BotInput(Contract):
+    """What a bot's workflow is started with."""
+
+    bot: BotRef
+    memory: BotMemory = BotMemory()
+
+
+class OrderTask(Contract):
+    """A live order that needs the next step: sending, or looking up."""
+
+    order_id: UUID
+    state: OrderState
+    leg: str = ""
+    symbol: str = ""
+
+
+class GuardResult(Contract):
+    """What guarding found: the orders to carry out and where the bot stands."""
+
+    orders: tuple[OrderTask, ...] = ()
+    state: str = ""
+    venue: str = ""
+    mode: str = ""
+    open_positions: int = 0
+    finished: bool = False
+    may_enter: bool = False
+    recheck_seconds: float | None = None
+
+
+class HuntInput(Contract):
+    """Ask for decisions on new bars and on these signals."""
+
+    bot: BotRef
+    signals: tuple[TradeSignal, ...] = ()
+
+
+class HuntResult(Contract):
+    """What hunting decided: entries to carry out, and whether exits were asked for."""
+
+    orders: tuple[OrderTask, ...] = ()
+    exits_requested: bool = False
+    decisions: int = 0
+    summary: str = ""
+
+
+class OrderInput(Contract):
+    """Which order, and whose."""
+
+    user_id: UUID
+    order_id: UUID
+
+
+class OrderResult(Contract):
+    """Where an order stands."""
+
+    state: OrderState
+    filled_quantity: Decimal = Decimal(0)
+    summary: str = ""
+
+
+class BotStatus(Contract):
+    """Answer to the status query."""
+
+    state: str
+    venue: str
+    mode: str
+    open_positions: int
+    orders_in_flight: int
+    pending_signals: int
+    doing: str
+
+
+class WatchInput(Contract):
+    """Which venue to watch."""
+
+    venue: str
+    realm: str
+
+
+class WatchResult(Contract):
+    """How a watch ended; it is started again."""
+
+    looks: int = Field(default=0, ge=0)

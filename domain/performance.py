@@ -1,0 +1,242 @@
+"""Performance figures of an account over a period, from its closed trades and daily net P&L.
+
+A win is a positive net P&L, a loss a negative one. `pnl` is before fees, `net` after. Percentages
+are percent numbers, `win_rate` is a fraction. A figure is None only where it cannot be known: a
+ratio whose divisor does not exist yet. Without any trade everything is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from domain.money import ZERO, pct
+
+DAYS_A_YEAR = Decimal(365)
+"""Crypto markets trade every day; Sharpe is annualised with this."""
+
+_ONE_DAY = timedelta(days=1)
+_SECONDS_A_MINUTE = 60
+_MICROSECONDS_A_SECOND = 1_000_000
+_SMALLEST_SAMPLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTrade:
+    """What performance needs to know of a closed trade; amounts in the account's currency.
+
+    Attributes:
+        price_pnl: before fees.
+        fees: all fees of its fills.
+        opened_at: venue time of the first entry fill.
+        closed_at: venue time of the last exit fill.
+    """
+
+    price_pnl: Decimal
+    fees: Decimal
+    opened_at: datetime
+    closed_at: datetime
+
+    @property
+    def net_pnl(self) -> Decimal:
+        """After fees."""
+        return self.price_pnl - self.fees
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceMetrics:
+    """The metrics of the contract, in its names.
+
+    Attributes:
+        total_trades: closed trades.
+        winning_trades: those with a positive net P&L.
+        losing_trades: those with a negative net P&L.
+        win_rate: winning share of all trades, 0 to 1.
+        total_pnl: before fees.
+        total_pnl_pct: the same as percent of the initial equity.
+        avg_win: mean net P&L of winners.
+        avg_loss: mean net P&L of losers; negative.
+        largest_win: best net P&L of a winner.
+        largest_loss: worst net P&L of a loser; negative.
+        profit_factor: gross profit / gross loss; None with profits and no loss.
+        payoff_ratio: average win / average loss; None with wins and no loss.
+        sharpe_ratio: mean / sample standard deviation of daily returns, times the root of 365,
+            risk-free 0; None where returns do not vary or there are fewer than two days.
+        max_drawdown: deepest fall of the equity curve below its earlier peak, in currency;
+            negative.
+        max_drawdown_pct: deepest fall as percent of the peak it fell from; negative.
+        recovery_time_days: days from the bottom of the deepest fall (in currency) until its peak
+            was reached again; None while it is not.
+        avg_trade_duration_minutes: mean time from entry to exit.
+        total_fees: of all trades.
+        net_pnl: after fees.
+    """
+
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    win_rate: Decimal
+    total_pnl: Decimal
+    total_pnl_pct: Decimal
+    avg_win: Decimal
+    avg_loss: Decimal
+    largest_win: Decimal
+    largest_loss: Decimal
+    profit_factor: Decimal | None
+    payoff_ratio: Decimal | None
+    sharpe_ratio: Decimal | None
+    max_drawdown: Decimal
+    max_drawdown_pct: Decimal
+    recovery_time_days: int | None
+    avg_trade_duration_minutes: Decimal
+    total_fees: Decimal
+    net_pnl: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class DailyPnl:
+    """Net P&L realised on a UTC day."""
+
+    day: date
+    pnl: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """Equity at the end of a UTC day: initial equity plus all net P&L up to it."""
+
+    day: date
+    equity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Metrics and the two series behind them; every day of the period has a row."""
+
+    metrics: PerformanceMetrics
+    daily_pnl: tuple[DailyPnl, ...]
+    equity_curve: tuple[EquityPoint, ...]
+
+
+def measure_performance(
+    trades: Iterable[ClosedTrade],
+    daily_net: Mapping[date, Decimal],
+    initial_equity: Decimal,
+    *,
+    first_day: date | None = None,
+    last_day: date | None = None,
+) -> Performance:
+    """Compute everything from scratch.
+
+    Args:
+        trades: trades closed in the period.
+        daily_net: net P&L by UTC day of the fills; days without any may be missing.
+        initial_equity: equity before the first day.
+        first_day: start of the series; the first day of `daily_net` if not given.
+        last_day: end of the series, inclusive; the last day of `daily_net` if not given.
+    """
+    daily = _every_day(daily_net, first_day, last_day)
+    curve = _curve(daily, initial_equity)
+    drawdown, drawdown_pct, recovery = _drawdown(curve, initial_equity)
+    closed = tuple(trades)
+    wins = [trade.net_pnl for trade in closed if trade.net_pnl > ZERO]
+    losses = [trade.net_pnl for trade in closed if trade.net_pnl < ZERO]
+    avg_win, avg_loss = _mean(wins), _mean(losses)
+    total_pnl = sum((trade.price_pnl for trade in closed), ZERO)
+    total_fees = sum((trade.fees for trade in closed), ZERO)
+    metrics = PerformanceMetrics(
+        total_trades=len(closed),
+        winning_trades=len(wins),
+        losing_trades=len(losses),
+        win_rate=Decimal(len(wins)) / len(closed) if closed else ZERO,
+        total_pnl=total_pnl,
+        total_pnl_pct=pct(total_pnl, initial_equity),
+        avg_win=avg_win,
+        avg_loss=avg_loss,
+        largest_win=max(wins, default=ZERO),
+        largest_loss=min(losses, default=ZERO),
+        profit_factor=_gain_to_loss(sum(wins, ZERO), sum(losses, ZERO)),
+        payoff_ratio=_gain_to_loss(avg_win, avg_loss),
+        sharpe_ratio=_sharpe(daily, curve, initial_equity),
+        max_drawdown=drawdown,
+        max_drawdown_pct=drawdown_pct,
+        recovery_time_days=recovery,
+        avg_trade_duration_minutes=_mean([_minutes(trade) for trade in closed]),
+        total_fees=total_fees,
+        net_pnl=total_pnl - total_fees,
+    )
+    return Performance(metrics, daily, curve)
+
+
+def _every_day(
+    daily_net: Mapping[date, Decimal], first: date | None, last: date | None
+) -> tuple[DailyPnl, ...]:
+    first = min(daily_net, default=None) if first is None else first
+    last = max(daily_net, default=None) if last is None else last
+    if first is None or last is None:
+        return ()
+    days = (first + _ONE_DAY * offset for offset in range((last - first).days + 1))
+    return tuple(DailyPnl(day, daily_net.get(day, ZERO)) for day in days)
+
+
+def _curve(daily: Sequence[DailyPnl], initial_equity: Decimal) -> tuple[EquityPoint, ...]:
+    equity = initial_equity
+    points = []
+    for row in daily:
+        equity += row.pnl
+        points.append(EquityPoint(row.day, equity))
+    return tuple(points)
+
+
+def _drawdown(
+    curve: Sequence[EquityPoint], initial_equity: Decimal
+) -> tuple[Decimal, Decimal, int | None]:
+    """Deepest fall in currency, deepest fall in percent, and days the former took to recover."""
+    peak, depth, depth_pct = initial_equity, ZERO, ZERO
+    bottom: date | None = None
+    lost_peak = initial_equity
+    for point in curve:
+        peak = max(peak, point.equity)
+        fall = point.equity - peak
+        depth_pct = min(depth_pct, pct(fall, peak))
+        if fall < depth:
+            depth, bottom, lost_peak = fall, point.day, peak
+    if bottom is None:
+        return depth, depth_pct, 0
+    regained = (point.day for point in curve if point.day > bottom and point.equity >= lost_peak)
+    day = next(regained, None)
+    return depth, depth_pct, None if day is None else (day - bottom).days
+
+
+def _sharpe(
+    daily: Sequence[DailyPnl], curve: Sequence[EquityPoint], initial_equity: Decimal
+) -> Decimal | None:
+    if all(row.pnl == ZERO for row in daily):
+        return ZERO
+    openings = [initial_equity, *(point.equity for point in curve[:-1])]
+    if len(daily) < _SMALLEST_SAMPLE or any(opening <= ZERO for opening in openings):
+        return None
+    returns = [row.pnl / opening for row, opening in zip(daily, openings, strict=True)]
+    mean = _mean(returns)
+    variance = sum(((value - mean) ** 2 for value in returns), ZERO) / (len(returns) - 1)
+    return mean / variance.sqrt() * DAYS_A_YEAR.sqrt() if variance else None
+
+
+def _gain_to_loss(gain: Decimal, loss: Decimal) -> Decimal | None:
+    """Gain over (negative) loss; zero without gain, None where only the loss is missing."""
+    if not gain:
+        return ZERO
+    return gain / -loss if loss else None
+
+
+def _mean(values: Sequence[Decimal]) -> Decimal:
+    return sum(values, ZERO) / len(values) if values else ZERO
+
+
+def _minutes(trade: ClosedTrade) -> Decimal:
+    """Duration from the integer microseconds, so no float is involved."""
+    duration = trade.closed_at - trade.opened_at
+    microseconds = Decimal(duration // timedelta(microseconds=1))
+    return microseconds / (_MICROSECONDS_A_SECOND * _SECONDS_A_MINUTE)

@@ -1,0 +1,1 @@
+"""Strategies: what to do about closed candles, as pure functions; a module per bot kind."""

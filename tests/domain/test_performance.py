@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from statistics import mean, stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.performance import ClosedTrade, Performance, measure_performance
+
+DAY = date(2026, 1, 1)
+AT = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def trade(pnl: str, fees: str = "0", minutes: int = 60) -> ClosedTrade:
+    return ClosedTrade(Decimal(pnl), Decimal(fees), AT, AT + timedelta(minutes=minutes))
+
+
+def measured(trades: list[ClosedTrade], *daily: str) -> Performance:
+    days = {DAY + timedelta(days=index): Decimal(pnl) for index, pnl in enumerate(daily)}
+    return measure_performance(trades, days, Decimal(10_000))
+
+
+def test_trades() -> None:
+    metrics = measured([trade("50", "2", 30), trade("-20", "2", 90), trade("1", "2")]).metrics
+    assert metrics.total_trades == 3
+    assert (metrics.winning_trades, metrics.losing_trades) == (1, 2)
+    assert metrics.win_rate == Decimal(1) / 3
+    assert metrics.total_pnl == 31
+    assert metrics.total_pnl_pct == Decimal("0.31")
+    assert metrics.total_fees == 6
+    assert metrics.net_pnl == 25
+    assert metrics.avg_win == 48
+    assert metrics.avg_loss == Decimal("-11.5")
+    assert metrics.largest_win == 48
+    assert metrics.largest_loss == -22
+    assert metrics.profit_factor == Decimal(48) / 23
+    assert metrics.payoff_ratio == Decimal(48) / Decimal("11.5")
+    assert metrics.avg_trade_duration_minutes == 60
+
+
+def test_nothing_traded_is_all_zeros() -> None:
+    result = measured([])
+    assert result.daily_pnl == ()
+    assert result.equity_curve == ()
+    for name in result.metrics.__slots__:
+        assert getattr(result.metrics, name) == 0, name
+
+
+def test_ratios_without_a_loss_are_unknown() -> None:
+    metrics = measured([trade("5")]).metrics
+    assert metrics.profit_factor is None
+    assert metrics.payoff_ratio is None
+    assert metrics.avg_loss == 0
+
+
+def test_ratios_without_a_win_are_zero() -> None:
+    metrics = measured([trade("-5")]).metrics
+    assert metrics.profit_factor == 0
+    assert metrics.payoff_ratio == 0
+
+
+def test_a_trade_that_only_earns_its_fees_is_neither() -> None:
+    metrics = measured([trade("2", "2")]).metrics
+    assert metrics.winning_trades == metrics.losing_trades == 0
+    assert metrics.win_rate == 0
+
+
+def test_the_curve_of_the_contract() -> None:
+    result = measured([], "45.60", "78.20", "-23.40")
+    equity = [point.equity for point in result.equity_curve]
+    assert equity == [Decimal("10045.60"), Decimal("10123.80"), Decimal("10100.40")]
+    assert [row.pnl for row in result.daily_pnl] == [
+        Decimal("45.60"),
+        Decimal("78.20"),
+        Decimal("-23.40"),
+    ]
+    assert result.metrics.max_drawdown == Decimal("-23.40")
+    assert result.metrics.recovery_time_days is None
+
+
+def test_days_without_fills_have_a_row() -> None:
+    result = measure_performance(
+        [],
+        {DAY + timedelta(days=2): Decimal(5)},
+        Decimal(100),
+        first_day=DAY,
+        last_day=DAY + timedelta(days=3),
+    )
+    assert [row.pnl for row in result.daily_pnl] == [0, 0, 5, 0]
+    assert [point.equity for point in result.equity_curve] == [100, 100, 105, 105]
+
+
+def test_the_deepest_fall_and_its_recovery() -> None:
+    metrics = measured([], "1000", "-550", "-550", "100", "900", "100", "100", "-50").metrics
+    assert metrics.max_drawdown == -1100
+    assert metrics.max_drawdown_pct == -10
+    assert metrics.recovery_time_days == 3
+
+
+def test_a_first_day_of_losses_falls_from_the_initial_equity() -> None:
+    metrics = measured([], "-500", "500").metrics
+    assert metrics.max_drawdown == -500
+    assert metrics.max_drawdown_pct == -5
+    assert metrics.recovery_time_days == 1
+
+
+def test_sharpe_of_daily_returns() -> None:
+    metrics = measured([], "100", "-50", "25", "0").metrics
+    returns = [100 / 10000, -50 / 10100, 25 / 10050, 0]
+    expected = mean(returns) / stdev(returns) * math.sqrt(365)
+    assert metrics.sharpe_ratio is not None
+    assert float(metrics.sharpe_ratio) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("daily", "sharpe"), [(["5"], None), (["0", "0"], 0), (["-20000", "5"], None), ([], 0)]
+)
+def test_sharpe_that_cannot_be_known(daily: list[str], sharpe: int | None) -> None:
+    assert measured([], *daily).metrics.sharpe_ratio == sharpe
+
+
+@given(st.lists(st.decimals(min_value=-900, max_value=900, places=2), max_size=40))
+def test_series_and_drawdown_are_consistent(daily: list[Decimal]) -> None:
+    result = measured([], *(str(pnl) for pnl in daily))
+    metrics = result.metrics
+    assert len(result.equity_curve) == len(daily)
+    if daily:
+        assert result.equity_curve[-1].equity == Decimal(10_000) + sum(daily)
+    equity = [Decimal(10_000), *(point.equity for point in result.equity_curve)]
+    falls = [later - earlier for index, earlier in enumerate(equity) for later in equity[index:]]
+    assert metrics.max_drawdown == min(falls, default=0)
+    assert metrics.max_drawdown_pct <= 0
+    if metrics.recovery_time_days is None:
+        assert max(equity) > equity[-1]
