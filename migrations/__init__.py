@@ -1,0 +1,1 @@
+"""Alembic migrations; `migrations.run.upgrade` brings a database to the newest one."""

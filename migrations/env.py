@@ -1,0 +1,29 @@
+"""Alembic's environment: one connection, one transaction, one migrating process at a time."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine, text
+from sqlmodel import SQLModel
+
+import models  # noqa: F401 - registers the tables
+
+MIGRATION_LOCK = 0x6E696A61
+
+engine = create_engine(context.config.attributes["url"])
+with engine.connect() as connection:
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    connection.commit()
+    try:
+        context.configure(
+            connection=connection,
+            target_metadata=SQLModel.metadata,
+            compare_type=True,
+            transaction_per_migration=True,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+    finally:
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+engine.dispose()

@@ -1,0 +1,14 @@
+"""SQLModel tables, their constraints, and the row-level-security registry. No behaviour.
+
+Importing this package registers every table on `SQLModel.metadata`.
+"""
+
+from models import (  # noqa: F401 - registers the tables
+    bots,
+    connections,
+    controls,
+    ledgers,
+    markets,
+    people,
+    trading,
+)

@@ -1,0 +1,43 @@
+"""What the watcher last saw of each venue. Shared by all users; readable by every role."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlmodel import Field, SQLModel
+
+from models.columns import amount_field, timestamp_field
+
+
+class VenueState(SQLModel, table=True):
+    """A venue's clock as last seen, when that was, and how far its watcher has come.
+
+    Every one-minute candle closed at or before `judged_until` has been judged against the
+    triggers, and every bar closed by then has been announced to the bots.
+    """
+
+    __tablename__ = "venue_states"
+
+    venue: str = Field(primary_key=True)
+    realm: str = Field(primary_key=True)
+    epoch: str
+    clock_at: datetime = timestamp_field()
+    seen_at: datetime = timestamp_field()
+    judged_until: datetime | None = timestamp_field(nullable=True)
+    last_error: str | None = None
+
+
+class VenueQuote(SQLModel, table=True):
+    """The last quote of a symbol that somebody holds or trades."""
+
+    __tablename__ = "venue_quotes"
+
+    venue: str = Field(primary_key=True)
+    realm: str = Field(primary_key=True)
+    symbol: str = Field(primary_key=True)
+    epoch: str
+    bid: Decimal = amount_field()
+    ask: Decimal = amount_field()
+    last: Decimal = amount_field()
+    at: datetime = timestamp_field()

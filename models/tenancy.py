@@ -1,0 +1,99 @@
+"""The row-level-security registry: whose rows a table holds, and what each role may do.
+
+Migrations call `statements()`; a test walks every table and fails when one is in neither list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+APP_ROLE = "nija_app"
+SYSTEM_ROLE = "nija_system"
+USER_SETTING = "nija.user_id"
+
+_CURRENT_USER = f"nullif(current_setting('{USER_SETTING}', true), '')::uuid"
+
+USER_TABLES: tuple[str, ...] = (
+    "accounts",
+    "balances",
+    "bot_runs",
+    "bots",
+    "connections",
+    "daily_results",
+    "decisions",
+    "equity_snapshots",
+    "fills",
+    "flows",
+    "idempotency_keys",
+    "orders",
+    "paper_balances",
+    "paper_fills",
+    "paper_orders",
+    "positions",
+    "refresh_tokens",
+    "sessions",
+    "triggers",
+    "user_settings",
+)
+"""Tables whose every row belongs to the user in its `user_id` column."""
+
+SHARED_TABLES: tuple[str, ...] = ("evaluations", "venue_quotes", "venue_states")
+"""Market facts, the same for everybody: readable by all roles, written by the system role."""
+
+SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
+    "users": (
+        "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+        (
+            f"CREATE POLICY own_row ON users USING (id = {_CURRENT_USER})"
+            f" WITH CHECK (id = {_CURRENT_USER})"
+        ),
+        f"GRANT SELECT, UPDATE ON users TO {APP_ROLE}",
+    ),
+    "kill_switches": (
+        "ALTER TABLE kill_switches ENABLE ROW LEVEL SECURITY",
+        (
+            "CREATE POLICY visible ON kill_switches FOR SELECT"
+            f" USING (user_id IS NULL OR user_id = {_CURRENT_USER})"
+        ),
+        (
+            "CREATE POLICY own_write ON kill_switches"
+            f" FOR INSERT WITH CHECK (user_id = {_CURRENT_USER})"
+        ),
+        (
+            "CREATE POLICY own_release ON kill_switches FOR UPDATE"
+            f" USING (user_id = {_CURRENT_USER})"
+            f" WITH CHECK (user_id = {_CURRENT_USER})"
+        ),
+        f"GRANT SELECT, INSERT, UPDATE ON kill_switches TO {APP_ROLE}",
+    ),
+    "audit_log": (
+        "ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY own_rows ON audit_log FOR SELECT USING (user_id = {_CURRENT_USER})",
+        f"CREATE POLICY own_write ON audit_log FOR INSERT WITH CHECK (user_id = {_CURRENT_USER})",
+        f"GRANT SELECT, INSERT ON audit_log TO {APP_ROLE}",
+    ),
+}
+"""Tables whose rule is not simply *rows of the user*."""
+
+APPEND_ONLY: tuple[str, ...] = ("audit_log", "fills", "flows")
+"""Tables no role may change or delete rows of, except by deleting the whole user."""
+
+
+def statements() -> Iterator[str]:
+    """The SQL that puts the registry in force; the tables exist, the roles exist."""
+    yield f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {SYSTEM_ROLE}"
+    for table in USER_TABLES:
+        yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+        yield (
+            f"CREATE POLICY own_rows ON {table} USING (user_id = {_CURRENT_USER})"
+            f" WITH CHECK (user_id = {_CURRENT_USER})"
+        )
+        rights = "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        yield f"GRANT {rights} ON {table} TO {APP_ROLE}"
+    for table in SHARED_TABLES:
+        yield f"GRANT SELECT ON {table} TO {APP_ROLE}"
+    for special in SPECIAL_POLICIES.values():
+        yield from special
+    for table in (*USER_TABLES, *SHARED_TABLES, *SPECIAL_POLICIES):
+        rights = "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        yield f"GRANT {rights} ON {table} TO {SYSTEM_ROLE}"

@@ -1,0 +1,238 @@
+"""Positions (= trades), orders (= intents), fills and triggers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from domain.money import ZERO
+from domain.orders import FINAL_STATES, Leg, Liquidity, OrderState, OrderType, Side, TimeInForce
+from domain.positions import Direction, PositionState
+from models.columns import amount_field, json_field, new_id, one_of, owned_by, timestamp_field
+
+_FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_STATES))
+NOT_FINAL = f"state NOT IN ({_FINAL})"
+
+
+class Position(SQLModel, table=True):
+    """An entry with its exits: NIJA's position and trade are this one row.
+
+    Quantities are in the base currency; notionals, fees and profits in the quote currency. They
+    are a fold over the position's fills, written in the transaction that stores the fills.
+    """
+
+    __tablename__ = "positions"
+    __table_args__ = (
+        UniqueConstraint("user_id", "id"),
+        owned_by("account_id", "accounts"),
+        owned_by("run_id", "bot_runs"),
+        one_of("state", PositionState),
+        one_of("side", Direction),
+        CheckConstraint("entry_quantity >= 0 AND exit_quantity >= 0", name="quantities"),
+        CheckConstraint("exit_quantity <= entry_quantity", name="never_oversold"),
+        CheckConstraint("open_quantity >= 0", name="open_not_negative"),
+        Index(
+            "uq_positions_live_symbol",
+            "account_id",
+            "symbol",
+            unique=True,
+            postgresql_where=text("state IN ('pending', 'open')"),
+        ),
+        Index(
+            "ix_positions_live",
+            "user_id",
+            "account_id",
+            postgresql_where=text("state IN ('pending', 'open')"),
+        ),
+        Index("ix_positions_account_opened", "user_id", "account_id", text("opened_at DESC")),
+        Index("ix_positions_run", "run_id"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID
+    account_id: UUID
+    run_id: UUID
+    symbol: str
+    side: str
+    state: str = PositionState.PENDING
+    source: str = "strategy"
+    planned_quantity: Decimal = amount_field()
+    planned_notional: Decimal = amount_field()
+    decision_price: Decimal = amount_field()
+    entry_quantity: Decimal = amount_field(default=ZERO)
+    entry_notional: Decimal = amount_field(default=ZERO)
+    exit_quantity: Decimal = amount_field(default=ZERO)
+    exit_notional: Decimal = amount_field(default=ZERO)
+    open_quantity: Decimal = amount_field(default=ZERO)
+    fees: Decimal = amount_field(default=ZERO)
+    atr: Decimal = amount_field()
+    round_trip_fee_rate: Decimal = amount_field()
+    rules: dict[str, Any] = json_field()
+    exit_plan: dict[str, Any] | None = json_field(nullable=True)
+    stop_loss: Decimal | None = amount_field(nullable=True)
+    take_profit: Decimal | None = amount_field(nullable=True)
+    close_requested: str | None = None
+    close_cause: str | None = None
+    realized_pnl: Decimal | None = amount_field(nullable=True)
+    exit_reason: str | None = None
+    opened_at: datetime = timestamp_field()
+    closed_at: datetime | None = timestamp_field(nullable=True)
+
+
+class Order(SQLModel, table=True):
+    """An order and the intent it came from. The row exists before anything is sent."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("user_id", "id"),
+        UniqueConstraint("account_id", "run_id", "cause", "leg", "attempt"),
+        UniqueConstraint("account_id", "client_order_id"),
+        UniqueConstraint("account_id", "venue_order_id"),
+        owned_by("account_id", "accounts"),
+        owned_by("bot_id", "bots"),
+        owned_by("run_id", "bot_runs"),
+        owned_by("position_id", "positions"),
+        owned_by("trigger_id", "triggers"),
+        one_of("state", OrderState),
+        one_of("side", Side),
+        one_of("type", OrderType),
+        one_of("time_in_force", TimeInForce),
+        one_of("leg", Leg),
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+        CheckConstraint("filled_quantity >= 0", name="filled_not_negative"),
+        CheckConstraint("attempt >= 1", name="attempt_from_one"),
+        CheckConstraint("(type = 'limit') = (limit_price IS NOT NULL)", name="limit_has_price"),
+        Index(
+            "uq_orders_live_exit",
+            "position_id",
+            unique=True,
+            postgresql_where=text(f"leg <> 'entry' AND {NOT_FINAL}"),
+        ),
+        Index("ix_orders_live", "account_id", postgresql_where=text(NOT_FINAL)),
+        Index("ix_orders_live_bot", "bot_id", postgresql_where=text(NOT_FINAL)),
+        Index("ix_orders_position", "position_id"),
+        Index("ix_orders_account_created", "user_id", "account_id", text("created_at DESC")),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID
+    account_id: UUID
+    bot_id: UUID
+    run_id: UUID
+    position_id: UUID
+    trigger_id: UUID | None = None
+    cause: str
+    leg: str
+    attempt: int = 1
+    client_order_id: str
+    venue_order_id: str | None = None
+    symbol: str
+    side: str
+    type: str
+    time_in_force: str = TimeInForce.IOC
+    quantity: Decimal = amount_field()
+    limit_price: Decimal | None = amount_field(nullable=True)
+    reserved_quote: Decimal = amount_field(default=ZERO)
+    state: str = OrderState.INTENDED
+    filled_quantity: Decimal = amount_field(default=ZERO)
+    refusal_code: str | None = None
+    refusal_reason: str | None = None
+    created_at: datetime = timestamp_field()
+    intended_at: datetime = timestamp_field()
+    sent_at: datetime | None = timestamp_field(nullable=True)
+    venue_sent_at: datetime | None = timestamp_field(nullable=True)
+    settled_at: datetime | None = timestamp_field(nullable=True)
+
+
+class Fill(SQLModel, table=True):
+    """One execution at the venue; `fee_quote` is the fee valued in the quote currency."""
+
+    __tablename__ = "fills"
+    __table_args__ = (
+        UniqueConstraint("user_id", "id"),
+        UniqueConstraint("account_id", "venue_fill_id"),
+        owned_by("account_id", "accounts"),
+        owned_by("order_id", "orders"),
+        owned_by("position_id", "positions"),
+        one_of("side", Side),
+        one_of("liquidity", Liquidity),
+        CheckConstraint("quantity > 0 AND price > 0", name="positive"),
+        Index("ix_fills_position", "position_id"),
+        Index("ix_fills_account_time", "account_id", "filled_at"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID
+    account_id: UUID
+    order_id: UUID
+    position_id: UUID
+    venue_fill_id: str
+    symbol: str
+    side: str
+    price: Decimal = amount_field()
+    quantity: Decimal = amount_field()
+    fee: Decimal = amount_field()
+    fee_currency: str
+    fee_quote: Decimal = amount_field()
+    liquidity: str
+    filled_at: datetime = timestamp_field()
+
+
+class TriggerState(StrEnum):
+    """armed -> fired (the watcher saw the price) -> done (its exit is final); or cancelled."""
+
+    ARMED = "armed"
+    FIRED = "fired"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Trigger(SQLModel, table=True):
+    """A price condition the watcher waits for: at or below, or at or above, `price`."""
+
+    __tablename__ = "triggers"
+    __table_args__ = (
+        UniqueConstraint("user_id", "id"),
+        owned_by("account_id", "accounts"),
+        owned_by("bot_id", "bots"),
+        owned_by("position_id", "positions"),
+        one_of("state", TriggerState),
+        one_of("direction", ("below", "above")),
+        CheckConstraint("price > 0", name="price_positive"),
+        Index(
+            "uq_triggers_live_leg",
+            "position_id",
+            "leg",
+            unique=True,
+            postgresql_where=text("state IN ('armed', 'fired')"),
+        ),
+        Index(
+            "ix_triggers_armed", "venue", "realm", "symbol", postgresql_where=text("state='armed'")
+        ),
+        Index("ix_triggers_fired", "bot_id", postgresql_where=text("state='fired'")),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID
+    account_id: UUID
+    bot_id: UUID
+    position_id: UUID
+    venue: str
+    realm: str
+    symbol: str
+    leg: str
+    direction: str
+    price: Decimal = amount_field()
+    quantity: Decimal | None = amount_field(nullable=True)
+    state: str = TriggerState.ARMED
+    armed_at: datetime = timestamp_field()
+    moved_at: datetime | None = timestamp_field(nullable=True)
+    price_before: Decimal | None = amount_field(nullable=True)
+    fired_at: datetime | None = timestamp_field(nullable=True)
+    fired_price: Decimal | None = amount_field(nullable=True)

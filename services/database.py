@@ -1,0 +1,85 @@
+"""Transactions on behalf of a user (bound by row-level security) or of the system (not bound).
+
+Row-level security reads a transaction-local setting, so it is safe with pooled connections and
+gone at commit. Code that serves a user opens `for_user`; `as_system` is for the sweeper, the
+watcher, look-ups that precede authentication, and administrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.tenancy import USER_SETTING
+
+LOCK_TIMEOUT_MS = 5_000
+STATEMENT_TIMEOUT_MS = 30_000
+
+
+def driver_url(url: str) -> URL:
+    """The SQLAlchemy form (psycopg 3) of a plain `postgresql://` URL."""
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+class Database:
+    """The two doors to PostgreSQL: bound and unbound by row-level security."""
+
+    def __init__(self, app_url: str, system_url: str, *, pool_size: int = 10) -> None:
+        self._app = self._engine(app_url, pool_size)
+        self._system = self._engine(system_url, pool_size)
+
+    @staticmethod
+    def _engine(url: str, pool_size: int) -> AsyncEngine:
+        return create_async_engine(
+            driver_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            # A server that was killed leaves dead connections in the pool; one more round trip
+            # per checkout is cheaper than a request that fails after every restart.
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": 5,
+                "options": (
+                    f"-c lock_timeout={LOCK_TIMEOUT_MS}"
+                    f" -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
+                ),
+            },
+        )
+
+    @asynccontextmanager
+    async def for_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
+        """One transaction that sees and touches only this user's rows; commits at the end."""
+        async with AsyncSession(self._app, expire_on_commit=False) as session, session.begin():
+            connection = await session.connection()
+            await connection.execute(
+                text("SELECT set_config(:name, :value, true)"),
+                {"name": USER_SETTING, "value": str(user_id)},
+            )
+            yield session
+
+    @asynccontextmanager
+    async def as_system(self) -> AsyncIterator[AsyncSession]:
+        """One transaction that sees every user's rows; commits at the end."""
+        async with AsyncSession(self._system, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def ping(self) -> None:
+        """Ask the database for one row.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it does not answer.
+        """
+        async with self._app.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close both pools."""
+        await self._app.dispose()
+        await self._system.dispose()
