@@ -1,0 +1,141 @@
+"""Delivering messages to bot workflows and keeping venue watches running."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.contracts.bots import (
+    BOT_WORKFLOW,
+    BotInput,
+    BotRef,
+    BotSignal,
+    Nudge,
+    TradeSignal,
+    WatchInput,
+    bot_workflow_id,
+)
+from domain.markets import VenueKey
+from domain.ports import WorkflowServiceUnavailable
+
+CALL_TIMEOUT = timedelta(seconds=5)
+HEALTH_TIMEOUT = timedelta(seconds=2)
+_UNAVAILABLE = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.UNKNOWN,
+    }
+)
+
+
+class TemporalWorkflows:
+    """domain.ports.WorkflowService on a Temporal client that connects when first used."""
+
+    def __init__(
+        self, address: str, namespace: str, task_queue: str, runtime: Runtime | None = None
+    ) -> None:
+        self._address = address
+        self._namespace = namespace
+        self._task_queue = task_queue
+        self._runtime = runtime
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def client(self) -> Client:
+        """The connected client.
+
+        Raises:
+            WorkflowServiceUnavailable: the server cannot be reached.
+        """
+        if self._client is not None:
+            return self._client
+        async with self._connecting:
+            if self._client is None:
+                try:
+                    self._client = await asyncio.wait_for(
+                        Client.connect(
+                            self._address,
+                            namespace=self._namespace,
+                            data_converter=pydantic_data_converter,
+                            runtime=self._runtime,
+                        ),
+                        CALL_TIMEOUT.total_seconds(),
+                    )
+                except (RuntimeError, RPCError, TimeoutError) as failure:
+                    raise WorkflowServiceUnavailable("Temporal cannot be reached") from failure
+        return self._client
+
+    async def is_available(self) -> bool:
+        """Whether the server answers a health check at present."""
+        try:
+            client = await self.client()
+            return await client.service_client.check_health(timeout=HEALTH_TIMEOUT)
+        except (WorkflowServiceUnavailable, RPCError):
+            return False
+
+    async def signal_bot(
+        self, user_id: UUID, bot_id: UUID, signal: BotSignal, message: Nudge | TradeSignal
+    ) -> None:
+        """Signal-with-start: one call makes sure the workflow runs and has the message."""
+        client = await self.client()
+        ref = BotRef(user_id=user_id, bot_id=bot_id)
+        try:
+            await client.start_workflow(
+                BOT_WORKFLOW,
+                BotInput(bot=ref),
+                id=bot_workflow_id(bot_id),
+                task_queue=self._task_queue,
+                start_signal=signal.value,
+                start_signal_args=[message],
+                search_attributes=_attributes(ref),
+                static_summary="trading bot",
+                rpc_timeout=CALL_TIMEOUT,
+            )
+        except RPCError as failure:
+            raise _translated(failure) from failure
+
+    async def ensure_watch(self, key: VenueKey) -> None:
+        """Start a venue's watch unless it runs."""
+        client = await self.client()
+        try:
+            await client.start_workflow(
+                "watch",
+                WatchInput(venue=key.venue, realm=key.realm.value),
+                id=f"watch:{key}",
+                task_queue=self._task_queue,
+                static_summary=f"prices of {key.venue}",
+                rpc_timeout=CALL_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as failure:
+            raise _translated(failure) from failure
+
+
+def _attributes(ref: BotRef) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SearchAttributeKey.for_keyword("NijaUser"), str(ref.user_id)),
+            SearchAttributePair(SearchAttributeKey.for_keyword("NijaBot"), str(ref.bot_id)),
+            SearchAttributePair(SearchAttributeKey.for_keyword("NijaState"), "starting"),
+        ]
+    )
+
+
+def _translated(failure: RPCError) -> Exception:
+    if failure.status in _UNAVAILABLE:
+        return WorkflowServiceUnavailable("Temporal did not answer")
+    return failure

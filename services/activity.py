@@ -1,0 +1,78 @@
+"""The latest things that happened on this installation, for the operator's terminal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypedDict
+
+import psycopg
+from psycopg.rows import dict_row
+
+_EVENTS = """
+SELECT 'd:' || id AS id, decided_at AS at, 'decision' AS kind,
+       symbol || ' ' || action || ' (' || reason || ')' AS text
+  FROM decisions WHERE action <> 'none' AND action <> 'hold'
+UNION ALL
+SELECT 'o:' || id || ':' || state, coalesce(venue_sent_at, created_at), 'order',
+       side || ' ' || trim_scale(quantity) || ' ' || symbol || ' ' || leg || ': ' || state
+  FROM orders
+UNION ALL
+SELECT 'f:' || id, filled_at, 'fill',
+       side || ' ' || trim_scale(quantity) || ' ' || symbol || ' @ ' || trim_scale(price)
+  FROM fills
+UNION ALL
+SELECT 'b:' || id || ':' || revision, state_changed_at, 'bot', 'bot is ' || state
+  FROM bots
+ORDER BY at DESC LIMIT %(limit)s
+"""
+
+_BOTS = "SELECT state, count(*) AS bots FROM bots GROUP BY state"
+
+_EQUITY = """
+SELECT sum(equity) AS equity FROM (
+    SELECT DISTINCT ON (account_id) equity FROM equity_snapshots ORDER BY account_id, at DESC
+) AS latest
+"""
+
+
+class Event(TypedDict):
+    """One thing that happened; `id` is stable, so that it is shown once."""
+
+    id: str
+    at: datetime
+    kind: str
+    text: str
+
+
+class Activity(TypedDict):
+    """The installation at a glance; equity is in USD, None where nothing is known yet."""
+
+    bots: dict[str, int]
+    equity: Decimal | None
+    events: list[Event]
+
+
+async def recent(system_database_url: str, limit: int) -> Activity:
+    """Counts now and at most `limit` of the latest events, oldest first.
+
+    Raises:
+        psycopg.Error: the database does not answer.
+    """
+    async with await psycopg.AsyncConnection.connect(
+        system_database_url, row_factory=dict_row, connect_timeout=3
+    ) as connection:
+        states = await _all(connection, _BOTS, {})
+        equity = await _all(connection, _EQUITY, {})
+        events = await _all(connection, _EVENTS, {"limit": limit})
+    return Activity(
+        bots={row["state"]: row["bots"] for row in states},
+        equity=equity[0]["equity"] if equity else None,
+        events=[Event(**row) for row in reversed(events)],
+    )
+
+
+async def _all(
+    connection: psycopg.AsyncConnection[dict[str, Any]], sql: Any, params: dict[str, Any]
+) -> list[dict[str, Any]]:
+    return await (await connection.execute(sql, params)).fetchall()

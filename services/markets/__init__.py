@@ -1,0 +1,1 @@
+"""Watching venues and evaluating bars, once for all bots."""

@@ -1,0 +1,381 @@
+"""Watching a venue: judging prices against triggers, keeping quotes, announcing closed bars.
+
+About once a second by the wall clock. The armed triggers are a sorted book in PostgreSQL (an index
+on venue, symbol, direction and price), so a tick costs a few index look-ups however many stops sit
+idle, and nothing is lost with the process. What fired and how far the watch has come commit
+together; only then are the bots told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import BotSignal, Nudge, WatchInput, WatchResult
+from domain.markets import Candle, Quote, Realm, Timeframe, VenueClock, VenueKey
+from domain.money import ZERO
+from domain.orders import Leg
+from domain.ports import (
+    MarketData,
+    Venues,
+    VenueUnavailable,
+    WallClock,
+    WorkflowService,
+    WorkflowServiceUnavailable,
+)
+from domain.positions import PositionState
+from domain.strategies.apex import BAR
+from models.bots import Bot, BotRun, RunState
+from models.connections import UserSettings
+from models.ledgers import Balance
+from models.markets import VenueQuote, VenueState
+from models.trading import Position, Trigger, TriggerState
+from services.database import Database
+
+WATCH_LENGTH = timedelta(minutes=10)
+TELLING_AT_ONCE = 50
+CANDLES_BACK_MAX = timedelta(hours=5)
+"""After a long outage only this much is judged candle by candle; the quote judges the rest."""
+
+_log = structlog.get_logger("nija.watch")
+BotId = tuple[UUID, UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a venue found."""
+
+    clock: VenueClock
+    quotes: Mapping[str, Quote]
+    candles: Mapping[str, Sequence[Candle]]
+
+
+class VenueWatching:
+    """Runs one venue's watch for a while; a lost worker's watch is taken over by another."""
+
+    def __init__(
+        self,
+        database: Database,
+        venues: Venues,
+        workflows: WorkflowService,
+        clock: WallClock,
+        *,
+        interval_seconds: float,
+        scan_length: timedelta,
+    ) -> None:
+        self._database = database
+        self._venues = venues
+        self._workflows = workflows
+        self._clock = clock
+        self._interval = interval_seconds
+        self._scan_length = scan_length
+
+    async def watch(self, request: WatchInput) -> WatchResult:
+        """Look again and again for some minutes; a look that fails is followed by another."""
+        key = VenueKey(request.venue, Realm(request.realm))
+        ends_at = self._clock.now() + WATCH_LENGTH
+        looks = 0
+        await self._tell(await self._unanswered(key), BotSignal.TRIGGER_FIRED, None)
+        while self._clock.now() < ends_at:
+            started = asyncio.get_running_loop().time()
+            try:
+                await self.look(key)
+            except (VenueUnavailable, SQLAlchemyError, OSError) as failure:
+                _log.warning("watch.failed", venue=str(key), error=type(failure).__name__)
+            looks += 1
+            spent = asyncio.get_running_loop().time() - started
+            await asyncio.sleep(max(self._interval - spent, self._interval / 10))
+        return WatchResult(looks=looks)
+
+    async def look(self, key: VenueKey) -> None:
+        """Look once: fetch, judge and commit, then tell the bots.
+
+        Raises:
+            VenueUnavailable: nothing was judged; the next look judges the same candles.
+        """
+        market = self._venues.market_data(key)
+        clock = await market.clock()
+        state = await self._state(key)
+        # A new epoch has a clock of its own; what the old one judged means nothing in it.
+        is_same_market = state is not None and state.epoch == clock.epoch
+        since = state.judged_until if state and is_same_market else None
+        symbols = await self._symbols(key)
+        look = await self._fetch(market, clock, symbols, since)
+        fired = await self._commit(key, look)
+        await self._tell(fired, BotSignal.TRIGGER_FIRED, clock.now)
+        if since is None or BAR.floor(since) < BAR.floor(clock.now):
+            await self._tell(await self._bots(key), BotSignal.BAR_CLOSED, BAR.floor(clock.now))
+
+    # --- fetching ---------------------------------------------------------------------------
+
+    async def _fetch(
+        self,
+        market: MarketData,
+        clock: VenueClock,
+        symbols: Mapping[str, bool],
+        since: datetime | None,
+    ) -> Look:
+        rules = await market.rules()
+        known = sorted(symbol for symbol in symbols if symbol in rules)
+        quotes = await asyncio.gather(*(market.quote(symbol) for symbol in known))
+        candles: dict[str, Sequence[Candle]] = {}
+        minute = Timeframe.M1
+        if since is not None and minute.floor(since) < minute.floor(clock.now):
+            start = max(minute.floor(since), clock.now - CANDLES_BACK_MAX)
+            judged = [symbol for symbol in known if symbols[symbol]]
+            found = await asyncio.gather(
+                *(market.candles(symbol, minute, since=start, until=clock.now) for symbol in judged)
+            )
+            candles = dict(zip(judged, found, strict=True))
+        return Look(clock, dict(zip(known, quotes, strict=True)), candles)
+
+    async def _state(self, key: VenueKey) -> VenueState | None:
+        async with self._database.as_system() as session:
+            return (
+                await session.exec(
+                    select(VenueState).where(
+                        VenueState.venue == key.venue, VenueState.realm == key.realm.value
+                    )
+                )
+            ).one_or_none()
+
+    async def _symbols(self, key: VenueKey) -> dict[str, bool]:
+        """Symbols somebody trades or holds; the value says whether triggers wait for it."""
+        async with self._database.as_system() as session:
+            armed = await session.exec(
+                select(col(Trigger.symbol))
+                .where(
+                    Trigger.venue == key.venue,
+                    Trigger.realm == key.realm.value,
+                    Trigger.state == TriggerState.ARMED.value,
+                )
+                .distinct()
+            )
+            symbols = dict.fromkeys(armed.all(), True)
+            for symbol in await _watched_symbols(session, key):
+                symbols.setdefault(symbol, False)
+        return symbols
+
+    # --- judging ----------------------------------------------------------------------------
+
+    async def _commit(self, key: VenueKey, look: Look) -> set[BotId]:
+        """Fire what was crossed and note how far this look came, together."""
+        bots: set[BotId] = set()
+        wall = self._clock.now()
+        async with self._database.as_system() as session:
+            for symbol, candles in sorted(look.candles.items()):
+                for candle in candles:
+                    bots |= await _fire(
+                        session,
+                        key,
+                        symbol,
+                        candle.low,
+                        candle.high,
+                        candle.opened_at,
+                        candle.opened_at + Timeframe.M1.length,
+                    )
+            for symbol, quote in sorted(look.quotes.items()):
+                bots |= await _fire(
+                    session, key, symbol, quote.last, quote.last, None, look.clock.now
+                )
+            await _store_look(session, key, look, wall)
+            await self._note_scans(session, key, look.clock.now)
+        return bots
+
+    async def _note_scans(self, session: AsyncSession, key: VenueKey, now: datetime) -> None:
+        """Bots whose next scan is due had nothing new to look at: this look was their scan.
+
+        A bar's close wakes a bot; between bars there is nothing that could change its mind, and
+        waking hundreds of workflows to learn that would cost more than it tells.
+        """
+        running = select(BotRun.bot_id).where(
+            BotRun.venue == key.venue,
+            BotRun.realm == key.realm.value,
+            BotRun.state == RunState.ENTERING.value,
+        )
+        await session.exec(
+            update(Bot)
+            .where(col(Bot.id).in_(running), col(Bot.next_scan_at) <= now)
+            .values(last_scan_at=now, next_scan_at=now + self._scan_length)
+        )
+
+    # --- telling ----------------------------------------------------------------------------
+
+    async def _bots(self, key: VenueKey) -> set[BotId]:
+        async with self._database.as_system() as session:
+            rows = await session.exec(
+                select(col(BotRun.user_id), col(BotRun.bot_id))
+                .where(
+                    BotRun.venue == key.venue,
+                    BotRun.realm == key.realm.value,
+                    BotRun.state != RunState.ENDED.value,
+                )
+                .distinct()
+            )
+            return set(rows.all())
+
+    async def _unanswered(self, key: VenueKey) -> set[BotId]:
+        """Bots with triggers that fired before; telling them may have been lost with a process."""
+        async with self._database.as_system() as session:
+            rows = await session.exec(
+                select(col(Trigger.user_id), col(Trigger.bot_id))
+                .where(
+                    Trigger.venue == key.venue,
+                    Trigger.realm == key.realm.value,
+                    Trigger.state == TriggerState.FIRED.value,
+                )
+                .distinct()
+            )
+            return set(rows.all())
+
+    async def _tell(self, bots: set[BotId], signal: BotSignal, at: datetime | None) -> None:
+        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+
+        async def tell(user_id: UUID, bot_id: UUID) -> None:
+            async with gate:
+                try:
+                    await self._workflows.signal_bot(user_id, bot_id, signal, Nudge(at=at))
+                except WorkflowServiceUnavailable:
+                    # The rows say it too: the sweeper wakes a bot that was not told.
+                    _log.warning("watch.not_told", bot_id=str(bot_id), signal=signal.value)
+
+        await asyncio.gather(*(tell(user_id, bot_id) for user_id, bot_id in sorted(bots)))
+
+
+async def _watched_symbols(session: AsyncSession, key: VenueKey) -> set[str]:
+    live_runs = select(BotRun.user_id, BotRun.account_id).where(
+        BotRun.venue == key.venue,
+        BotRun.realm == key.realm.value,
+        BotRun.state != RunState.ENDED.value,
+    )
+    runs = live_runs.subquery()
+    symbols: set[str] = set()
+    pairs = await session.exec(
+        select(col(UserSettings.allowed_pairs)).where(
+            col(UserSettings.user_id).in_(select(runs.c.user_id))
+        )
+    )
+    for allowed in pairs.all():
+        symbols.update(allowed)
+    held = await session.exec(
+        select(col(Position.symbol)).where(
+            col(Position.account_id).in_(select(runs.c.account_id)),
+            Position.state == PositionState.OPEN.value,
+        )
+    )
+    symbols.update(held.all())
+    owned = await session.exec(
+        select(col(Balance.currency))
+        .where(col(Balance.account_id).in_(select(runs.c.account_id)), Balance.total > ZERO)
+        .distinct()
+    )
+    symbols.update(f"{currency}-USD" for currency in owned.all())
+    return symbols
+
+
+async def _fire(
+    session: AsyncSession,
+    key: VenueKey,
+    symbol: str,
+    low: Decimal,
+    high: Decimal,
+    opened_at: datetime | None,
+    at: datetime,
+) -> set[BotId]:
+    """Fire the triggers that a price range crosses; of one position the stop goes before a target.
+
+    A candle judges only triggers armed when it opened: earlier prices were none of theirs. One
+    moved during the candle must be crossed at both its prices, since nobody knows which of them
+    held when the candle was at its extreme.
+    """
+    crossed = select(Trigger).where(
+        Trigger.venue == key.venue,
+        Trigger.realm == key.realm.value,
+        Trigger.symbol == symbol,
+        Trigger.state == TriggerState.ARMED.value,
+        _crosses(col(Trigger.price), low, high),
+    )
+    if opened_at is not None:
+        crossed = crossed.where(
+            Trigger.armed_at <= opened_at,
+            col(Trigger.moved_at).is_(None)
+            | (col(Trigger.moved_at) <= opened_at)
+            | _crosses(col(Trigger.price_before), low, high),
+        )
+    # Locks in id order; a bot that moves its stop at this moment is waited for and read anew.
+    rows = (await session.exec(crossed.order_by(col(Trigger.id)).with_for_update())).all()
+    stopped = {row.position_id for row in rows if row.leg == Leg.STOP}
+    bots: set[BotId] = set()
+    for row in rows:
+        if row.position_id in stopped and row.leg != Leg.STOP:
+            continue
+        row.state = TriggerState.FIRED
+        row.fired_at = at
+        row.fired_price = low if row.direction == "below" else high
+        session.add(row)
+        bots.add((row.user_id, row.bot_id))
+        _log.info("trigger.fired", bot_id=str(row.bot_id), symbol=symbol, leg=row.leg)
+    await session.flush()
+    return bots
+
+
+def _crosses(price: Any, low: Decimal, high: Decimal) -> ColumnElement[bool]:
+    fell = and_(col(Trigger.direction) == "below", price >= low)
+    rose = and_(col(Trigger.direction) == "above", price <= high)
+    return or_(fell, rose)
+
+
+async def _store_look(session: AsyncSession, key: VenueKey, look: Look, wall: datetime) -> None:
+    state = insert(VenueState).values(
+        venue=key.venue,
+        realm=key.realm.value,
+        epoch=look.clock.epoch,
+        clock_at=look.clock.now,
+        seen_at=wall,
+        judged_until=look.clock.now,
+        last_error=None,
+    )
+    await session.exec(
+        state.on_conflict_do_update(
+            index_elements=["venue", "realm"],
+            set_={
+                name: state.excluded[name]
+                for name in ("epoch", "clock_at", "seen_at", "judged_until", "last_error")
+            },
+        )
+    )
+    rows = [
+        {
+            "venue": key.venue,
+            "realm": key.realm.value,
+            "symbol": symbol,
+            "epoch": look.clock.epoch,
+            "bid": quote.bid,
+            "ask": quote.ask,
+            "last": quote.last,
+            "at": quote.at,
+        }
+        for symbol, quote in sorted(look.quotes.items())
+    ]
+    if rows:
+        quotes = insert(VenueQuote).values(rows)
+        await session.exec(
+            quotes.on_conflict_do_update(
+                index_elements=["venue", "realm", "symbol"],
+                set_={
+                    name: quotes.excluded[name] for name in ("epoch", "bid", "ask", "last", "at")
+                },
+            )
+        )

@@ -1,0 +1,334 @@
+"""Booking what a venue reported: fills, order state, position, protection, balances, daily results.
+
+One transaction, and repeating it changes nothing: fills are unique by the venue's id, and
+everything else is folded again from all fills of the position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import MarketRules
+from domain.money import ZERO
+from domain.orders import FillReport, Leg, OrderState, Side
+from domain.positions import Direction, PositionFill, PositionState, fold_fills
+from domain.positions import Position as FoldedPosition
+from domain.risk import trading_day
+from domain.strategies.apex import (
+    ExitPlan,
+    ExitReason,
+    on_exit_filled,
+    on_target_filled,
+    plan_exit,
+)
+from models.ledgers import Balance, DailyResult
+from models.trading import Fill, Order, Position
+from services.orders.protection import cancel_triggers, sync_triggers
+
+TARGET_LEGS = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3})
+
+
+def rules_record(rules: MarketRules) -> dict[str, Any]:
+    """JSON form of market rules, kept with a position so that exits need no venue to be planned."""
+    return {
+        name: str(value) if isinstance(value, Decimal) else value
+        for name, value in asdict(rules).items()
+    }
+
+
+def rules_from_record(record: Mapping[str, Any]) -> MarketRules:
+    """Read what `rules_record` wrote."""
+    return MarketRules(
+        symbol=record["symbol"],
+        base=record["base"],
+        quote=record["quote"],
+        quantity_step=Decimal(record["quantity_step"]),
+        price_step=Decimal(record["price_step"]),
+        quantity_min=Decimal(record["quantity_min"]),
+        notional_min=Decimal(record["notional_min"]),
+        active=record["active"],
+        can_short=record["can_short"],
+    )
+
+
+async def book(
+    session: AsyncSession,
+    order_id: UUID,
+    *,
+    fills: Sequence[FillReport],
+    state: OrderState,
+    venue_order_id: str | None = None,
+    at: datetime,
+    wall: datetime,
+    refusal: tuple[str, str] | None = None,
+) -> Order:
+    """Book a report about one order.
+
+    Args:
+        session: a transaction of the order's user.
+        order_id: the order.
+        fills: executions the venue reports for it; known ones are skipped.
+        state: what the order's state now is.
+        venue_order_id: the venue's id, once known.
+        at: venue time.
+        wall: wall time.
+        refusal: code and reason, when refused or denied.
+
+    Returns:
+        The order after booking.
+    """
+    position, order = await lock_position_and_order(session, order_id)
+    if venue_order_id is not None:
+        order.venue_order_id = venue_order_id
+    if OrderState(order.state).is_final and order.state != state:
+        # A final state stands; late fills of it are still facts and are booked below.
+        state = OrderState(order.state)
+    order.state = state
+    if refusal is not None:
+        order.refusal_code, order.refusal_reason = refusal
+    if state.is_final and order.settled_at is None:
+        order.settled_at = wall
+    new_fills = await _insert_fills(session, order, position, fills)
+    order.filled_quantity += sum((fill.quantity for fill in new_fills), ZERO)
+    session.add(order)
+    await session.flush()
+    if new_fills:
+        await _move_balances(session, order, rules_from_record(position.rules), new_fills, at)
+    if new_fills or state.is_final:
+        await _refold(session, position, order, at)
+    return order
+
+
+async def lock_position_and_order(session: AsyncSession, order_id: UUID) -> tuple[Position, Order]:
+    """Lock an order's position, then the order: always in this sequence, so nothing deadlocks."""
+    position_id = (await session.exec(select(Order.position_id).where(Order.id == order_id))).one()
+    position = (
+        await session.exec(select(Position).where(Position.id == position_id).with_for_update())
+    ).one()
+    order = (
+        await session.exec(
+            select(Order)
+            .where(Order.id == order_id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+    ).one()
+    return position, order
+
+
+async def _insert_fills(
+    session: AsyncSession, order: Order, position: Position, reports: Sequence[FillReport]
+) -> list[FillReport]:
+    rules = rules_from_record(position.rules)
+    booked: list[FillReport] = []
+    for report in reports:
+        statement = (
+            insert(Fill)
+            .values(
+                user_id=order.user_id,
+                account_id=order.account_id,
+                order_id=order.id,
+                position_id=order.position_id,
+                venue_fill_id=report.venue_fill_id,
+                symbol=order.symbol,
+                side=report.side,
+                price=report.price,
+                quantity=report.quantity,
+                fee=report.fee,
+                fee_currency=report.fee_currency,
+                fee_quote=report.fee * report.price
+                if report.fee_currency == rules.base
+                else report.fee,
+                liquidity=report.liquidity,
+                filled_at=report.filled_at,
+            )
+            .on_conflict_do_nothing(index_elements=["account_id", "venue_fill_id"])
+            .returning(col(Fill.id))
+        )
+        if (await session.exec(statement)).first() is not None:
+            booked.append(report)
+    return booked
+
+
+async def _move_balances(
+    session: AsyncSession,
+    order: Order,
+    rules: MarketRules,
+    fills: Sequence[FillReport],
+    at: datetime,
+) -> None:
+    deltas: dict[str, Decimal] = {}
+    for fill in fills:
+        sign = fill.side.sign
+        deltas[rules.base] = deltas.get(rules.base, ZERO) + fill.quantity * sign
+        deltas[rules.quote] = deltas.get(rules.quote, ZERO) - fill.price * fill.quantity * sign
+        deltas[fill.fee_currency] = deltas.get(fill.fee_currency, ZERO) - fill.fee
+    for currency in sorted(deltas):
+        moved = await session.exec(
+            update(Balance)
+            .where(col(Balance.account_id) == order.account_id, col(Balance.currency) == currency)
+            .values(total=col(Balance.total) + deltas[currency], observed_at=at)
+        )
+        if not moved.rowcount:
+            session.add(
+                Balance(
+                    account_id=order.account_id,
+                    currency=currency,
+                    user_id=order.user_id,
+                    total=deltas[currency],
+                    observed_at=at,
+                )
+            )
+            await session.flush()
+
+
+async def _refold(session: AsyncSession, position: Position, order: Order, at: datetime) -> None:
+    rules = rules_from_record(position.rules)
+    folded = await _fold(session, position, rules)
+    was_closed = position.state == PositionState.CLOSED
+    position.state = folded.state
+    position.entry_quantity = folded.entry_quantity
+    position.entry_notional = folded.entry_notional
+    position.exit_quantity = folded.exit_quantity
+    position.exit_notional = folded.exit_notional
+    position.open_quantity = max(ZERO, folded.remaining_quantity)
+    position.fees = folded.fees
+    if folded.opened_at is not None:
+        position.opened_at = folded.opened_at
+    if folded.state is PositionState.OPEN:
+        await _protect(session, position, order, folded, rules, at)
+    elif folded.state is PositionState.CLOSED and not was_closed:
+        await _close(session, position, order, folded)
+    elif folded.state is PositionState.CANCELLED:
+        position.closed_at = at
+    session.add(position)
+    await session.flush()
+
+
+async def _fold(session: AsyncSession, position: Position, rules: MarketRules) -> FoldedPosition:
+    rows = (await session.exec(select(Fill).where(Fill.position_id == position.id))).all()
+    entry_states = (
+        await session.exec(
+            select(Order.state).where(
+                Order.position_id == position.id, Order.leg == Leg.ENTRY.value
+            )
+        )
+    ).all()
+    return fold_fills(
+        Direction(position.side),
+        [_position_fill(row) for row in rows],
+        base=rules.base,
+        quote=rules.quote,
+        entry_final=all(OrderState(state).is_final for state in entry_states),
+        dust=rules.quantity_step,
+    )
+
+
+def _position_fill(row: Fill) -> PositionFill:
+    return PositionFill(
+        fill_id=row.venue_fill_id,
+        side=Side(row.side),
+        price=row.price,
+        quantity=row.quantity,
+        fee=row.fee,
+        fee_currency=row.fee_currency,
+        filled_at=row.filled_at,
+        fee_value=row.fee_quote,
+    )
+
+
+async def _protect(
+    session: AsyncSession,
+    position: Position,
+    order: Order,
+    folded: FoldedPosition,
+    rules: MarketRules,
+    at: datetime,
+) -> None:
+    """Attach or move the protection on the fill that calls for it."""
+    leg = Leg(order.leg)
+    plan = ExitPlan.from_record(position.exit_plan) if position.exit_plan else None
+    if plan is None or (leg is Leg.ENTRY and not folded.exit_quantity):
+        entry_price = folded.average_entry_price
+        if entry_price is None:
+            return
+        plan = plan_exit(
+            direction=Direction(position.side),
+            entry_price=entry_price,
+            quantity=position.open_quantity,
+            atr=position.atr,
+            filled_at=at,
+            round_trip_rate=position.round_trip_fee_rate,
+            rules=rules,
+        )
+    elif leg in TARGET_LEGS and order.filled_quantity and OrderState(order.state).is_final:
+        plan = on_target_filled(plan, leg, remaining=position.open_quantity, rules=rules)
+    elif leg is not Leg.ENTRY:
+        plan = on_exit_filled(plan, remaining=position.open_quantity, rules=rules)
+    store_plan(position, plan)
+    await sync_triggers(session, position, order.bot_id, plan, at)
+
+
+def store_plan(position: Position, plan: ExitPlan) -> None:
+    """Keep an exit plan with its position, with the two figures that the API shows."""
+    position.exit_plan = plan.to_record()
+    position.stop_loss = plan.stop
+    position.take_profit = plan.next_target.price if plan.next_target else None
+
+
+async def _close(
+    session: AsyncSession, position: Position, order: Order, folded: FoldedPosition
+) -> None:
+    position.closed_at = folded.closed_at
+    position.realized_pnl = folded.price_pnl
+    position.exit_reason = _exit_reason(position, Leg(order.leg))
+    await cancel_triggers(session, position.id)
+    await _add_to_day(session, position, folded)
+
+
+def _exit_reason(position: Position, leg: Leg) -> str:
+    if leg in TARGET_LEGS:
+        return ExitReason.TAKE_PROFIT
+    if leg is Leg.STOP and position.exit_plan:
+        return ExitPlan.from_record(position.exit_plan).stop_reason
+    return position.close_requested or ExitReason.MANUAL
+
+
+async def _add_to_day(session: AsyncSession, position: Position, folded: FoldedPosition) -> None:
+    """Add a trade to its UTC day in the transaction that closes it: none missed, none twice."""
+    if folded.closed_at is None:
+        return
+    net = folded.price_pnl - folded.fees
+    new = insert(DailyResult).values(
+        run_id=position.run_id,
+        day=trading_day(folded.closed_at),
+        account_id=position.account_id,
+        user_id=position.user_id,
+        trades=1,
+        wins=int(net > ZERO),
+        price_pnl=folded.price_pnl,
+        net_pnl=net,
+        fees=folded.fees,
+    )
+    await session.exec(
+        new.on_conflict_do_update(
+            index_elements=["run_id", "day"],
+            set_={
+                "trades": col(DailyResult.trades) + 1,
+                "wins": col(DailyResult.wins) + int(net > ZERO),
+                "price_pnl": col(DailyResult.price_pnl) + folded.price_pnl,
+                "net_pnl": col(DailyResult.net_pnl) + net,
+                "fees": col(DailyResult.fees) + folded.fees,
+            },
+        )
+    )

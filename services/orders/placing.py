@@ -1,0 +1,199 @@
+"""Sending an intended order, once.
+
+The row is marked as being sent, and that commits, before anything leaves. From then on only a
+look-up at the venue can say what became of the order; nothing here ever sends a second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import OrderResult
+from domain.markets import VenueKey
+from domain.orders import (
+    Accepted,
+    Leg,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    PlaceOutcome,
+    Refused,
+    Side,
+    TimeInForce,
+    Unknown,
+)
+from domain.ports import AccountRef, Venues, WallClock
+from models.bots import Bot, BotRun, BotState, RunState
+from models.controls import KillSwitch
+from models.trading import Order
+from services.accounts import account_ref, let_entries_pass
+from services.database import Database
+from services.orders.booking import book, lock_position_and_order
+from services.orders.settling import OrderSettling
+
+ENTRY_AGE_MAX = timedelta(minutes=5)
+"""Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
+
+_log = structlog.get_logger("nija.orders")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sendable:
+    request: OrderRequest
+    ref: AccountRef
+    key: VenueKey
+
+
+class OrderPlacing:
+    """Sends intended orders."""
+
+    def __init__(
+        self, database: Database, venues: Venues, clock: WallClock, settling: OrderSettling
+    ) -> None:
+        self._database = database
+        self._venues = venues
+        self._clock = clock
+        self._settling = settling
+
+    async def place(self, user_id: UUID, order_id: UUID) -> OrderResult:
+        """Send an order if it is still only intended, then settle what can be settled at once.
+
+        Raises:
+            VenueUnavailable, VenueRefusedKeys: before anything was sent; the order is still
+                intended.
+        """
+        sendable = await self._load(user_id, order_id)
+        if sendable is None:
+            return await self._settling.result(user_id, order_id)
+        account = await self._venues.account(sendable.ref)
+        venue_now = (await self._venues.market_data(sendable.key).clock()).now
+        if not await self._mark_sending(user_id, order_id, venue_now):
+            return await self._settling.result(user_id, order_id)
+        outcome = await account.place(sendable.request)
+        result = await self._record(user_id, order_id, outcome, venue_now)
+        if isinstance(outcome, Accepted):
+            return await self._settling.settle(user_id, order_id)
+        return result
+
+    async def _load(self, user_id: UUID, order_id: UUID) -> _Sendable | None:
+        async with self._database.for_user(user_id) as session:
+            order = (await session.exec(select(Order).where(Order.id == order_id))).one()
+            if order.state != OrderState.INTENDED:
+                return None
+            ref = await account_ref(session, order.account_id)
+        return _Sendable(_request(order), ref, VenueKey(ref.venue, ref.realm))
+
+    async def _mark_sending(self, user_id: UUID, order_id: UUID, venue_now: datetime) -> bool:
+        """Commit that the order is about to leave; False when it must not or already has."""
+        async with self._database.for_user(user_id) as session:
+            await let_entries_pass(session)
+            _position, order = await lock_position_and_order(session, order_id)
+            if order.state != OrderState.INTENDED:
+                return False
+            if Leg(order.leg).is_entry:
+                refusal = await self._entry_refusal(session, order, venue_now)
+                if refusal is not None:
+                    await book(
+                        session,
+                        order_id,
+                        fills=(),
+                        state=OrderState.DENIED,
+                        at=venue_now,
+                        wall=self._clock.now(),
+                        refusal=refusal,
+                    )
+                    _log.info("order.denied", order_id=str(order_id), code=refusal[0])
+                    return False
+            order.state = OrderState.SENDING
+            order.sent_at = self._clock.now()
+            order.venue_sent_at = venue_now
+            session.add(order)
+        return True
+
+    async def _entry_refusal(
+        self, session: AsyncSession, order: Order, venue_now: datetime
+    ) -> tuple[str, str] | None:
+        """The gates once more, right before the network: a stop since the intent holds."""
+        bot, run = (
+            await session.exec(
+                select(Bot, BotRun)
+                .join(BotRun, col(BotRun.bot_id) == Bot.id)
+                .where(BotRun.id == order.run_id)
+            )
+        ).one()
+        killed = (
+            await session.exec(
+                select(KillSwitch.scope).where(
+                    col(KillSwitch.released_at).is_(None),
+                    (col(KillSwitch.scope) == "global")
+                    | (col(KillSwitch.user_id) == order.user_id)
+                    | (col(KillSwitch.venue) == run.venue),
+                )
+            )
+        ).first()
+        if killed is not None:
+            return "kill_switch", f"A {killed} kill switch is active"
+        if run.state != RunState.ENTERING:
+            return "run_over", "The run takes no more entries"
+        if bot.state not in {BotState.RUNNING, BotState.STARTING}:
+            return "bot_not_running", f"The bot is {bot.state}"
+        if venue_now - order.created_at > ENTRY_AGE_MAX:
+            return "stale", "The decision is older than a bar"
+        return None
+
+    async def _record(
+        self, user_id: UUID, order_id: UUID, outcome: PlaceOutcome, venue_now: datetime
+    ) -> OrderResult:
+        state, venue_order_id, refusal = _booked_as(outcome)
+        async with self._database.for_user(user_id) as session:
+            order = await book(
+                session,
+                order_id,
+                fills=(),
+                state=state,
+                venue_order_id=venue_order_id,
+                at=venue_now,
+                wall=self._clock.now(),
+                refusal=refusal,
+            )
+        _log.info(
+            "order.sent",
+            order_id=str(order_id),
+            leg=order.leg,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=str(order.quantity),
+            state=order.state,
+            refusal_code=order.refusal_code,
+        )
+        return OrderResult(state=OrderState(order.state))
+
+
+def _booked_as(
+    outcome: PlaceOutcome,
+) -> tuple[OrderState, str | None, tuple[str, str] | None]:
+    match outcome:
+        case Accepted(venue_order_id):
+            return OrderState.OPEN, venue_order_id, None
+        case Refused(code, reason):
+            return OrderState.REFUSED, None, (code, reason)
+        case Unknown(reason):
+            return OrderState.UNKNOWN, None, ("unknown", reason)
+
+
+def _request(order: Order) -> OrderRequest:
+    return OrderRequest(
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=Side(order.side),
+        type=OrderType(order.type),
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        time_in_force=TimeInForce(order.time_in_force),
+    )

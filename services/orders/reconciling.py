@@ -1,0 +1,206 @@
+"""Reconciliation of accounts: our books against the venue's.
+
+Fills are booked one by one; this compares the sums. An order of ours whose end we missed is
+settled; a balance that our fills do not explain is somebody's own deposit, withdrawal or trade,
+and is noted as such. Orders that are not ours are never touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import VenueKey
+from domain.money import ZERO
+from domain.orders import FINAL_STATES, Balances, OrderState
+from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
+from models.bots import BotRun, RunState
+from models.connections import Account
+from models.ledgers import Balance, Flow, FlowKind
+from models.trading import Fill, Order
+from services.accounts import account_ref
+from services.database import Database
+from services.orders.settling import OrderSettling
+
+AT_ONCE = 8
+_FINAL = tuple(state.value for state in FINAL_STATES)
+
+_log = structlog.get_logger("nija.reconcile")
+
+
+class Reconciling:
+    """Reconciles accounts that have a live run."""
+
+    def __init__(
+        self,
+        database: Database,
+        venues: Venues,
+        settling: OrderSettling,
+        clock: WallClock,
+        *,
+        interval_seconds: float,
+    ) -> None:
+        self._database = database
+        self._venues = venues
+        self._settling = settling
+        self._clock = clock
+        self._interval = timedelta(seconds=interval_seconds)
+
+    async def reconcile_due(self, *, everybody: bool) -> None:
+        """Reconcile every account with a live run whose last time is too long ago."""
+        due = await self._due(everybody=everybody)
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(user_id: UUID, account_id: UUID) -> None:
+            async with gate:
+                await self._try(user_id, account_id)
+
+        await asyncio.gather(*(one(user_id, account_id) for user_id, account_id in due))
+
+    async def _due(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
+        before = self._clock.now() - self._interval
+        live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
+        statement = select(col(Account.user_id), col(Account.id)).where(col(Account.id).in_(live))
+        if not everybody:
+            statement = statement.where(
+                col(Account.reconciled_at).is_(None) | (col(Account.reconciled_at) < before)
+            )
+        async with self._database.as_system() as session:
+            return (await session.exec(statement)).all()
+
+    async def _try(self, user_id: UUID, account_id: UUID) -> None:
+        error: str | None = None
+        try:
+            await self.reconcile(user_id, account_id)
+        except VenueUnavailable:
+            # Not knowing is not a difference: the last reconciliation stands, the next round asks
+            # again.
+            return
+        except VenueRefusedKeys:
+            error = "The broker refused the API keys"
+        except (SQLAlchemyError, OSError) as failure:
+            _log.warning(
+                "reconcile.failed", account_id=str(account_id), error=type(failure).__name__
+            )
+            return
+        async with self._database.for_user(user_id) as session:
+            await session.exec(
+                update(Account)
+                .where(col(Account.id) == account_id)
+                .values(reconcile_error=error, reconciled_at=self._clock.now())
+            )
+
+    async def reconcile(self, user_id: UUID, account_id: UUID) -> None:
+        """Settle what is unsettled, then compare balances. Running it twice is running it once.
+
+        Raises:
+            VenueUnavailable, VenueRefusedKeys: the venue could not be asked.
+        """
+        async with self._database.for_user(user_id) as session:
+            ref = await account_ref(session, account_id)
+            open_orders = await _unsettled(session, account_id)
+            mark = await _mark(session, account_id)
+        for order_id in open_orders:
+            await self._settling.settle(user_id, order_id)
+        account = await self._venues.account(ref)
+        observed = await account.balances()
+        now = (await self._venues.market_data(VenueKey(ref.venue, ref.realm)).clock()).now
+        async with self._database.for_user(user_id) as session:
+            # Locked, so that no intent or booking of this account moves while the two are compared.
+            locked = (
+                await session.exec(
+                    select(Account).where(Account.id == account_id).with_for_update()
+                )
+            ).one()
+            if await _unsettled(session, account_id) or await _mark(session, account_id) != mark:
+                # Something moved between reading the venue and now; the sums would not be of one
+                # moment.
+                return
+            await _compare(session, locked, observed, now)
+
+
+async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:
+    return (
+        await session.exec(
+            select(Order.id).where(
+                Order.account_id == account_id,
+                col(Order.state).not_in(_FINAL),
+                Order.state != OrderState.INTENDED.value,
+            )
+        )
+    ).all()
+
+
+async def _mark(session: AsyncSession, account_id: UUID) -> tuple[int, int]:
+    """Changes whenever an order or fill of the account comes in."""
+    orders = (
+        await session.exec(
+            select(func.count()).select_from(Order).where(Order.account_id == account_id)
+        )
+    ).one()
+    fills = (
+        await session.exec(
+            select(func.count()).select_from(Fill).where(Fill.account_id == account_id)
+        )
+    ).one()
+    return orders, fills
+
+
+async def _compare(
+    session: AsyncSession, account: Account, observed: Balances, now: datetime
+) -> None:
+    ours: Mapping[str, Balance] = {
+        balance.currency: balance
+        for balance in (
+            await session.exec(select(Balance).where(Balance.account_id == account.id))
+        ).all()
+    }
+    for currency in sorted({*ours, *observed}):
+        total = observed[currency].total if currency in observed else ZERO
+        held = observed[currency].held if currency in observed else ZERO
+        balance = ours.get(currency)
+        difference = total - (balance.total if balance else ZERO)
+        if balance is None and not total:
+            continue
+        if difference:
+            _note_flow(session, account, currency, difference, now)
+        if balance is None:
+            balance = Balance(
+                account_id=account.id,
+                currency=currency,
+                user_id=account.user_id,
+                total=total,
+                observed_at=now,
+            )
+        balance.total, balance.held, balance.observed_at = total, held, now
+        session.add(balance)
+
+
+def _note_flow(
+    session: AsyncSession, account: Account, currency: str, difference: Decimal, now: datetime
+) -> None:
+    session.add(
+        Flow(
+            user_id=account.user_id,
+            account_id=account.id,
+            currency=currency,
+            amount=difference,
+            kind=FlowKind.EXTERNAL,
+            at=now,
+        )
+    )
+    _log.warning(
+        "reconcile.external_flow",
+        account_id=str(account.id),
+        currency=currency,
+        amount=str(difference),
+    )

@@ -1,0 +1,475 @@
+"""Commands to a user's bot: committed to the rows, where they take effect, then told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import structlog
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import BotSignal, Nudge
+from domain.markets import Realm, VenueKey
+from domain.ports import (
+    Venues,
+    VenueUnavailable,
+    WallClock,
+    WorkflowService,
+    WorkflowServiceUnavailable,
+)
+from domain.positions import PositionState
+from domain.principal import Principal
+from domain.strategies.apex import ExitPlan, ExitReason, change_protection
+from models.bots import Bot, BotRun, BotState, RunState
+from models.connections import Account
+from models.trading import Position
+from services import audit
+from services.audit import AuditEvent
+from services.database import Database
+from services.errors import NotRunning, PositionNotFound, VenueFailed
+from services.orders.booking import rules_from_record, store_plan
+from services.orders.protection import sync_triggers
+from services.trading.figures import LIVE_POSITIONS
+from services.trading.starting import READY_SECONDS, Starting, StartRequest, lock_bot
+
+FLAT_SECONDS_MAX = 5.0
+FLAT_LOOK_SECONDS = 0.1
+
+_log = structlog.get_logger("nija.trading")
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """A run was made; the bot is about to run."""
+
+    status: str
+    message: str
+    estimated_ready_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopResult:
+    """Entries have ended; `open_positions` are left to the exits, or to the user."""
+
+    status: str
+    message: str
+    open_positions: int
+    action_required: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyResult:
+    """Entries are blocked until released."""
+
+    status: str
+    positions_closed: int
+    positions_closing: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BotStatusChange:
+    """The bot's new state."""
+
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseResult:
+    """A position is being left."""
+
+    position_id: UUID
+    status: str
+    message: str
+
+
+class TradingService:
+    """Starting, stopping and steering one user's bot and positions."""
+
+    def __init__(
+        self,
+        database: Database,
+        venues: Venues,
+        workflows: WorkflowService,
+        clock: WallClock,
+        *,
+        realm: Realm,
+    ) -> None:
+        self._database = database
+        self._venues = venues
+        self._workflows = workflows
+        self._clock = clock
+        self._starting = Starting(database, venues, workflows, clock, realm=realm)
+
+    # --- the bot ----------------------------------------------------------------------------
+
+    async def start(
+        self,
+        principal: Principal,
+        *,
+        broker: str | None,
+        paper_trading: bool | None,
+        risk_profile: str | None,
+    ) -> StartResult:
+        """Begin a new run; what is left out comes from the settings. Raises as `Starting.start`."""
+        bot = await self._starting.start(
+            principal, StartRequest(broker, paper_trading, risk_profile)
+        )
+        await self._inform(bot, BotSignal.UPDATE_SETTINGS)
+        return StartResult(bot.state, "Trading bot is starting", READY_SECONDS)
+
+    async def stop(
+        self, principal: Principal, *, close_positions: bool, emergency: bool
+    ) -> StopResult:
+        """End entries. Positions are closed on request, else left to their stops and targets.
+
+        Raises:
+            NotRunning: no run may enter at present.
+        """
+        if emergency:
+            stopped = await self.emergency_stop(
+                principal, reason="Emergency stop requested", close_positions=close_positions
+            )
+            left = await self._count_positions(principal.user_id)
+            return StopResult(stopped.status, stopped.message, left, _advice(left, close_positions))
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await _running_bot(session, principal.user_id)
+            runs = await self._end_entries(session, bot, BotState.STOPPED, "stopped")
+            closing = await _request_close(
+                session, runs, ExitReason.BOT_STOPPED if close_positions else None
+            )
+            self._audit(session, principal, AuditEvent.TRADING_STOPPED, close=close_positions)
+        await self._inform(bot, BotSignal.STOP)
+        if close_positions:
+            await self._wait_flat(principal.user_id, closing)
+        left = await self._count_positions(principal.user_id)
+        return StopResult(bot.state, "Trading bot stopped", left, _advice(left, close_positions))
+
+    async def emergency_stop(
+        self, principal: Principal, *, reason: str, close_positions: bool
+    ) -> EmergencyResult:
+        """Block entries until released; closes positions on request; works on a stopped bot too."""
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await lock_bot(session, principal.user_id)
+            if bot is None:
+                bot = Bot(
+                    user_id=principal.user_id,
+                    state_changed_at=self._clock.now(),
+                    created_at=self._clock.now(),
+                )
+            runs = await self._end_entries(
+                session, bot, BotState.EMERGENCY_STOPPED, f"emergency stop: {reason}"
+            )
+            closing = await _request_close(
+                session, runs, ExitReason.EMERGENCY_STOP if close_positions else None
+            )
+            self._audit(session, principal, AuditEvent.EMERGENCY_STOP, reason=reason)
+        await self._inform(bot, BotSignal.EMERGENCY_STOP)
+        still_open = await self._wait_flat(principal.user_id, closing)
+        return EmergencyResult(
+            status=bot.state,
+            positions_closed=len(closing) - still_open,
+            positions_closing=still_open,
+            message="Emergency stop activated",
+        )
+
+    async def release(self, principal: Principal, *, reason: str) -> BotStatusChange:
+        """Lift the user's own emergency stop; the bot is then stopped, not started.
+
+        Raises:
+            NotRunning: there is no emergency stop to release.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await lock_bot(session, principal.user_id)
+            if bot is None or bot.state != BotState.EMERGENCY_STOPPED:
+                raise NotRunning("There is no emergency stop to release")
+            self._change(session, bot, BotState.STOPPED)
+            self._audit(session, principal, AuditEvent.EMERGENCY_RELEASED, reason=reason)
+        await self._inform(bot, BotSignal.UPDATE_SETTINGS)
+        return BotStatusChange(bot.state, "Emergency stop released")
+
+    async def pause(self, principal: Principal) -> BotStatusChange:
+        """Stop entries for a while; exits go on.
+
+        Raises:
+            NotRunning: the bot does not run.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await _running_bot(session, principal.user_id)
+            if bot.state != BotState.PAUSED:
+                self._change(session, bot, BotState.PAUSED)
+                self._audit(session, principal, AuditEvent.TRADING_PAUSED)
+        await self._inform(bot, BotSignal.PAUSE)
+        return BotStatusChange(bot.state, "Trading bot paused")
+
+    async def resume(self, principal: Principal) -> BotStatusChange:
+        """Let a paused run enter again.
+
+        Raises:
+            NotRunning: the bot does not run.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await _running_bot(session, principal.user_id)
+            if bot.state == BotState.PAUSED:
+                self._change(session, bot, BotState.RUNNING)
+                self._audit(session, principal, AuditEvent.TRADING_RESUMED)
+        await self._inform(bot, BotSignal.RESUME)
+        return BotStatusChange(bot.state, "Trading bot resumed")
+
+    async def settings_changed(self, principal: Principal) -> None:
+        """Tell the bot that settings are new; a user without a bot needs no telling."""
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await lock_bot(session, principal.user_id)
+            if bot is None:
+                return
+            bot.revision += 1
+            session.add(bot)
+        await self._inform(bot, BotSignal.UPDATE_SETTINGS)
+
+    async def connection_removed(
+        self, principal: Principal, connection_id: UUID, *, force: bool
+    ) -> int:
+        """Make the runs on a connection exit-only, or with `force` end them where they stand.
+
+        Returns:
+            How many positions are left on the connection's account.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot = await lock_bot(session, principal.user_id)
+            account = (
+                await session.exec(select(Account).where(Account.connection_id == connection_id))
+            ).one_or_none()
+            if account is None:
+                return 0
+            left = await _count(session, [account.id])
+            if bot is None:
+                return left
+            runs = await _live_runs(session, bot.id, account.id)
+            entering = any(run.state == RunState.ENTERING for run in runs)
+            for run in runs:
+                run.state = RunState.ENDED if force else RunState.EXIT_ONLY
+                run.end_reason = "connection removed"
+                run.ended_at = self._clock.now() if force else None
+                session.add(run)
+            if entering and bot.state != BotState.EMERGENCY_STOPPED:
+                self._change(session, bot, BotState.STOPPED)
+        if runs:
+            await self._inform(bot, BotSignal.STOP)
+        return left
+
+    # --- positions --------------------------------------------------------------------------
+
+    async def close_position(self, principal: Principal, position_id: UUID) -> CloseResult:
+        """Leave one position at the market. Asking twice is asking once.
+
+        Raises:
+            PositionNotFound: no open position of this user has that id.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot, position = await self._lock_open(session, principal, position_id)
+            if position.close_requested is None:
+                position.close_requested = ExitReason.MANUAL
+                position.close_cause = f"command:{uuid4()}"
+                session.add(position)
+                self._audit(
+                    session, principal, AuditEvent.POSITION_CLOSED, position_id=str(position_id)
+                )
+        await self._inform(bot, BotSignal.ORDER_UPDATE)
+        return CloseResult(position_id, "closing", "The position is being closed")
+
+    async def modify_position(
+        self,
+        principal: Principal,
+        position_id: UUID,
+        *,
+        stop_loss: Decimal | None,
+        take_profit: Decimal | None,
+    ) -> None:
+        """Replace the stop, the remaining targets, or both.
+
+        Raises:
+            PositionNotFound: no open position of this user has that id.
+            InvalidProtection: the price would fire at once, or is no price.
+            VenueFailed: the market price, which the new one is checked against, could not be had.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot, position = await self._lock_open(session, principal, position_id)
+            account = (
+                await session.exec(select(Account).where(Account.id == position.account_id))
+            ).one()
+        market = self._venues.market_data(VenueKey(account.venue, Realm(account.realm)))
+        try:
+            quote, clock = await market.quote(position.symbol), await market.clock()
+        except VenueUnavailable as failure:
+            raise VenueFailed from failure
+        async with self._database.for_user(principal.user_id) as session:
+            bot, position = await self._lock_open(session, principal, position_id)
+            if position.exit_plan is None:
+                raise PositionNotFound
+            plan = change_protection(
+                ExitPlan.from_record(position.exit_plan),
+                market_price=quote.last,
+                rules=rules_from_record(position.rules),
+                remaining=position.open_quantity,
+                stop_loss=stop_loss,
+                take_profit=take_profit,
+            )
+            store_plan(position, plan)
+            session.add(position)
+            await sync_triggers(session, position, bot.id, plan, clock.now)
+            self._audit(
+                session,
+                principal,
+                AuditEvent.POSITION_MODIFIED,
+                position_id=str(position_id),
+                stop_loss=str(stop_loss) if stop_loss else None,
+                take_profit=str(take_profit) if take_profit else None,
+            )
+
+    async def _lock_open(
+        self, session: AsyncSession, principal: Principal, position_id: UUID
+    ) -> tuple[Bot, Position]:
+        bot = await lock_bot(session, principal.user_id)
+        position = (
+            await session.exec(
+                select(Position)
+                .where(Position.id == position_id, Position.state == PositionState.OPEN.value)
+                .with_for_update()
+            )
+        ).one_or_none()
+        if bot is None or position is None:
+            raise PositionNotFound
+        return bot, position
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _change(self, session: AsyncSession, bot: Bot, state: BotState) -> None:
+        bot.state = state
+        bot.state_changed_at = self._clock.now()
+        bot.revision += 1
+        session.add(bot)
+
+    async def _end_entries(
+        self, session: AsyncSession, bot: Bot, state: BotState, reason: str
+    ) -> Sequence[BotRun]:
+        """Make every live run exit-only, in the same transaction as the bot's state."""
+        self._change(session, bot, state)
+        await session.flush()
+        runs = await _live_runs(session, bot.id)
+        for run in runs:
+            if run.state == RunState.ENTERING:
+                run.state = RunState.EXIT_ONLY
+                run.end_reason = reason
+                session.add(run)
+        return runs
+
+    def _audit(
+        self, session: AsyncSession, principal: Principal, event: AuditEvent, **meta: object
+    ) -> None:
+        audit.record(session, event, user_id=principal.user_id, at=self._clock.now(), meta=meta)
+
+    async def _inform(self, bot: Bot, signal: BotSignal) -> None:
+        try:
+            await self._workflows.signal_bot(
+                bot.user_id, bot.id, signal, Nudge(revision=bot.revision)
+            )
+        except WorkflowServiceUnavailable:
+            # The row says it all; the sweeper tells the workflow as soon as it can be told.
+            _log.warning("command.not_delivered", bot_id=str(bot.id), signal=signal.value)
+
+    async def _wait_flat(self, user_id: UUID, closing: Sequence[UUID]) -> int:
+        """Wait some seconds for positions to be flat; how many are not yet."""
+        if not closing:
+            return 0
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FLAT_SECONDS_MAX
+        while True:
+            async with self._database.for_user(user_id) as session:
+                left = (
+                    await session.exec(
+                        select(func.count())
+                        .select_from(Position)
+                        .where(
+                            col(Position.id).in_(closing), col(Position.state).in_(LIVE_POSITIONS)
+                        )
+                    )
+                ).one()
+            if not left or loop.time() >= deadline:
+                return left
+            await asyncio.sleep(FLAT_LOOK_SECONDS)
+
+    async def _count_positions(self, user_id: UUID) -> int:
+        async with self._database.for_user(user_id) as session:
+            accounts = (
+                await session.exec(
+                    select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
+                )
+            ).all()
+            return await _count(session, accounts)
+
+
+async def _running_bot(session: AsyncSession, user_id: UUID) -> Bot:
+    bot = await lock_bot(session, user_id)
+    if bot is None or not BotState(bot.state).has_entering_run:
+        raise NotRunning
+    return bot
+
+
+async def _live_runs(
+    session: AsyncSession, bot_id: UUID, account_id: UUID | None = None
+) -> Sequence[BotRun]:
+    statement = select(BotRun).where(BotRun.bot_id == bot_id, BotRun.state != RunState.ENDED.value)
+    if account_id is not None:
+        statement = statement.where(BotRun.account_id == account_id)
+    return (await session.exec(statement.with_for_update())).all()
+
+
+async def _request_close(
+    session: AsyncSession, runs: Sequence[BotRun], reason: ExitReason | None
+) -> Sequence[UUID]:
+    """Ask for the exit of every live position of these runs; pending ones leave once filled."""
+    if reason is None:
+        return ()
+    positions = (
+        await session.exec(
+            select(Position)
+            .where(
+                col(Position.run_id).in_([run.id for run in runs]),
+                col(Position.state).in_(LIVE_POSITIONS),
+            )
+            .order_by(col(Position.id))
+            .with_for_update()
+        )
+    ).all()
+    for position in positions:
+        if position.close_requested is None:
+            position.close_requested = reason
+            position.close_cause = f"command:{uuid4()}"
+            session.add(position)
+    return [position.id for position in positions]
+
+
+async def _count(session: AsyncSession, account_ids: Sequence[UUID]) -> int:
+    return (
+        await session.exec(
+            select(func.count())
+            .select_from(Position)
+            .where(
+                col(Position.account_id).in_(account_ids),
+                Position.state == PositionState.OPEN.value,
+            )
+        )
+    ).one()
+
+
+def _advice(left: int, close_positions: bool) -> str | None:
+    if not left:
+        return None
+    if close_positions:
+        return "Positions are still being closed"
+    return "Manual position closure recommended"

@@ -1,0 +1,253 @@
+"""From a decision to an intent: gates, position, order and decision row in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import OrderTask
+from domain.markets import FeeRates, MarketRules, Mode
+from domain.orders import Leg, OrderState, derive_client_order_id
+from domain.positions import Direction
+from domain.risk import RISK_PROFILES, RiskLevel
+from domain.strategies.apex import (
+    ApexConfig,
+    EntryConditions,
+    EntryPlan,
+    EntryRefusal,
+    EntryRequest,
+    EntrySource,
+    Gate,
+    plan_entry,
+)
+from models.bots import Bot, BotRun, BotState, Decision, RunState
+from models.connections import Account, UserSettings
+from models.trading import Order, Position
+from services.orders.booking import rules_record
+from services.trading.context import active_kill_switch, limits_of
+from services.trading.figures import account_figures, has_unsettled_orders
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody wants to enter: the strategy on a bar, or an outside signal."""
+
+    cause: str
+    source: EntrySource
+    symbol: str
+    direction: Direction
+    price: Decimal
+    atr: Decimal | None
+    score: int | None
+    reason: str
+    data_fresh: bool
+    hole_blocks_entry: bool
+    bar_at: datetime | None = None
+    evaluation_id: UUID | None = None
+    position_id: UUID | None = None
+    size_usd: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryScene:
+    """The rows and rates an entry is judged with; the account is locked."""
+
+    bot: Bot
+    run: BotRun
+    account: Account
+    settings: UserSettings
+    rules: MarketRules
+    fees: FeeRates
+    prices: dict[str, Decimal]
+    config: ApexConfig
+    now: datetime
+    wall: datetime
+
+
+async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> OrderTask | None:
+    """Judge a wish and commit the outcome with the caller's transaction.
+
+    Records one decision, whatever it is; with a plan also the pending position and the intended
+    order. The cause is unique in its run: a repeated call must not get here (the caller has
+    looked).
+    """
+    outcome = await _judge(session, scene, wish)
+    if isinstance(outcome, EntryRefusal):
+        session.add(
+            _decision(scene, wish, action="none", reason=outcome.reason, gates=outcome.gates)
+        )
+        return None
+    position = _position(scene, wish, outcome)
+    session.add(position)
+    await session.flush()
+    order = _order(scene, wish, outcome, position)
+    session.add(order)
+    session.add(
+        _decision(
+            scene,
+            wish,
+            action=f"enter_{wish.direction}",
+            reason=wish.reason,
+            gates=outcome.gates,
+            position_id=position.id,
+        )
+    )
+    await session.flush()
+    return OrderTask(
+        order_id=order.id, state=OrderState.INTENDED, leg=order.leg, symbol=order.symbol
+    )
+
+
+async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryPlan | EntryRefusal:
+    figures, _worth = await account_figures(
+        session, scene.account, wish.symbol, scene.prices, scene.now
+    )
+    killed = await active_kill_switch(session, scene.bot.user_id, scene.run.venue)
+    unsettled = await has_unsettled_orders(session, scene.account.id)
+    broken = scene.account.reconcile_error is not None
+    mode = Mode(scene.run.mode)
+    return plan_entry(
+        EntryRequest(
+            rules=scene.rules,
+            direction=wish.direction,
+            source=wish.source,
+            decision_price=wish.price,
+            atr=wish.atr,
+            score=wish.score,
+            profile=RISK_PROFILES[RiskLevel(scene.run.risk_level)],
+            limits=await limits_of(session, scene.bot.user_id, scene.settings, mode, scene.wall),
+            fees=scene.fees,
+            conditions=EntryConditions(
+                kill_switch_active=killed is not None,
+                entries_allowed=scene.bot.state in {BotState.RUNNING, BotState.STARTING}
+                and scene.run.state == RunState.ENTERING,
+                pair_allowed=wish.symbol in scene.settings.allowed_pairs,
+                data_fresh=wish.data_fresh and not unsettled and not broken,
+                hole_blocks_entry=wish.hole_blocks_entry,
+            ),
+            account=figures,
+            size_usd=wish.size_usd,
+            quantity=wish.quantity,
+        ),
+        scene.config,
+    )
+
+
+def _position(scene: EntryScene, wish: Wish, plan: EntryPlan) -> Position:
+    return Position(
+        id=wish.position_id or uuid4(),
+        user_id=scene.bot.user_id,
+        account_id=scene.account.id,
+        run_id=scene.run.id,
+        symbol=wish.symbol,
+        side=wish.direction,
+        source=wish.source,
+        planned_quantity=plan.quantity,
+        planned_notional=plan.notional,
+        decision_price=plan.decision_price,
+        atr=plan.atr,
+        round_trip_fee_rate=plan.round_trip_rate,
+        rules=rules_record(scene.rules),
+        stop_loss=plan.stop,
+        take_profit=plan.targets[0],
+        opened_at=scene.now,
+    )
+
+
+def _order(scene: EntryScene, wish: Wish, plan: EntryPlan, position: Position) -> Order:
+    attempt = 1
+    return Order(
+        user_id=scene.bot.user_id,
+        account_id=scene.account.id,
+        bot_id=scene.bot.id,
+        run_id=scene.run.id,
+        position_id=position.id,
+        cause=wish.cause,
+        leg=Leg.ENTRY,
+        attempt=attempt,
+        client_order_id=str(
+            derive_client_order_id(scene.account.id, scene.run.id, wish.cause, Leg.ENTRY, attempt)
+        ),
+        symbol=wish.symbol,
+        side=wish.direction.entry_side,
+        type=plan.order_type,
+        time_in_force=plan.time_in_force,
+        quantity=plan.quantity,
+        limit_price=plan.limit_price,
+        reserved_quote=plan.worst_cost,
+        created_at=scene.now,
+        intended_at=scene.wall,
+    )
+
+
+def _decision(
+    scene: EntryScene,
+    wish: Wish,
+    *,
+    action: str,
+    reason: str,
+    gates: tuple[Gate, ...] = (),
+    position_id: UUID | None = None,
+) -> Decision:
+    return note_decision(
+        scene.bot,
+        scene.run,
+        cause=wish.cause,
+        symbol=wish.symbol,
+        action=action,
+        reason=reason,
+        at=scene.now,
+        score=wish.score,
+        bar_at=wish.bar_at,
+        evaluation_id=wish.evaluation_id,
+        gates=gates,
+        position_id=position_id,
+    )
+
+
+def note_decision(
+    bot: Bot,
+    run: BotRun,
+    *,
+    cause: str,
+    symbol: str,
+    action: str,
+    reason: str,
+    at: datetime,
+    score: int | None = None,
+    bar_at: datetime | None = None,
+    evaluation_id: UUID | None = None,
+    gates: tuple[Gate, ...] = (),
+    position_id: UUID | None = None,
+) -> Decision:
+    """A decision row, not yet added to a session."""
+    return Decision(
+        user_id=bot.user_id,
+        bot_id=bot.id,
+        run_id=run.id,
+        cause=cause,
+        symbol=symbol,
+        bar_at=bar_at,
+        decided_at=at,
+        evaluation_id=evaluation_id,
+        action=action,
+        score=score,
+        reason=reason,
+        gates=[gate.to_record() for gate in gates],
+        position_id=position_id,
+    )
+
+
+async def earlier_decision(session: AsyncSession, run_id: UUID, cause: str) -> Decision | None:
+    """What was decided for a cause already, if anything."""
+    return (
+        await session.exec(
+            select(Decision).where(Decision.run_id == run_id, Decision.cause == cause)
+        )
+    ).one_or_none()

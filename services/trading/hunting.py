@@ -1,0 +1,421 @@
+"""Hunting: decisions on every new bar and on outside signals.
+
+Bars are handled in order and each is decided once; entries are made only on the newest. Everything
+a bar leads to (decision, intent, tightened stops, equity, the note how far the run has come)
+commits in one transaction, so a crash between two bars loses and repeats nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import HuntInput, HuntResult, OrderTask, TradeSignal
+from domain.markets import FeeRates, MarketRules, VenueClock
+from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
+from domain.positions import Direction, PositionState
+from domain.risk import RISK_PROFILES, RiskLevel
+from domain.strategies.apex import (
+    BAR,
+    EntrySource,
+    Evaluation,
+    ExitPlan,
+    ExitReason,
+    calls_for_exit,
+    on_bar_closed,
+)
+from models.bots import Bot, BotRun, BotState
+from models.connections import UserSettings
+from models.ledgers import EquitySnapshot
+from models.trading import Position
+from services.accounts import let_entries_pass
+from services.database import Database
+from services.markets.evaluating import EvaluationService, StoredEvaluation
+from services.orders.booking import rules_from_record, store_plan
+from services.orders.protection import sync_triggers
+from services.trading.context import BotContext, RunContext, load_context
+from services.trading.entering import (
+    EntryScene,
+    Wish,
+    earlier_decision,
+    enter,
+    note_decision,
+)
+from services.trading.figures import last_prices, live_positions, lock_account, valuation
+from services.trading.signals import SignalHandling
+
+_log = structlog.get_logger("nija.bots")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one look at a venue found for one run."""
+
+    context: RunContext
+    clock: VenueClock
+    rules: Mapping[str, MarketRules]
+    fees: FeeRates
+    bars: tuple[tuple[str, StoredEvaluation], ...]
+    error: str | None
+
+    def is_newest(self, stored: StoredEvaluation) -> bool:
+        """Whether a bar is the last one that can have closed by the venue's clock."""
+        return stored.opened_at + BAR.length * 2 > self.clock.now
+
+
+class HuntService:
+    """Decides on bars and hands outside signals on."""
+
+    def __init__(
+        self,
+        database: Database,
+        venues: Venues,
+        evaluations: EvaluationService,
+        signals: SignalHandling,
+        clock: WallClock,
+        *,
+        scan_length: timedelta,
+    ) -> None:
+        self._database = database
+        self._venues = venues
+        self._evaluations = evaluations
+        self._signals = signals
+        self._clock = clock
+        self._scan_length = scan_length
+
+    async def hunt(self, request: HuntInput) -> HuntResult:
+        """Decide on everything new.
+
+        A venue that does not answer is noted on the bot; with signals in hand it is raised
+        instead, because the signals must not be lost.
+
+        Raises:
+            VenueUnavailable: there are signals and the venue does not answer.
+        """
+        context = await load_context(self._database, request.bot.user_id, request.bot.bot_id)
+        orders: list[OrderTask] = []
+        exits = False
+        decisions = 0
+        for run in context.runs:
+            signals = request.signals if run.may_enter else ()
+            try:
+                scan = await self._look(run)
+            except (VenueUnavailable, VenueRefusedKeys) as failure:
+                await self._note_error(context.bot, failure)
+                if signals and isinstance(failure, VenueUnavailable):
+                    raise
+                continue
+            outcome = await self._decide(context, scan)
+            orders += outcome.orders
+            exits = exits or outcome.exits_requested
+            decisions += outcome.decisions
+            for signal in signals:
+                answer = await self._answer(context, scan, signal)
+                orders += answer.orders
+                exits = exits or answer.exits_requested
+                decisions += 1
+        return HuntResult(
+            orders=tuple(orders),
+            exits_requested=exits,
+            decisions=decisions,
+            summary=f"looked at {decisions} new bars and signals" if decisions else "",
+        )
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def _look(self, context: RunContext) -> Scan:
+        market = self._venues.market_data(context.key)
+        clock = await market.clock()
+        account = await self._venues.account(context.ref)
+        rules, fees = await market.rules(), await account.fees()
+        found: list[tuple[str, StoredEvaluation]] = []
+        error: str | None = None
+        for symbol in context.symbols:
+            last = context.run.last_bars.get(symbol)
+            try:
+                evaluations = await self._evaluations.since(
+                    context.key, clock, symbol, datetime.fromisoformat(last) if last else None
+                )
+            except VenueUnavailable as failure:
+                # One market without data does not silence the others.
+                error = f"{symbol}: {failure}"
+                continue
+            found += [(symbol, stored) for stored in evaluations]
+        found.sort(key=lambda item: (item[1].opened_at, item[0]))
+        if error is not None and not found:
+            raise VenueUnavailable(error)
+        return Scan(context, clock, rules, fees, tuple(found), error)
+
+    async def _note_error(self, bot: Bot, failure: Exception) -> None:
+        is_refused = isinstance(failure, VenueRefusedKeys)
+        values: dict[str, object] = {
+            "last_error": "The broker refused the API keys"
+            if is_refused
+            else f"Market data unavailable: {failure}",
+            "progressed_at": self._clock.now(),
+        }
+        if is_refused and bot.state == BotState.RUNNING:
+            values["state"] = BotState.ERROR.value
+        async with self._database.for_user(bot.user_id) as session:
+            await session.exec(update(Bot).where(col(Bot.id) == bot.id).values(**values))
+        _log.warning("hunt.failed", bot_id=str(bot.id), error=type(failure).__name__)
+
+    # --- bars -------------------------------------------------------------------------------
+
+    async def _decide(self, context: BotContext, scan: Scan) -> HuntResult:
+        bars = _BarDecisions(context.settings, scan, self._evaluations, self._clock)
+        async with self._database.for_user(context.bot.user_id) as session:
+            await let_entries_pass(session)
+            await bars.decide(session)
+            await self._note_scan(session, context.bot, scan)
+        return HuntResult(
+            orders=tuple(bars.orders),
+            exits_requested=bars.exits_requested,
+            decisions=bars.decisions,
+        )
+
+    async def _note_scan(self, session: AsyncSession, bot: Bot, scan: Scan) -> None:
+        values: dict[str, object] = {
+            "last_scan_at": scan.clock.now,
+            "next_scan_at": scan.clock.now + self._scan_length,
+            "last_error": scan.error,
+            "progressed_at": self._clock.now(),
+        }
+        await session.exec(update(Bot).where(col(Bot.id) == bot.id).values(**values))
+        await session.exec(
+            update(Bot)
+            .where(col(Bot.id) == bot.id, col(Bot.state) == BotState.ERROR.value)
+            .values(state=BotState.RUNNING.value)
+        )
+
+    # --- signals ----------------------------------------------------------------------------
+
+    async def _answer(self, context: BotContext, scan: Scan, signal: TradeSignal) -> HuntResult:
+        return await self._signals.answer(
+            context,
+            scan.context,
+            signal,
+            rules=scan.rules,
+            fees=scan.fees,
+            clock=scan.clock,
+        )
+
+
+class _BarDecisions:
+    """The decisions of one run on its new bars, inside one transaction."""
+
+    def __init__(
+        self,
+        settings: UserSettings,
+        scan: Scan,
+        evaluations: EvaluationService,
+        clock: WallClock,
+    ) -> None:
+        self._settings = settings
+        self._scan = scan
+        self._evaluations = evaluations
+        self._clock = clock
+        self.orders: list[OrderTask] = []
+        self.exits_requested = False
+        self.decisions = 0
+
+    async def decide(self, session: AsyncSession) -> None:
+        """Handle every new bar in order."""
+        if not self._scan.bars:
+            return
+        run_id = self._scan.context.run.id
+        bot = (
+            await session.exec(
+                select(Bot)
+                .where(Bot.id == self._scan.context.run.bot_id)
+                .with_for_update(read=True)
+            )
+        ).one()
+        account = await lock_account(session, self._scan.context.ref.account_id)
+        run = (
+            await session.exec(select(BotRun).where(BotRun.id == run_id).with_for_update())
+        ).one()
+        prices = await last_prices(session, account)
+        # The price a bar is decided at is its close, for sizing and for valuing alike.
+        for symbol, stored in self._scan.bars:
+            if stored.evaluation is not None:
+                prices[symbol] = stored.evaluation.close
+        for symbol, stored in self._scan.bars:
+            rules = self._scan.rules.get(symbol)
+            if rules is None:
+                continue
+            scene = EntryScene(
+                bot=bot,
+                run=run,
+                account=account,
+                settings=self._settings,
+                rules=rules,
+                fees=self._scan.fees,
+                prices=prices,
+                config=self._evaluations.config,
+                now=self._scan.clock.now,
+                wall=self._clock.now(),
+            )
+            await self._decide_bar(session, scene, symbol, stored)
+            run.last_bars = {**run.last_bars, symbol: stored.opened_at.isoformat()}
+        session.add(run)
+        await self._snapshot_equity(session, scene)
+
+    async def _decide_bar(
+        self, session: AsyncSession, scene: EntryScene, symbol: str, stored: StoredEvaluation
+    ) -> None:
+        cause = f"bar:{symbol}:{stored.opened_at.isoformat()}"
+        if await earlier_decision(session, scene.run.id, cause) is not None:
+            return
+        positions = [
+            position
+            for position in await live_positions(session, scene.account.id)
+            if position.symbol == symbol
+        ]
+        evaluation = stored.evaluation
+        if evaluation is None:
+            if self._scan.context.may_enter:
+                self._note(session, scene, symbol, stored, "none", "not_enough_bars", cause)
+            return
+        for position in positions:
+            await self._manage(session, scene, position, evaluation, cause)
+        if not self._scan.context.may_enter:
+            return
+        if positions:
+            leaving = any(position.close_cause == cause for position in positions)
+            action, reason = (
+                ("exit", ExitReason.SIGNAL_REVERSAL.value)
+                if leaving
+                else (
+                    "hold",
+                    "position_exists",
+                )
+            )
+            self._note(session, scene, symbol, stored, action, reason, cause)
+        elif evaluation.side is None:
+            self._note(session, scene, symbol, stored, "none", "no_setup", cause)
+        elif not self._scan.is_newest(stored):
+            self._note(session, scene, symbol, stored, "none", "late_bar", cause)
+        else:
+            await self._enter(session, scene, symbol, stored, evaluation, evaluation.side, cause)
+
+    async def _enter(
+        self,
+        session: AsyncSession,
+        scene: EntryScene,
+        symbol: str,
+        stored: StoredEvaluation,
+        evaluation: Evaluation,
+        side: Direction,
+        cause: str,
+    ) -> None:
+        task = await enter(
+            session,
+            scene,
+            Wish(
+                cause=cause,
+                source=EntrySource.STRATEGY,
+                symbol=symbol,
+                direction=side,
+                price=evaluation.close,
+                atr=evaluation.atr,
+                score=evaluation.score,
+                reason="setup",
+                data_fresh=True,
+                hole_blocks_entry=evaluation.hole_blocks_entry,
+                bar_at=stored.opened_at,
+                evaluation_id=stored.id,
+            ),
+        )
+        self.decisions += 1
+        if task is not None:
+            self.orders.append(task)
+
+    def _note(
+        self,
+        session: AsyncSession,
+        scene: EntryScene,
+        symbol: str,
+        stored: StoredEvaluation,
+        action: str,
+        reason: str,
+        cause: str,
+    ) -> None:
+        evaluation = stored.evaluation
+        session.add(
+            note_decision(
+                scene.bot,
+                scene.run,
+                cause=cause,
+                symbol=symbol,
+                action=action,
+                reason=reason,
+                at=scene.now,
+                score=evaluation.score if evaluation and evaluation.side else None,
+                bar_at=stored.opened_at,
+                evaluation_id=stored.id,
+            )
+        )
+        self.decisions += 1
+
+    async def _manage(
+        self,
+        session: AsyncSession,
+        scene: EntryScene,
+        position: Position,
+        evaluation: Evaluation,
+        cause: str,
+    ) -> None:
+        """Trail an open position's stop; leave when the strategy calls for the other side."""
+        if position.run_id != scene.run.id or position.state != PositionState.OPEN:
+            return
+        row = (
+            await session.exec(select(Position).where(Position.id == position.id).with_for_update())
+        ).one()
+        if row.exit_plan is None:
+            return
+        profile = RISK_PROFILES[RiskLevel(scene.run.risk_level)]
+        if row.close_requested is None and calls_for_exit(
+            Direction(row.side), evaluation, profile.entry_score
+        ):
+            row.close_requested = ExitReason.SIGNAL_REVERSAL
+            row.close_cause = cause
+            session.add(row)
+            self.exits_requested = True
+            return
+        before = ExitPlan.from_record(row.exit_plan)
+        plan = on_bar_closed(
+            before,
+            close=evaluation.close,
+            atr=evaluation.atr,
+            closed_at=evaluation.closed_at,
+            rules=rules_from_record(row.rules),
+        )
+        if plan != before:
+            store_plan(row, plan)
+            session.add(row)
+            await sync_triggers(session, row, scene.bot.id, plan, evaluation.closed_at)
+
+    async def _snapshot_equity(self, session: AsyncSession, scene: EntryScene) -> None:
+        positions = await live_positions(session, scene.account.id)
+        worth = await valuation(session, scene.account, positions, scene.prices)
+        closed_at = BAR.floor(scene.now)
+        await session.exec(
+            insert(EquitySnapshot)
+            .values(
+                account_id=scene.account.id,
+                at=closed_at,
+                user_id=scene.bot.user_id,
+                cash=worth.cash,
+                equity=worth.equity,
+                unrealized_pnl=worth.unrealized_pnl,
+            )
+            .on_conflict_do_nothing()
+        )

@@ -1,0 +1,129 @@
+"""The sweeper: starts or tells every workflow that disagrees with its row, and reconciles accounts.
+
+Runs in every worker; an advisory lock lets one of them sweep at a time. It is what turns a lost
+signal, a lost workflow start or a crash between commit and signal into a delay of some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, select
+
+from domain.contracts.bots import BotSignal, Nudge
+from domain.markets import Realm, VenueKey
+from domain.ports import (
+    Venues,
+    VenueUnavailable,
+    WallClock,
+    WorkflowService,
+    WorkflowServiceUnavailable,
+)
+from models.bots import Bot, BotRun, RunState
+from models.trading import Trigger, TriggerState
+from services.database import Database
+from services.orders.reconciling import Reconciling
+
+SWEEP_LOCK = 0x73776570
+NO_PROGRESS = timedelta(seconds=400)
+"""A bot with a live run wakes at least every 150 s; one silent for longer is woken."""
+
+TELLING_AT_ONCE = 25
+
+_log = structlog.get_logger("nija.sweep")
+
+
+class Sweeper:
+    """One loop in a worker process."""
+
+    def __init__(
+        self,
+        database: Database,
+        workflows: WorkflowService,
+        venues: Venues,
+        reconciling: Reconciling,
+        clock: WallClock,
+        *,
+        realm: Realm,
+        interval_seconds: float,
+    ) -> None:
+        self._database = database
+        self._workflows = workflows
+        self._venues = venues
+        self._reconciling = reconciling
+        self._clock = clock
+        self._realm = realm
+        self._interval = interval_seconds
+        self._first = True
+
+    async def run(self) -> None:
+        """Sweep until cancelled; a server that is down is tried again at the next round."""
+        while True:
+            try:
+                await self.sweep()
+                self._first = False
+                pause = self._interval
+            except (
+                SQLAlchemyError,
+                OSError,
+                WorkflowServiceUnavailable,
+                VenueUnavailable,
+            ) as failure:
+                _log.warning("sweep.failed", error=type(failure).__name__)
+                pause = min(self._interval, 1.0)
+            await asyncio.sleep(pause)
+
+    async def sweep(self) -> None:
+        """One round; the first wakes every live bot: starting and recovering are one path."""
+        for venue in self._venues.supported():
+            await self._workflows.ensure_watch(VenueKey(venue, self._realm))
+        bots = await self._disagreeing(everybody=self._first)
+        if bots:
+            _log.info("sweep.waking", bots=len(bots), first=self._first)
+        await self._wake(bots)
+        await self._reconciling.reconcile_due(everybody=self._first)
+
+    async def _disagreeing(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
+        live = select(BotRun.bot_id).where(BotRun.state != RunState.ENDED.value)
+        fired = select(Trigger.bot_id).where(
+            Trigger.state == TriggerState.FIRED.value,
+        )
+        silent_since = self._clock.now() - NO_PROGRESS
+        statement = select(col(Bot.user_id), col(Bot.id)).where(
+            (col(Bot.seen_revision) < col(Bot.revision))
+            | col(Bot.id).in_(fired)
+            | (
+                col(Bot.id).in_(live)
+                if everybody
+                else col(Bot.id).in_(live) & (col(Bot.progressed_at) < silent_since)
+            )
+        )
+        async with self._database.as_system() as session:
+            connection = await session.connection()
+            is_mine = (
+                await connection.execute(
+                    text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": SWEEP_LOCK}
+                )
+            ).scalar_one()
+            if not is_mine:
+                return ()
+            return (await session.exec(statement)).all()
+
+    async def _wake(self, bots: Sequence[tuple[UUID, UUID]]) -> None:
+        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+
+        async def wake(user_id: UUID, bot_id: UUID) -> None:
+            async with gate:
+                with suppress(WorkflowServiceUnavailable):
+                    await self._workflows.signal_bot(
+                        user_id, bot_id, BotSignal.UPDATE_SETTINGS, Nudge()
+                    )
+
+        await asyncio.gather(*(wake(user_id, bot_id) for user_id, bot_id in bots))

@@ -1,0 +1,109 @@
+"""The worker's door: workflows, activities, the sweeper, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+from pydantic import ValidationError
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from bootstrap import MissingSetting, WorkerContainer, build_worker
+from domain.ports import WorkflowServiceUnavailable
+from observability import configure_logging
+from settings import Settings, load
+from workflows.bot import BotWorkflow
+from workflows.watch import WatchWorkflow
+
+WORKFLOWS = (BotWorkflow, WatchWorkflow)
+PASSED_THROUGH = ("activities", "domain", "pydantic", "workflows.policies")
+"""Deterministic modules that the sandbox need not load again for every workflow."""
+
+# After a worker dies, a workflow task waits this long for it before another worker may take it.
+STICKY_TIMEOUT = timedelta(seconds=1)
+GRACE = timedelta(seconds=8)
+CACHED_WORKFLOWS = 2_000
+ACTIVITIES_AT_ONCE = 100
+CONNECT_PAUSE_SECONDS = 0.5
+
+_log = structlog.get_logger("nija.worker")
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; finish what is being done, then end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    async with build_worker(settings) as container:
+        client = await _connect(container, stop)
+        if client is None:
+            return
+        async with _worker(client, settings.task_queue, container):
+            sweeping = asyncio.create_task(container.sweeper.run())
+            _log.info("worker.ready", task_queue=settings.task_queue)
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait({sweeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if sweeping.done() and not stop.is_set():
+                # A sweeper that ends is a defect: die loudly, the supervisor starts us again.
+                sweeping.result()
+            sweeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeping
+    _log.info("worker.stopped")
+
+
+async def _connect(container: WorkerContainer, stop: asyncio.Event) -> Client | None:
+    while not stop.is_set():
+        try:
+            return await container.workflows.client()
+        except WorkflowServiceUnavailable:
+            _log.warning("worker.temporal_unavailable")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), CONNECT_PAUSE_SECONDS)
+    return None
+
+
+def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Worker:
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=list(WORKFLOWS),
+        activities=[
+            container.bots.guard,
+            container.bots.hunt,
+            container.orders.place,
+            container.orders.settle,
+            container.markets.watch,
+        ],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+        ),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=GRACE,
+        max_cached_workflows=CACHED_WORKFLOWS,
+        max_concurrent_activities=ACTIVITIES_AT_ONCE,
+    )
+
+
+def main() -> None:
+    """Entry point of `python -m worker`."""
+    try:
+        settings = load()
+    except ValidationError as failure:
+        sys.exit(f"A setting is wrong:\n{failure}")
+    configure_logging(settings.log_level, settings.log_format, service="worker")
+    try:
+        asyncio.run(run(settings))
+    except MissingSetting as failure:
+        sys.exit(str(failure))
+
+
+if __name__ == "__main__":
+    main()

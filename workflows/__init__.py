@@ -1,0 +1,1 @@
+"""Workflows: orchestration only; they import temporalio, domain, activities, policies."""

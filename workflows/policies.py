@@ -1,0 +1,68 @@
+"""Timeouts and retries, by name. Nothing in a workflow spells one out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+
+# A run continues as new after about this many events: replaying a bot then costs some ten
+# milliseconds, so hundreds of bots come back in seconds after a worker was lost.
+HISTORY_EVENTS_MAX = 60
+
+SILENCE_MAX = timedelta(seconds=150)
+"""A bot that hears nothing (no watcher) looks for itself this often, by the wall clock."""
+
+UNSETTLED_PAUSE = timedelta(seconds=1)
+"""Between two looks of the guard at an order whose outcome is still open."""
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+
+
+class ActivityOptions(TypedDict):
+    """The options every activity call here sets."""
+
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+_KEEP_TRYING = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=5),
+    maximum_attempts=0,  # unlimited: what it decides must not be lost while a server is down
+)
+
+GUARD = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=30),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    retry_policy=_KEEP_TRYING,
+)
+HUNT = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    retry_policy=_KEEP_TRYING,
+)
+PLACE = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=25),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # Once. What became of a send that failed is settled by looking it up, never by sending again.
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+SETTLE = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=25),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=250),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(seconds=5),
+        maximum_attempts=4,  # then the guard lists the order again
+    ),
+)
+WATCH = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    retry_policy=_KEEP_TRYING,
+)

@@ -1,0 +1,26 @@
+"""Keeps one venue watched: runs the watching activity for ever, on whichever worker lives."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.markets import MarketActivities
+    from domain.contracts.bots import WatchInput
+    from workflows import policies
+
+
+@workflow.defn(name="watch")
+class WatchWorkflow:
+    """One for each venue and realm; ends its activity every few minutes: short histories."""
+
+    @workflow.run
+    async def run(self, request: WatchInput) -> None:
+        """Watch, then continue as new."""
+        await workflow.execute_activity_method(
+            MarketActivities.watch,
+            request,
+            summary=f"prices of {request.venue} ({request.realm})",
+            **policies.WATCH,
+        )
+        workflow.continue_as_new(request)
