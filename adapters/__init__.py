@@ -1,0 +1,1 @@
+"""What implements `domain.ports`: the only importers of vendor SDKs."""

@@ -1,0 +1,1 @@
+"""Gateways to trading venues. Nothing outside this package imports ccxt."""

@@ -1,0 +1,173 @@
+"""The ccxt client of Coinbase: made, asked with a deadline, and with errors that keep answers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ccxt
+import ccxt.async_support
+
+from adapters.venues.errors import (
+    VenueAnswerMalformedError,
+    question_failure,
+)
+from domain.ports import VenueCredentials, VenueRefusedKeys, VenueUnavailable
+
+DEADLINE_SECONDS = 10.0
+# Coinbase allows an address 10 public requests a second. ccxt counts each of them as three of its
+# ticks of 34 ms; market data has two lanes, and each lane half of the allowance.
+PUBLIC_LANE_MILLISECONDS = 68
+_HTTP_UNAUTHORIZED = 401
+_HTTP_FORBIDDEN = 403
+
+_SILENT = logging.getLogger("nija.ccxt")
+_SILENT.setLevel(logging.WARNING)
+
+Params = Mapping[str, object]
+Endpoint = Callable[[dict[str, object]], Awaitable[object]]
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What the venue answered when ccxt raised: the status, and the body if a JSON object."""
+
+    status: int
+    body: Answer
+
+
+class AnsweredError(Exception):
+    """ccxt raised because of an answer; `error` is what it raised."""
+
+    def __init__(self, error: ccxt.BaseError, answer: HttpAnswer) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+        self.answer = answer
+
+
+class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt ships no types
+    """ccxt's client whose errors keep the answer they were raised for.
+
+    ccxt puts the body into the message and forgets the status. An order's fate must not be read
+    out of a message, and `last_json_response` belongs to whichever request of the client ended
+    last.
+    """
+
+    number = str
+    logger = _SILENT  # ccxt's debug lines hold the headers of signed requests.
+
+    def handle_errors(self, code: int, *args: Any) -> object:
+        """Do what ccxt does, and keep status and body (the sixth argument) with the error."""
+        try:
+            return super().handle_errors(code, *args)
+        except ccxt.BaseError as error:
+            response = args[5]
+            raise AnsweredError(error, _http_answer(code, response)) from error
+
+    def handle_http_status_code(self, code: int, *args: Any) -> None:
+        """Do what ccxt does, and keep the status with the error."""
+        try:
+            super().handle_http_status_code(code, *args)
+        except ccxt.BaseError as error:
+            raise AnsweredError(error, _http_answer(code, self.parse_json(args[-1]))) from error
+
+
+def public_client(base_url: str | None) -> CoinbaseClient:
+    """Make a client for public data. `base_url` is the simulator's; None is the real venue."""
+    return _client({"rateLimit": PUBLIC_LANE_MILLISECONDS}, base_url)
+
+
+def private_client(base_url: str | None, credentials: VenueCredentials) -> CoinbaseClient:
+    """Make a client for one account.
+
+    Raises:
+        VenueRefusedKeys: the keys cannot even sign a request, so no venue would accept them.
+    """
+    if not credentials.api_key or not credentials.api_secret:
+        raise VenueRefusedKeys("The API key or its secret is empty")
+    # Secrets are often pasted out of a JSON file, where the line breaks of a PEM are written as \n.
+    secret = credentials.api_secret.replace("\\n", "\n")
+    client = _client({"apiKey": credentials.api_key, "secret": secret}, base_url)
+    try:
+        client.sign("brokerage/key_permissions", ["v3", "private"], "GET", {})
+    except (ValueError, TypeError, ccxt.BaseError):
+        # Signing raises what its parsers raise; the texts may quote the secret.
+        raise VenueRefusedKeys("The API secret is not in a form that Coinbase issues") from None
+    return client
+
+
+async def ask(endpoint: Endpoint, params: Params) -> Answer:
+    """Ask a question that changes nothing at the venue.
+
+    Raises:
+        VenueUnavailable: no usable answer within the deadline.
+        VenueRefusedKeys: the venue does not accept the keys, or not for this.
+    """
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            answer = await endpoint(dict(params))
+    except TimeoutError:
+        raise VenueUnavailable("Coinbase did not answer in time") from None
+    except AnsweredError as failure:
+        raise _answered_failure(failure) from failure
+    except ccxt.BaseError as error:
+        raise question_failure(error, f"Coinbase: {type(error).__name__}") from error
+    return as_object(answer)
+
+
+def as_object(answer: object) -> Answer:
+    """The JSON object of an answer.
+
+    Raises:
+        VenueAnswerMalformedError: it is something else, such as the HTML page of a proxy.
+    """
+    if not isinstance(answer, dict):
+        raise VenueAnswerMalformedError("Coinbase did not answer with a JSON object")
+    return answer
+
+
+def _answered_failure(failure: AnsweredError) -> VenueUnavailable | VenueRefusedKeys:
+    status = failure.answer.status
+    name = type(failure.error).__name__
+    # ccxt files 403 under "not available" and some 401 under the bare class: the status is
+    # clearer. A 403 without Coinbase's error object is a firewall's, and says nothing about the
+    # keys.
+    if status == _HTTP_UNAUTHORIZED or (status == _HTTP_FORBIDDEN and failure.answer.body):
+        return VenueRefusedKeys(f"Coinbase answered {status} to these keys")
+    return question_failure(failure.error, f"Coinbase answered {status}: {name}")
+
+
+def _client(config: dict[str, object], base_url: str | None) -> CoinbaseClient:
+    client = CoinbaseClient(
+        {
+            "timeout": int(DEADLINE_SECONDS * 1000),
+            # The simulator is ours and local; only a real venue's limits need respecting.
+            "enableRateLimit": base_url is None,
+            "options": {"maxRetriesOnFailure": 0},
+            **config,
+        }
+    )
+    # ccxt waits this many milliseconds on close for the transports of https sessions.
+    client.timeout_on_exit = 250 if base_url is None else 0
+    if base_url is None:
+        client.ssl_context = _shared_ssl_context(client.cafile)
+    else:
+        client.verify = False
+        client.urls["api"]["rest"] = base_url.rstrip("/")
+    return client
+
+
+@functools.cache
+def _shared_ssl_context(cafile: str) -> ssl.SSLContext:
+    # 15 ms and 0.7 MB each: one for all accounts, not one for each.
+    return ssl.create_default_context(cafile=cafile)
+
+
+def _http_answer(status: int, body: object) -> HttpAnswer:
+    return HttpAnswer(status, body if isinstance(body, dict) else {})

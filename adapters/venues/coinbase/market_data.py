@@ -1,0 +1,247 @@
+"""Public data of Coinbase or of the simulator, fetched once and shared by all bots of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+
+from adapters.venues.candles import CandleSeries
+from adapters.venues.coinbase import parse
+from adapters.venues.coinbase.client import ask, public_client
+from adapters.venues.errors import VenueRejectedQuestionError
+from adapters.venues.flight import SharedQuestion
+from adapters.venues.simulator_clock import parse_simulator_clock
+from domain.markets import (
+    Candle,
+    FeeRates,
+    MarketRules,
+    OrderBook,
+    Quote,
+    Realm,
+    Timeframe,
+    VenueClock,
+    VenueKey,
+)
+
+CANDLES_PER_PAGE = 300
+CANDLES_PER_QUESTION_MAX = 50_000
+LOOK_BACK_PAGES_MAX = 10
+BOOK_LEVELS = 250
+RULES_FRESH_SECONDS = 3_600.0
+REAL_CLOCK_FRESH_SECONDS = 10.0
+REAL_QUOTE_FRESH_SECONDS = 0.25
+REAL_SETTLING = timedelta(seconds=5)
+# The simulator's default tier, "retail". It tells an account's own fees only; where another tier is
+# configured for it, the paper fees have to be set as well.
+SIMULATOR_FEES = FeeRates(maker_rate=Decimal("0.004"), taker_rate=Decimal("0.006"))
+_GRANULARITIES: Mapping[Timeframe, str] = {
+    Timeframe.M1: "ONE_MINUTE",
+    Timeframe.M5: "FIVE_MINUTE",
+}
+
+
+class CoinbaseMarketData:
+    """Implements `domain.ports.MarketData`.
+
+    In the simulated realm only what cannot change is answered from memory (settled candles,
+    rules): a replay may be advanced between two calls, and what a bot sees must not depend on who
+    asked shortly before.
+
+    Args:
+        simulator_url: base address of the exchange simulator; None means the real Coinbase.
+    """
+
+    def __init__(self, *, simulator_url: str | None) -> None:
+        is_real = simulator_url is None
+        self._key = VenueKey("coinbase", Realm.REAL if is_real else Realm.SIMULATED)
+        self._simulator_url = None if simulator_url is None else simulator_url.rstrip("/")
+        # Two lanes with a rate limit each: what an exit waits for is never behind a scan's history.
+        self._prompt = public_client(self._simulator_url)
+        self._bulk = public_client(self._simulator_url)
+        self._settling = REAL_SETTLING if is_real else timedelta(0)
+        self._quote_fresh_seconds = REAL_QUOTE_FRESH_SECONDS if is_real else 0.0
+        # The real clock is asked now and then, and goes on by this machine's in between.
+        self._clock_question = SharedQuestion(
+            self._ask_clock, fresh_seconds=REAL_CLOCK_FRESH_SECONDS if is_real else 0.0
+        )
+        self._rules_question = SharedQuestion(self._ask_rules, fresh_seconds=RULES_FRESH_SECONDS)
+        self._quote_questions: dict[str, SharedQuestion[Quote]] = {}
+        self._book_questions: dict[str, SharedQuestion[OrderBook]] = {}
+        self._series: dict[tuple[str, Timeframe], CandleSeries] = {}
+        self._epoch: str | None = None
+
+    @property
+    def key(self) -> VenueKey:
+        """Which venue and realm this is."""
+        return self._key
+
+    async def clock(self) -> VenueClock:
+        """The venue's own time and epoch; a new epoch empties the memory of candles."""
+        clock, asked_at = await self._clock_question.answer()
+        if self._epoch != clock.epoch:
+            self._epoch = clock.epoch
+            self._series.clear()
+        if self._key.realm is Realm.SIMULATED:
+            return clock
+        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - asked_at)
+        return VenueClock(now=clock.now + elapsed, epoch=clock.epoch)
+
+    async def rules(self) -> Mapping[str, MarketRules]:
+        """Spot markets by symbol, at most an hour old."""
+        return await self._rules_question.answer()
+
+    async def public_fees(self) -> FeeRates:
+        """Fees of a new account at this venue; what paper accounts pay."""
+        if self._simulator_url is not None:
+            return SIMULATOR_FEES
+        # Coinbase publishes no fees by API without keys; ccxt carries the lowest tier's.
+        trading = self._prompt.fees["trading"]
+        return FeeRates(maker_rate=Decimal(trading["maker"]), taker_rate=Decimal(trading["taker"]))
+
+    async def candles(
+        self, symbol: str, timeframe: Timeframe, *, since: datetime, until: datetime
+    ) -> Sequence[Candle]:
+        """Closed candles with since <= opened_at and close <= until, oldest first, each once."""
+        first = _ceil(since, timeframe)
+        last = timeframe.floor(until)
+        if last <= first:
+            return ()
+        series = await self._series_of(symbol, timeframe)
+        known = series.settled(first, last)
+        if known is not None:
+            return known
+        now = (await self.clock()).now
+        closed = min(last, timeframe.floor(now))
+        if closed <= first:
+            return ()
+        # The clock may just have told of a new epoch, with its own candles.
+        return await (await self._series_of(symbol, timeframe)).between(first, closed, now)
+
+    async def last_bars(
+        self, symbol: str, timeframe: Timeframe, *, count: int, until: datetime
+    ) -> Sequence[Candle]:
+        """The last `count` existing closed candles up to `until`.
+
+        Walks back through holes, `LOOK_BACK_PAGES_MAX` pages of them at most.
+        """
+        last = timeframe.floor(until)
+        since = last - timeframe.length * count
+        candles = await self.candles(symbol, timeframe, since=since, until=last)
+        for _ in range(LOOK_BACK_PAGES_MAX):
+            if len(candles) >= count:
+                break
+            since -= timeframe.length * CANDLES_PER_PAGE
+            candles = await self.candles(symbol, timeframe, since=since, until=last)
+        return candles[-count:] if count > 0 else ()
+
+    async def quote(self, symbol: str) -> Quote:
+        """Best bid, best ask, last."""
+        if symbol not in self._quote_questions:
+            await self._require_market(symbol)
+            self._quote_questions[symbol] = SharedQuestion(
+                lambda: self._ask_quote(symbol), fresh_seconds=self._quote_fresh_seconds
+            )
+        return await self._quote_questions[symbol].answer()
+
+    async def order_book(self, symbol: str) -> OrderBook:
+        """The visible order book, never an older one than the call."""
+        if symbol not in self._book_questions:
+            await self._require_market(symbol)
+            self._book_questions[symbol] = SharedQuestion(lambda: self._ask_order_book(symbol))
+        return await self._book_questions[symbol].answer()
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._clock_question.close()
+        await self._rules_question.close()
+        for quote_question in self._quote_questions.values():
+            await quote_question.close()
+        for book_question in self._book_questions.values():
+            await book_question.close()
+        await self._prompt.close()
+        await self._bulk.close()
+
+    async def _require_market(self, symbol: str) -> None:
+        """Memory is kept for markets that exist only, so that made-up names cannot fill it."""
+        if symbol not in await self.rules():
+            raise VenueRejectedQuestionError(f"Coinbase has no market {symbol}")
+
+    async def _series_of(self, symbol: str, timeframe: Timeframe) -> CandleSeries:
+        key = (symbol, timeframe)
+        if key not in self._series:
+            await self._require_market(symbol)
+            self._series.setdefault(
+                key,
+                CandleSeries(
+                    timeframe,
+                    lambda since, until: self._ask_candles(symbol, timeframe, since, until),
+                    settling=self._settling,
+                ),
+            )
+        return self._series[key]
+
+    async def _ask_clock(self) -> tuple[VenueClock, float]:
+        asked_at = asyncio.get_running_loop().time()
+        if self._simulator_url is not None:
+            url = f"{self._simulator_url}/control/clock"
+            answer = await ask(lambda _: self._prompt.fetch(url), {})
+            return parse_simulator_clock(answer), asked_at
+        answer = await ask(self._prompt.v3_public_get_brokerage_time, {})
+        milliseconds = int(parse.amount(answer, "epochMillis"))
+        now = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        # Counting from the answer's arrival keeps the time told behind the venue's, never ahead of
+        # it.
+        return VenueClock(now=now, epoch="real"), asyncio.get_running_loop().time()
+
+    async def _ask_rules(self) -> Mapping[str, MarketRules]:
+        answer = await ask(
+            self._bulk.v3_public_get_brokerage_market_products, {"product_type": "SPOT"}
+        )
+        products = parse.items(answer, "products")
+        rules = [parse.parse_rules(product) for product in products if parse.is_spot(product)]
+        return MappingProxyType({rule.symbol: rule for rule in rules})
+
+    async def _ask_quote(self, symbol: str) -> Quote:
+        ticker = await ask(
+            self._prompt.v3_public_get_brokerage_market_products_product_id_ticker,
+            {"product_id": symbol, "limit": 1},
+        )
+        return parse.parse_quote(ticker, symbol, (await self.clock()).now)
+
+    async def _ask_order_book(self, symbol: str) -> OrderBook:
+        answer = await ask(
+            self._prompt.v3_public_get_brokerage_market_product_book,
+            {"product_id": symbol, "limit": BOOK_LEVELS},
+        )
+        return parse.parse_order_book(answer, symbol)
+
+    async def _ask_candles(
+        self, symbol: str, timeframe: Timeframe, since: datetime, until: datetime
+    ) -> Sequence[Candle]:
+        if until - since > timeframe.length * CANDLES_PER_QUESTION_MAX:
+            raise ValueError("That is a question for the candle store, not for a venue")
+        candles: list[Candle] = []
+        page = timeframe.length * CANDLES_PER_PAGE
+        while since < until:
+            page_until = min(since + page, until)
+            answer = await ask(
+                self._bulk.v3_public_get_brokerage_market_products_product_id_candles,
+                {
+                    "product_id": symbol,
+                    "granularity": _GRANULARITIES[timeframe],
+                    # Coinbase counts both ends in.
+                    "start": str(int(since.timestamp())),
+                    "end": str(int(page_until.timestamp()) - 1),
+                },
+            )
+            candles.extend(parse.parse_candle(candle) for candle in parse.items(answer, "candles"))
+            since = page_until
+        return candles
+
+
+def _ceil(at: datetime, timeframe: Timeframe) -> datetime:
+    floor = timeframe.floor(at)
+    return floor if floor == at else floor + timeframe.length

@@ -1,0 +1,282 @@
+"""Reading Coinbase's JSON, strictly: a missing or malformed field is an error, never zero.
+
+Amounts arrive as strings. Nothing here knows where the JSON came from, so recorded answers test
+all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from adapters.venues.errors import VenueAnswerMalformedError
+from domain.markets import (
+    BookLevel,
+    Candle,
+    FeeRates,
+    MarketRules,
+    OrderBook,
+    Quote,
+)
+from domain.money import ZERO
+from domain.orders import (
+    CurrencyBalance,
+    FillReport,
+    Liquidity,
+    OrderReport,
+    OrderState,
+    Side,
+)
+from domain.ports import KeyPermissions
+
+Json = Mapping[str, Any]
+
+_ORDER_STATES: Mapping[str, OrderState] = {
+    "PENDING": OrderState.OPEN,
+    "QUEUED": OrderState.OPEN,
+    "OPEN": OrderState.OPEN,
+    "CANCEL_QUEUED": OrderState.OPEN,
+    "EDIT_QUEUED": OrderState.OPEN,
+    "FILLED": OrderState.FILLED,
+    "CANCELLED": OrderState.CANCELLED,
+    "EXPIRED": OrderState.CANCELLED,
+    "FAILED": OrderState.REFUSED,
+    "UNKNOWN_ORDER_STATUS": OrderState.UNKNOWN,
+}
+_SIDES: Mapping[str, Side] = {"BUY": Side.BUY, "SELL": Side.SELL}
+# Only a maker's fee and role differ; an execution whose role the venue does not tell paid the
+# taker's fee.
+_LIQUIDITY: Mapping[str, Liquidity] = {
+    "MAKER": Liquidity.MAKER,
+    "TAKER": Liquidity.TAKER,
+    "UNKNOWN_LIQUIDITY_INDICATOR": Liquidity.TAKER,
+}
+_TRADING_STOPPED = (
+    "is_disabled",
+    "trading_disabled",
+    "cancel_only",
+    "post_only",
+    "limit_only",
+    "view_only",
+    "auction_mode",
+)
+_PRODUCT_PARTS = 2
+
+
+def parse_rules(product: Json) -> MarketRules:
+    """One spot product of the product list."""
+    return MarketRules(
+        symbol=text(product, "product_id"),
+        base=text(product, "base_currency_id"),
+        quote=text(product, "quote_currency_id"),
+        quantity_step=_step(product, "base_increment"),
+        price_step=_step(product, "price_increment"),
+        quantity_min=amount(product, "base_min_size"),
+        notional_min=amount(product, "quote_min_size"),
+        active=not any(flag(product, name) for name in _TRADING_STOPPED),
+    )
+
+
+def parse_candle(candle: Json) -> Candle:
+    """One candle; they come newest first, in no promised order."""
+    return Candle(
+        opened_at=datetime.fromtimestamp(int(amount(candle, "start")), UTC),
+        open=amount(candle, "open"),
+        high=amount(candle, "high"),
+        low=amount(candle, "low"),
+        close=amount(candle, "close"),
+        volume=amount(candle, "volume"),
+    )
+
+
+def parse_quote(ticker: Json, symbol: str, at: datetime) -> Quote:
+    """Best prices and the last trade's."""
+    trades = items(ticker, "trades")
+    if not trades:
+        raise VenueAnswerMalformedError(f"Coinbase lists no trade of {symbol}")
+    return Quote(
+        symbol=symbol,
+        bid=_price(ticker, "best_bid"),
+        ask=_price(ticker, "best_ask"),
+        last=_price(trades[0], "price"),
+        at=at,
+    )
+
+
+def parse_order_book(answer: Json, symbol: str) -> OrderBook:
+    """Bids from the highest, asks from the lowest; one side may be empty, not both."""
+    book = part(answer, "pricebook")
+    bids = tuple(_level(level) for level in items(book, "bids"))
+    asks = tuple(_level(level) for level in items(book, "asks"))
+    if not bids and not asks:
+        raise VenueAnswerMalformedError(f"Coinbase shows an empty order book of {symbol}")
+    return OrderBook(
+        symbol=symbol,
+        bids=tuple(sorted(bids, key=lambda level: level.price, reverse=True)),
+        asks=tuple(sorted(asks, key=lambda level: level.price)),
+    )
+
+
+def parse_fees(summary: Json) -> FeeRates:
+    """The account's own fee tier."""
+    tier = part(summary, "fee_tier")
+    return FeeRates(
+        maker_rate=amount(tier, "maker_fee_rate"), taker_rate=amount(tier, "taker_fee_rate")
+    )
+
+
+def parse_balance(account: Json) -> CurrencyBalance:
+    """One wallet: what is available, and what open orders hold."""
+    held = amount(part(account, "hold"), "value")
+    available = amount(part(account, "available_balance"), "value")
+    return CurrencyBalance(currency=text(account, "currency"), total=available + held, held=held)
+
+
+def parse_permissions(answer: Json) -> KeyPermissions:
+    """What the keys may do; Coinbase calls moving money out of the portfolio `can_transfer`."""
+    return KeyPermissions(
+        can_read=flag(answer, "can_view"),
+        can_trade=flag(answer, "can_trade"),
+        can_withdraw=flag(answer, "can_transfer"),
+    )
+
+
+def parse_order(order: Json) -> OrderReport:
+    """One order of the order history."""
+    filled = amount(order, "filled_size")
+    state = _choice(order, "status", _ORDER_STATES)
+    if state is OrderState.REFUSED and filled:
+        state = OrderState.CANCELLED  # It failed after a part had traded: that part is real.
+    return OrderReport(
+        venue_order_id=text(order, "order_id"),
+        client_order_id=order.get("client_order_id") or None,
+        symbol=text(order, "product_id"),
+        side=_choice(order, "side", _SIDES),
+        state=state,
+        quantity=_ordered_quantity(order),
+        filled_quantity=filled,
+        created_at=moment(order, "created_time"),
+    )
+
+
+def parse_fill(fill: Json) -> FillReport:
+    """One execution of a spot order."""
+    if text(fill, "trade_type") != "FILL":
+        # A reversal or correction changes money in a way that nobody here may guess.
+        raise VenueAnswerMalformedError("Coinbase lists an execution that is not a plain fill")
+    price, size = _price(fill, "price"), _price(fill, "size")
+    symbol = text(fill, "product_id")
+    return FillReport(
+        venue_fill_id=text(fill, "entry_id"),
+        venue_order_id=text(fill, "order_id"),
+        symbol=symbol,
+        side=_choice(fill, "side", _SIDES),
+        price=price,
+        quantity=size / price if flag(fill, "size_in_quote") else size,
+        fee=amount(fill, "commission"),
+        fee_currency=symbol.split("-")[1],
+        liquidity=_choice(fill, "liquidity_indicator", _LIQUIDITY),
+        filled_at=moment(fill, "trade_time"),
+    )
+
+
+def is_spot(item: Json) -> bool:
+    """Whether an order or fill is of a spot product (`BTC-USD`); derivatives have longer names."""
+    return len(text(item, "product_id").split("-")) == _PRODUCT_PARTS
+
+
+def text(source: Json, name: str) -> str:
+    """A field that is a non-empty string."""
+    value = source.get(name)
+    if not isinstance(value, str) or not value:
+        raise _malformed(name)
+    return value
+
+
+def amount(source: Json, name: str) -> Decimal:
+    """A field that is a finite decimal."""
+    value = source.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _malformed(name)
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise _malformed(name) from None
+    if not number.is_finite():
+        raise _malformed(name)
+    return number
+
+
+def flag(source: Json, name: str) -> bool:
+    """A field that is a boolean."""
+    value = source.get(name)
+    if not isinstance(value, bool):
+        raise _malformed(name)
+    return value
+
+
+def moment(source: Json, name: str) -> datetime:
+    """A field that is a time with its zone."""
+    try:
+        at = datetime.fromisoformat(text(source, name))
+    except ValueError:
+        raise _malformed(name) from None
+    if at.tzinfo is None:
+        raise _malformed(name)
+    return at.astimezone(UTC)
+
+
+def items(source: Json, name: str) -> list[Json]:
+    """A field that is a list of objects."""
+    value = source.get(name)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _malformed(name)
+    return value
+
+
+def part(source: Json, name: str) -> Json:
+    """A field that is an object."""
+    value = source.get(name)
+    if not isinstance(value, dict):
+        raise _malformed(name)
+    return value
+
+
+def _ordered_quantity(order: Json) -> Decimal | None:
+    configurations = [
+        configuration
+        for configuration in part(order, "order_configuration").values()
+        if isinstance(configuration, dict)
+    ]
+    if len(configurations) != 1:
+        raise _malformed("order_configuration")
+    # An order sized in quote currency (not ours) has no base quantity.
+    return amount(configurations[0], "base_size") if configurations[0].get("base_size") else None
+
+
+def _level(level: Json) -> BookLevel:
+    return BookLevel(price=_price(level, "price"), quantity=_price(level, "size"))
+
+
+def _price(source: Json, name: str) -> Decimal:
+    value = amount(source, name)
+    if value <= ZERO:
+        raise _malformed(name)
+    return value
+
+
+def _step(source: Json, name: str) -> Decimal:
+    return _price(source, name)
+
+
+def _choice(source: Json, name: str, choices: Mapping[str, Any]) -> Any:
+    value = text(source, name)
+    if value not in choices:
+        raise _malformed(name)
+    return choices[value]
+
+
+def _malformed(name: str) -> VenueAnswerMalformedError:
+    return VenueAnswerMalformedError(f"Coinbase's answer has no usable field {name!r}")
