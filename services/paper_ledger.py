@@ -25,6 +25,7 @@ from domain.orders import (
 )
 from domain.paper import paper_order_id
 from domain.ports import AccountRef
+from domain.reconciliation import flows_of
 from models.connections import Account
 from models.ledgers import PaperBalance, PaperFill, PaperOrder
 from services.database import Database
@@ -156,10 +157,8 @@ async def _move(
     """Move the balances; the currency that would go below zero, if one would."""
     deltas: dict[str, Decimal] = {}
     for fill in fills:
-        sign = fill.side.sign
-        deltas[base] = deltas.get(base, ZERO) + fill.quantity * sign
-        deltas[quote] = deltas.get(quote, ZERO) - fill.price * fill.quantity * sign
-        deltas[fill.fee_currency] = deltas.get(fill.fee_currency, ZERO) - fill.fee
+        for currency, amount in flows_of(fill, base=base, quote=quote).items():
+            deltas[currency] = deltas.get(currency, ZERO) + amount
     for currency, delta in sorted(deltas.items()):
         row = await session.get(PaperBalance, (ref.account_id, currency))
         if row is None:

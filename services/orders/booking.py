@@ -23,6 +23,7 @@ from domain.money import ZERO
 from domain.orders import FillReport, Leg, OrderState, Side
 from domain.positions import Direction, PositionFill, PositionState, fold_fills
 from domain.positions import Position as FoldedPosition
+from domain.reconciliation import flows_of
 from domain.risk import trading_day
 from domain.strategies.apex import (
     ExitPlan,
@@ -71,6 +72,7 @@ async def book(
     at: datetime,
     wall: datetime,
     refusal: tuple[str, str] | None = None,
+    came_back: bool = False,
 ) -> Order:
     """Book a report about one order.
 
@@ -83,6 +85,7 @@ async def book(
         at: venue time.
         wall: wall time.
         refusal: code and reason, when refused or denied.
+        came_back: the venue has an order that was taken for over; its own word replaces our end.
 
     Returns:
         The order after booking.
@@ -90,7 +93,7 @@ async def book(
     position, order = await lock_position_and_order(session, order_id)
     if venue_order_id is not None:
         order.venue_order_id = venue_order_id
-    if OrderState(order.state).is_final and order.state != state:
+    if OrderState(order.state).is_final and order.state != state and not came_back:
         # A final state stands; late fills of it are still facts and are booked below.
         state = OrderState(order.state)
     order.state = state
@@ -169,10 +172,8 @@ async def _move_balances(
 ) -> None:
     deltas: dict[str, Decimal] = {}
     for fill in fills:
-        sign = fill.side.sign
-        deltas[rules.base] = deltas.get(rules.base, ZERO) + fill.quantity * sign
-        deltas[rules.quote] = deltas.get(rules.quote, ZERO) - fill.price * fill.quantity * sign
-        deltas[fill.fee_currency] = deltas.get(fill.fee_currency, ZERO) - fill.fee
+        for currency, amount in flows_of(fill, base=rules.base, quote=rules.quote).items():
+            deltas[currency] = deltas.get(currency, ZERO) + amount
     for currency in sorted(deltas):
         moved = await session.exec(
             update(Balance)

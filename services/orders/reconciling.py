@@ -32,6 +32,9 @@ from services.database import Database
 from services.orders.settling import OrderSettling
 
 AT_ONCE = 8
+DOUBT_LENGTH = timedelta(minutes=30)
+"""How long an order taken for absent is still looked for: a venue may list it late."""
+
 _FINAL = tuple(state.value for state in FINAL_STATES)
 
 _log = structlog.get_logger("nija.reconcile")
@@ -108,9 +111,12 @@ class Reconciling:
         async with self._database.for_user(user_id) as session:
             ref = await account_ref(session, account_id)
             open_orders = await _unsettled(session, account_id)
+            absent = await _lately_absent(session, account_id, self._clock.now() - DOUBT_LENGTH)
             mark = await _mark(session, account_id)
         for order_id in open_orders:
             await self._settling.settle(user_id, order_id)
+        for order_id in absent:
+            await self._settling.settle(user_id, order_id, doubt_the_end=True)
         account = await self._venues.account(ref)
         observed = await account.balances()
         now = (await self._venues.market_data(VenueKey(ref.venue, ref.realm)).clock()).now
@@ -135,6 +141,20 @@ async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:
                 Order.account_id == account_id,
                 col(Order.state).not_in(_FINAL),
                 Order.state != OrderState.INTENDED.value,
+            )
+        )
+    ).all()
+
+
+async def _lately_absent(
+    session: AsyncSession, account_id: UUID, since: datetime
+) -> Sequence[UUID]:
+    return (
+        await session.exec(
+            select(Order.id).where(
+                Order.account_id == account_id,
+                Order.state == OrderState.ABSENT.value,
+                col(Order.settled_at) > since,
             )
         )
     ).all()

@@ -1,0 +1,31 @@
+# Everything runs from .venv, which is made once for each version of the lock file.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench
+PYTHON ?= python3
+BIN := .venv/bin
+VENV := .venv/.installed
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+run: export NIJA_DEMO_USER ?= true
+run: $(VENV) ## Start everything on this machine; Ctrl-C stops it, data is kept
+	@$(BIN)/nija up
+
+demo: $(VENV) ## Show the platform at work, from a fresh start to a recovery
+	@$(BIN)/nija demo
+
+test: check ## Check, then run every test with real servers
+	$(BIN)/pytest -m "integration or e2e"
+
+check: $(VENV) ## Format, lint, types, import rules and the quick tests
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy . && $(BIN)/lint-imports && $(BIN)/pytest -m "not integration and not e2e"
+
+bench: $(VENV) ## Measure
+	$(BIN)/python -m bench
+
+$(VENV): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
