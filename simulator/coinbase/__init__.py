@@ -1,0 +1,1 @@
+"""The Coinbase Advanced Trade wire protocol: signatures, requests and response shapes."""

@@ -1,0 +1,279 @@
+"""The control surface: accounts, clock and a full dump, for loopback peers only."""
+
+import asyncio
+import ipaddress
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from simulator.coinbase.keys import DEFAULT_KEY_TYPE, UnknownKeyTypeError, new_key
+from simulator.coinbase.wire import entry_id, iso, plain
+from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT, Balance
+from simulator.engine.fees import UnknownFeeTierError, fee_tier
+from simulator.engine.values import Fill, Order
+from simulator.exchange import Exchange, NotInStepModeError
+from simulator.store import Account, Filter
+
+_PERMISSIONS: Final = ("view", "trade", "transfer")
+_DEFAULT_PERMISSIONS: Final = ("view", "trade")
+_MOST_DEPOSIT: Final = 10**10  # sums of balances stay within the Decimal precision
+_DUST: Final = Decimal("0.00000001")
+_MOST_MINUTES: Final = 100_000
+_EVERYTHING: Final = -1  # SQLite's "no limit"
+
+
+class BadControlCallError(Exception):
+    """A control call that cannot be done; the message says why."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def create_account(request: Request) -> dict[str, Any]:
+    """Take on a client: its deposits, fee tier, permissions and a fresh key."""
+    body = await _body(request)
+    exchange = _exchange(request)
+    try:
+        tier = fee_tier(str(body.get("fee_tier") or exchange.default_tier))
+        key = new_key(str(body.get("key_type") or DEFAULT_KEY_TYPE))
+    except (UnknownFeeTierError, UnknownKeyTypeError) as error:
+        raise BadControlCallError(str(error)) from error
+    permissions = _permissions(body.get("permissions", _DEFAULT_PERMISSIONS))
+    account = Account(
+        account_id=str(uuid.uuid4()),
+        name=str(body.get("name") or ""),
+        api_key=key.api_key,
+        key_type=key.key_type,
+        verifier=key.verifier,
+        fee_tier=tier.name,
+        permissions=permissions,
+        created_ms=exchange.now_ms,
+    )
+    exchange.open_account(account, _deposits(body.get("balances", {})))
+    return {
+        **_account_json(exchange, account),
+        "api_secret": key.api_secret,
+        "taker_fee_rate": plain(tier.taker),
+        "maker_fee_rate": plain(tier.maker),
+    }
+
+
+async def advance(request: Request) -> dict[str, Any]:
+    """Play whole minutes of a standing clock; answers when all of them are over."""
+    minutes = (await _body(request)).get("minutes", 1)
+    if type(minutes) is not int or not 0 < minutes <= _MOST_MINUTES:
+        raise BadControlCallError(f"minutes must be a whole number from 1 to {_MOST_MINUTES}")
+    exchange = _exchange(request)
+    lock: asyncio.Lock = request.app.state.advancing
+    async with lock:
+        for _ in range(minutes):
+            try:
+                exchange.advance_minute()
+            except NotInStepModeError as error:
+                raise BadControlCallError(str(error), 409) from error
+            await asyncio.sleep(0)  # lets other requests in between two minutes
+    return _clock_json(exchange)
+
+
+async def get_clock(request: Request) -> dict[str, Any]:
+    """Tell the time and the market."""
+    return _clock_json(_exchange(request))
+
+
+async def set_clock(request: Request) -> dict[str, Any]:
+    """Switch mode or speed."""
+    body = await _body(request)
+    mode, speed = body.get("mode"), body.get("speed")
+    if mode not in (None, "speed", "step"):
+        raise BadControlCallError("mode must be speed or step")
+    is_number = isinstance(speed, int | float) and not isinstance(speed, bool)
+    if speed is not None and not (is_number and 0 < speed <= _MOST_MINUTES):
+        raise BadControlCallError("speed must be a positive number")
+    _exchange(request).set_clock(mode, None if speed is None else float(speed))
+    return _clock_json(_exchange(request))
+
+
+async def dump(request: Request) -> dict[str, Any]:
+    """Show accounts with all their orders, fills and balances, and the venue's own books."""
+    exchange = _exchange(request)
+    params = request.query_params
+    chosen = exchange.find_accounts(params.get("account_id"), params.get("api_key"))
+    return {
+        "epoch": exchange.epoch,
+        "now": iso(exchange.now_ms),
+        "accounts": [_dump_account(exchange, account) for account in chosen],
+        "venue": {
+            "liquidity": _balances_json(exchange.balances(LIQUIDITY_ACCOUNT)),
+            "fees": _balances_json(exchange.balances(FEES_ACCOUNT)),
+        },
+    }
+
+
+async def healthz(request: Request) -> dict[str, Any]:
+    """Say that the process answers."""
+    return {"status": "ok", "epoch": _exchange(request).epoch}
+
+
+def _exchange(request: Request) -> Exchange:
+    exchange: Exchange = request.app.state.exchange
+    return exchange
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError as error:
+        raise BadControlCallError("the body is not JSON", 400) from error
+    if not isinstance(body, dict):
+        raise BadControlCallError("the body is not an object", 400)
+    return body
+
+
+def _permissions(asked: Any) -> tuple[str, ...]:
+    if not isinstance(asked, list | tuple) or any(name not in _PERMISSIONS for name in asked):
+        raise BadControlCallError(f"permissions must be some of {', '.join(_PERMISSIONS)}")
+    return tuple(name for name in _PERMISSIONS if name in asked)
+
+
+def _deposits(asked: Any) -> dict[str, Decimal]:
+    if not isinstance(asked, dict):
+        raise BadControlCallError("balances must be an object of currency: amount")
+    try:
+        deposits = {str(code).upper(): Decimal(str(amount)) for code, amount in asked.items()}
+    except InvalidOperation as error:
+        raise BadControlCallError("balances must be decimal numbers") from error
+    if not all(_is_bookable(amount) for amount in deposits.values()):
+        raise BadControlCallError(
+            f"balances must be from 0 to {_MOST_DEPOSIT} with at most eight decimals"
+        )
+    return deposits
+
+
+def _is_bookable(amount: Decimal) -> bool:
+    return amount.is_finite() and 0 <= amount <= _MOST_DEPOSIT and amount % _DUST == 0
+
+
+def _account_json(exchange: Exchange, account: Account) -> dict[str, Any]:
+    return {
+        "account_id": account.account_id,
+        "name": account.name,
+        "api_key": account.api_key,
+        "key_type": account.key_type,
+        "fee_tier": account.fee_tier,
+        "permissions": list(account.permissions),
+        "balances": _balances_json(exchange.balances(account.account_id)),
+    }
+
+
+def _clock_json(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "now": iso(exchange.now_ms),
+        "now_ms": exchange.now_ms,
+        "epoch": exchange.epoch,
+        "mode": exchange.clock.mode,
+        "speed": exchange.clock.speed,
+        "symbols": list(exchange.feed.symbols),
+        "source": exchange.market.source,
+        "seed": exchange.market.seed,
+        "start": iso(exchange.market.start_ms),
+    }
+
+
+def _balances_json(balances: Mapping[str, Balance]) -> dict[str, dict[str, str]]:
+    return {
+        currency: {
+            "total": plain(balance.total),
+            "available": plain(balance.available),
+            "hold": plain(balance.held),
+        }
+        for currency, balance in sorted(balances.items())
+    }
+
+
+def _dump_account(exchange: Exchange, account: Account) -> dict[str, Any]:
+    everything = Filter(account.account_id, limit=_EVERYTHING)
+    orders = exchange.store.orders(everything)[::-1]
+    fills = exchange.store.fills(everything)[::-1]
+    return {
+        **_account_json(exchange, account),
+        "orders": [_order_json(order) for order in orders],
+        "fills": [_fill_json(fill) for fill in fills],
+    }
+
+
+def _order_json(order: Order) -> dict[str, Any]:
+    request = order.request
+    amounts = {
+        "base_size": request.base_size,
+        "quote_size": request.quote_size,
+        "limit_price": request.limit_price,
+    }
+    return {
+        "order_id": order.order_id,
+        "client_order_id": request.client_order_id,
+        "product_id": request.product_id,
+        "side": request.side,
+        "type": request.type,
+        "time_in_force": request.time_in_force,
+        "post_only": request.post_only,
+        **{name: None if size is None else plain(size) for name, size in amounts.items()},
+        "status": order.status,
+        "filled_size": plain(order.filled_size),
+        "filled_value": plain(order.filled_value),
+        "average_price": plain(order.average_price),
+        "fees": plain(order.fees),
+        "hold": plain(order.hold),
+        "number_of_fills": order.fill_count,
+        "cancel_reason": order.cancel_reason,
+        "created_time": iso(order.created_ms),
+        "last_fill_time": None if order.last_fill_ms is None else iso(order.last_fill_ms),
+        "received_at": order.received_at,
+        "sequence": order.sequence,
+    }
+
+
+def _fill_json(fill: Fill) -> dict[str, Any]:
+    return {
+        "trade_id": fill.trade_id,
+        "entry_id": entry_id(fill),
+        "order_id": fill.order_id,
+        "product_id": fill.product_id,
+        "side": fill.side,
+        "price": plain(fill.price),
+        "size": plain(fill.size),
+        "fee": plain(fill.fee),
+        "liquidity": fill.liquidity,
+        "time": iso(fill.time_ms),
+        "sequence": fill.sequence,
+    }
+
+
+def _loopback_only(
+    handler: Callable[[Request], Awaitable[dict[str, Any]]], status: int = 200
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            return JSONResponse({"error": "control calls are for loopback peers only"}, 403)
+        try:
+            return JSONResponse(await handler(request), status)
+        except BadControlCallError as error:
+            return JSONResponse({"error": str(error)}, error.status)
+
+    return endpoint
+
+
+ROUTES: Final = [
+    Route("/control/accounts", _loopback_only(create_account, 201), methods=["POST"]),
+    Route("/control/advance", _loopback_only(advance), methods=["POST"]),
+    Route("/control/clock", _loopback_only(get_clock)),
+    Route("/control/clock", _loopback_only(set_clock), methods=["POST"]),
+    Route("/control/dump", _loopback_only(dump)),
+    Route("/control/healthz", _loopback_only(healthz)),
+]

@@ -1,0 +1,1 @@
+"""Pure order matching: no clock, no I/O, no framework, Decimal only."""

@@ -1,0 +1,316 @@
+"""The venue: engine, market, clock and store put together; every change is durable on return.
+
+Everything here runs in one thread without awaiting in between, so a request sees the venue at one
+instant, and what a method returns has been committed. A fault between the two (a full disk, a
+broken invariant) stops the process at once: memory is then ahead of the file, and a restart goes
+on from the last commit.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from simulator.config import Mode, SimulatorConfig
+from simulator.engine.accounts import Balance
+from simulator.engine.book import Book, LadderSettings
+from simulator.engine.engine import MatchingEngine
+from simulator.engine.fees import FeeTier, fee_tier
+from simulator.engine.values import Order, OrderRefusedError, OrderRequest
+from simulator.market.candles import MINUTE_MS, decimal_of
+from simulator.market.clock import VenueClock
+from simulator.market.feed import MarketFeed
+from simulator.market.market import Market, build_market
+from simulator.store import Account, Store
+
+logger = logging.getLogger(__name__)
+
+_FAULT_EXIT_CODE = 70
+
+
+class NotInStepModeError(Exception):
+    """The clock runs by itself and cannot be advanced."""
+
+
+class OrderNotOpenError(Exception):
+    """The order is unknown to this account (no status) or no longer open (its status)."""
+
+    def __init__(self, status: str | None) -> None:
+        super().__init__(status or "unknown order")
+        self.status = status
+
+
+def _stop_at_once() -> None:
+    logging.shutdown()
+    os._exit(_FAULT_EXIT_CODE)
+
+
+class Exchange:
+    """One running market with its clients."""
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        store: Store,
+        on_fault: Callable[[], None] = _stop_at_once,
+    ) -> None:
+        remembered = store.venue()
+        self.market: Market = build_market(config, remembered)
+        self.store = store
+        self.accounts: dict[str, Account] = {}
+        self._by_api_key: dict[str, Account] = {}
+        self._tiers: dict[str, FeeTier] = {}
+        self._on_fault = on_fault
+        self.default_tier = fee_tier(config.fee_tier).name
+        is_new = remembered.get("identity") != self.market.identity or (
+            remembered.get("start_ms") != str(self.market.start_ms)
+        )
+        self.epoch = str(uuid.uuid4()) if is_new else remembered["epoch"]
+        self.clock = _clock(config, self.market, {} if is_new else remembered)
+        self.engine = self._build_engine(config)
+        self._restore_clients()
+        if is_new:
+            self._start_anew()
+        else:
+            self._resume()
+
+    @property
+    def feed(self) -> MarketFeed:
+        """The market's prices; ask with `now_ms`."""
+        return self.market.feed
+
+    @property
+    def now_ms(self) -> int:
+        """Venue time in UTC milliseconds."""
+        return self.clock.now_ms
+
+    def book(self, product_id: str) -> Book | None:
+        """Return a product's order book."""
+        return self.engine.books.get(product_id)
+
+    def account_by_key(self, api_key: str) -> Account | None:
+        """Return the client an API key belongs to."""
+        return self._by_api_key.get(api_key)
+
+    def find_accounts(self, account_id: str | None, api_key: str | None) -> list[Account]:
+        """Return the clients with this id or key, all when neither is given."""
+        return [
+            account
+            for account in self.accounts.values()
+            if account_id in (None, account.account_id) and api_key in (None, account.api_key)
+        ]
+
+    def tier_of(self, account: Account) -> FeeTier:
+        """Return a client's fee tier."""
+        return self._tiers[account.account_id]
+
+    def balances(self, account_id: str) -> Mapping[str, Balance]:
+        """Return the balances of an account by currency."""
+        return self.engine.ledger.balances(account_id)
+
+    def open_account(self, account: Account, balances: Mapping[str, Decimal]) -> None:
+        """Take on a client with its deposits."""
+        with self._durable():
+            self._admit(account)
+            for currency, amount in balances.items():
+                self.engine.ledger.add(account.account_id, currency, amount)
+            self.store.add_account(account)
+
+    def place(self, account: Account, request: OrderRequest, configuration: str) -> Order:
+        """Place an order; the same client order id again returns the first order untouched.
+
+        Raises:
+            OrderRefusedError: Nothing has changed, and the client order id is still free.
+        """
+        known = self.store.find_client_order(account.account_id, request.client_order_id)
+        if known is not None:
+            return known
+        sequence = self.engine.next_sequence()
+        order = Order(
+            order_id=self._new_id("order", sequence),
+            account_id=account.account_id,
+            request=request,
+            sequence=sequence,
+            created_ms=self.now_ms,
+            received_at=datetime.now(UTC).isoformat(),
+            configuration=configuration,
+        )
+        with self._durable():
+            self.engine.submit(order)
+        return order
+
+    def cancel(self, account: Account, order_id: str) -> None:
+        """Cancel a resting order.
+
+        Raises:
+            OrderNotOpenError: There is nothing to cancel.
+        """
+        order = self.engine.open_orders.get(order_id)
+        if order is None or order.account_id != account.account_id:
+            done = self.store.find_order(account.account_id, order_id)
+            raise OrderNotOpenError(done.status if done else None)
+        with self._durable():
+            self.engine.cancel(order, "User requested cancel")
+
+    def advance_minute(self) -> None:
+        """Play one minute of a clock that stands still.
+
+        Raises:
+            NotInStepModeError: The clock runs by itself.
+        """
+        if self.clock.mode != "step":
+            raise NotInStepModeError("the clock runs by itself; switch to step mode first")
+        with self._durable():
+            self._play(self.now_ms + MINUTE_MS)
+
+    def run_for(self, elapsed_seconds: float) -> None:
+        """Let a running clock move on by this much wall time."""
+        target = self.clock.target_after(elapsed_seconds)
+        if target > self.now_ms:
+            with self._durable(always=target > self.clock.lease_ms):
+                self._play(target)
+
+    def set_clock(self, mode: Mode | None, speed: float | None) -> None:
+        """Switch mode or speed; a clock that is stopped first runs to the end of its minute."""
+        with self._durable(always=True):
+            self.clock.mode = mode or self.clock.mode
+            self.clock.speed = speed or self.clock.speed
+            if self.clock.mode == "step":
+                self._play(self.clock.minute_end())
+            self.clock.lease_ms = self.now_ms
+            self._remember_pace()
+
+    def close(self) -> None:
+        """Give up the unused rest of the clock's lease and close the file."""
+        with self.store.transaction():
+            self.store.remember({"now_ms": self.now_ms, "lease_ms": self.now_ms})
+        self.store.close()
+
+    def _build_engine(self, config: SimulatorConfig) -> MatchingEngine:
+        ladder = LadderSettings(
+            spread_bps=config.spread_bps,
+            spacing_bps=config.level_spacing_bps,
+            levels=config.levels,
+            depth_quote=config.depth_usd,
+        )
+        return MatchingEngine(
+            books=[Book(rules, ladder) for rules in self.market.rules.values()],
+            tiers=self._tiers,
+            new_trade_id=lambda sequence: self._new_id("trade", sequence),
+            sequence=self.store.last_sequence(),
+        )
+
+    def _restore_clients(self) -> None:
+        for account in self.store.accounts():
+            self._admit(account)
+        for account_id, currency, balance in self.store.balances():
+            self.engine.ledger.restore(account_id, currency, balance)
+
+    def _admit(self, account: Account) -> None:
+        self.accounts[account.account_id] = account
+        self._by_api_key[account.api_key] = account
+        self._tiers[account.account_id] = fee_tier(account.fee_tier)
+
+    def _start_anew(self) -> None:
+        """Begin a new epoch: clients keep their balances, orders of the old market are void."""
+        with self._durable(always=True):
+            for order in self.store.open_orders():
+                self.engine.void(order, "The market started anew")
+            self._quote_all()
+            self.store.remember(
+                {
+                    "epoch": self.epoch,
+                    "identity": self.market.identity,
+                    "source": self.market.source,
+                    "seed": self.market.seed,
+                    "start_ms": self.market.start_ms,
+                }
+            )
+            self._remember_pace()
+
+    def _resume(self) -> None:
+        """Go on from the last commit: play the ticks up to the lease, then from there."""
+        for order in self.store.open_orders():
+            self.engine.restore(order)
+        self._quote_all()
+        for product_id, book in self.engine.books.items():
+            for fill in self.store.ladder_fills(product_id, book.quote_ms):
+                book.consume(fill.side.opposite, fill.price, fill.size)
+        with self._durable(always=True):
+            self._play(self.clock.lease_ms)
+            if self.clock.mode == "step":
+                self._play(self.clock.minute_end())
+            self._remember_pace()
+
+    def _quote_all(self) -> None:
+        for product_id, book in self.engine.books.items():
+            tick = self.feed.last_tick(product_id, self.now_ms)
+            book.quote(decimal_of(tick.price), tick.time_ms, self.engine.next_sequence())
+
+    def _play(self, until_ms: int) -> None:
+        """Move the clock, showing the engine every tick its resting orders could meet."""
+        while self.now_ms < until_ms:
+            after_ms = self.now_ms
+            boundary = (after_ms // MINUTE_MS + 1) * MINUTE_MS
+            # Nothing rests: only where the market stands at the end matters.
+            next_ms = min(until_ms, boundary) if self.engine.open_orders else until_ms
+            ticks = [
+                (tick.time_ms, product_id, tick)
+                for product_id, book in self.engine.books.items()
+                if book.has_resting_orders
+                for tick in self.feed.ticks(product_id, after_ms, next_ms)
+            ]
+            for time_ms, product_id, tick in sorted(ticks):
+                price, volume = decimal_of(tick.price), decimal_of(tick.volume)
+                self.engine.tick(product_id, price, volume, time_ms)
+            self._quote_idle(next_ms)
+            self.clock.now_ms = next_ms
+
+    def _quote_idle(self, now_ms: int) -> None:
+        for product_id, book in self.engine.books.items():
+            if not book.has_resting_orders:
+                tick = self.feed.last_tick(product_id, now_ms)
+                if tick.time_ms > book.quote_ms:
+                    self.engine.tick(product_id, decimal_of(tick.price), Decimal(0), tick.time_ms)
+
+    @contextmanager
+    def _durable(self, *, always: bool = False) -> Iterator[None]:
+        """Commit what happens inside together with the clock; stop the process if that fails."""
+        try:
+            with self.store.transaction():
+                yield
+                changes = self.engine.take_changes()
+                self.store.write(changes)
+                if changes or always or self.clock.mode == "step":
+                    self._remember_clock()
+        except OrderRefusedError:
+            raise
+        except Exception:
+            logger.critical("a change could not be made durable; stopping", exc_info=True)
+            self._on_fault()
+            raise
+
+    def _remember_clock(self) -> None:
+        if self.now_ms >= self.clock.lease_ms:
+            self.clock.lease_ms = self.clock.lease_for(self.now_ms)
+        self.store.remember({"now_ms": self.now_ms, "lease_ms": self.clock.lease_ms})
+
+    def _remember_pace(self) -> None:
+        self.store.remember({"mode": self.clock.mode, "speed": self.clock.speed})
+
+    def _new_id(self, kind: str, sequence: int) -> str:
+        return str(uuid.uuid5(uuid.UUID(self.epoch), f"{kind}:{sequence}"))
+
+
+def _clock(config: SimulatorConfig, market: Market, remembered: Mapping[str, str]) -> VenueClock:
+    now_ms = int(remembered.get("now_ms", market.start_ms))
+    stored_mode: Mode = "step" if remembered.get("mode") == "step" else "speed"
+    return VenueClock(
+        now_ms=now_ms,
+        lease_ms=int(remembered.get("lease_ms", now_ms)),
+        mode=config.mode or stored_mode,
+        speed=config.speed or float(remembered.get("speed", 1.0)),
+    )

@@ -1,0 +1,1 @@
+"""Where prices come from: candles, the intra-minute path, and the venue clock."""

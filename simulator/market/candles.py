@@ -1,0 +1,133 @@
+"""One-minute candles as fixed-point integers, their aggregation, and the path inside a minute.
+
+Prices and volumes are integers in units of 1e-8, so that numpy can aggregate them exactly. A *day*
+is an int64 array of 1,440 rows (open, high, low, close, volume), one a minute of a UTC day; a row
+whose open is zero is a minute without a trade.
+"""
+
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+MINUTE_MS: Final = 60_000
+MINUTES_PER_DAY: Final = 1_440
+DAY_MS: Final = MINUTE_MS * MINUTES_PER_DAY
+UNITS: Final = 10**8
+COLUMNS: Final = 5
+OPEN, HIGH, LOW, CLOSE, VOLUME = range(COLUMNS)
+
+IntArray = npt.NDArray[np.int64]
+
+
+class DaySource(Protocol):
+    """A market of one symbol: all its minutes, past and future, as a pure function of the day."""
+
+    def day(self, day: int) -> IntArray:
+        """Return the 1,440 minutes of the UTC day with this number since 1970."""
+        ...
+
+
+class Candle(NamedTuple):
+    """One candle; prices and volume in units of 1e-8, time in UTC milliseconds of its open."""
+
+    open_ms: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+class Tick(NamedTuple):
+    """One trade print of the market, in units of 1e-8."""
+
+    time_ms: int
+    price: int
+    volume: int
+
+
+TICKS_PER_MINUTE: Final = 7
+_TICK_SPACING_MS: Final = MINUTE_MS // (TICKS_PER_MINUTE + 1)
+_MAX: Final = np.iinfo(np.int64).max
+
+
+def decimal_of(units: int) -> Decimal:
+    """Return the exact Decimal of an amount in units of 1e-8."""
+    return Decimal(units).scaleb(-8)
+
+
+def units_of(amount: str | Decimal) -> int:
+    """Return an amount in units of 1e-8, dropping anything finer."""
+    return int(Decimal(amount).scaleb(8))
+
+
+def text_of(units: int) -> str:
+    """Return the plain decimal text of an amount, without trailing zeros."""
+    whole, fraction = divmod(units, UNITS)
+    return f"{whole}.{fraction:08d}".rstrip("0").rstrip(".") if fraction else str(whole)
+
+
+def aggregate(minutes: IntArray, width: int) -> IntArray:
+    """Aggregate whole minutes into candles of `width` minutes; empty ones have a zero open."""
+    blocks = minutes.reshape(-1, width, COLUMNS)
+    traded = blocks[:, :, OPEN] > 0
+    rows = np.arange(len(blocks))
+    first = traded.argmax(axis=1)
+    last = width - 1 - traded[:, ::-1].argmax(axis=1)
+    result = np.empty((len(blocks), COLUMNS), dtype=np.int64)
+    result[:, OPEN] = blocks[rows, first, OPEN]
+    result[:, HIGH] = blocks[:, :, HIGH].max(axis=1)
+    result[:, LOW] = np.where(traded, blocks[:, :, LOW], _MAX).min(axis=1)
+    result[:, CLOSE] = blocks[rows, last, CLOSE]
+    result[:, VOLUME] = blocks[:, :, VOLUME].sum(axis=1)
+    result[~traded.any(axis=1)] = 0
+    return result
+
+
+def path(candle: Candle, price_step: int, volume_step: int) -> tuple[Tick, ...]:
+    """Walk a candle: open, low, high, close when it rose; open, high, low, close when it fell.
+
+    The ticks touch exactly the candle's four prices, with one stop half-way along each leg, and
+    their volumes add up to the candle's. All lie strictly inside the minute, so a clock standing on
+    a minute's boundary has seen all of the minute before and nothing of the next.
+
+    Args:
+        candle: The finished candle.
+        price_step: Price increment in units of 1e-8, for the half-way stops.
+        volume_step: Size increment in units of 1e-8; all ticks but the last are multiples of it.
+    """
+    turns = (
+        (candle.open, candle.low, candle.high, candle.close)
+        if candle.close >= candle.open
+        else (candle.open, candle.high, candle.low, candle.close)
+    )
+    prices = [turns[0]]
+    for start, end in pairwise(turns):
+        half = (start + end) // 2 // price_step * price_step
+        # A leg shorter than one increment would floor to a price outside the candle.
+        prices += [half if min(start, end) <= half <= max(start, end) else end, end]
+    share = candle.volume // TICKS_PER_MINUTE // volume_step * volume_step
+    volumes = [share] * (TICKS_PER_MINUTE - 1)
+    volumes.append(candle.volume - share * (TICKS_PER_MINUTE - 1))
+    return tuple(
+        Tick(candle.open_ms + number * _TICK_SPACING_MS, price, volume)
+        for number, (price, volume) in enumerate(zip(prices, volumes, strict=True), start=1)
+    )
+
+
+def candle_of(open_ms: int, ticks: tuple[Tick, ...]) -> Candle | None:
+    """Return the candle these ticks have made so far, or None when there was none yet."""
+    if not ticks:
+        return None
+    prices = [tick.price for tick in ticks]
+    return Candle(
+        open_ms,
+        prices[0],
+        max(prices),
+        min(prices),
+        prices[-1],
+        sum(tick.volume for tick in ticks),
+    )
