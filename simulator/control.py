@@ -173,6 +173,7 @@ def _account_json(exchange: Exchange, account: Account) -> dict[str, Any]:
 
 
 def _clock_json(exchange: Exchange) -> dict[str, Any]:
+    tier = fee_tier(exchange.default_tier)
     return {
         "now": iso(exchange.now_ms),
         "now_ms": exchange.now_ms,
@@ -183,6 +184,9 @@ def _clock_json(exchange: Exchange) -> dict[str, Any]:
         "source": exchange.market.source,
         "seed": exchange.market.seed,
         "start": iso(exchange.market.start_ms),
+        "fee_tier": tier.name,
+        "maker_fee_rate": plain(tier.maker),
+        "taker_fee_rate": plain(tier.taker),
     }
 
 

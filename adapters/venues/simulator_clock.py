@@ -1,12 +1,13 @@
-"""Reading the clock of the exchange simulator."""
+"""Reading what the exchange simulator tells of itself: its clock and a new account's fees."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 
 from adapters.venues.errors import VenueAnswerMalformedError
-from domain.markets import VenueClock
+from domain.markets import FeeRates, VenueClock
 
 
 def parse_simulator_clock(answer: Mapping[str, object]) -> VenueClock:
@@ -25,3 +26,18 @@ def parse_simulator_clock(answer: Mapping[str, object]) -> VenueClock:
     if at.tzinfo is None:
         raise VenueAnswerMalformedError("The simulator's time has no zone")
     return VenueClock(now=at.astimezone(UTC), epoch=str(epoch))
+
+
+def parse_simulator_fees(answer: Mapping[str, object]) -> FeeRates:
+    """The fees of the simulator's default tier, from the same answer.
+
+    Raises:
+        VenueAnswerMalformedError: it is something else.
+    """
+    try:
+        return FeeRates(
+            maker_rate=Decimal(str(answer["maker_fee_rate"])),
+            taker_rate=Decimal(str(answer["taker_fee_rate"])),
+        )
+    except (KeyError, InvalidOperation):
+        raise VenueAnswerMalformedError("The simulator does not tell its fees") from None

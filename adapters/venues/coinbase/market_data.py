@@ -13,7 +13,7 @@ from adapters.venues.coinbase import parse
 from adapters.venues.coinbase.client import ask, public_client
 from adapters.venues.errors import VenueRejectedQuestionError
 from adapters.venues.flight import SharedQuestion
-from adapters.venues.simulator_clock import parse_simulator_clock
+from adapters.venues.simulator_clock import parse_simulator_clock, parse_simulator_fees
 from domain.markets import (
     Candle,
     FeeRates,
@@ -34,9 +34,7 @@ RULES_FRESH_SECONDS = 3_600.0
 REAL_CLOCK_FRESH_SECONDS = 10.0
 REAL_QUOTE_FRESH_SECONDS = 0.25
 REAL_SETTLING = timedelta(seconds=5)
-# The simulator's default tier, "retail". It tells an account's own fees only; where another tier is
-# configured for it, the paper fees have to be set as well.
-SIMULATOR_FEES = FeeRates(maker_rate=Decimal("0.004"), taker_rate=Decimal("0.006"))
+FEES_FRESH_SECONDS = 60.0
 _GRANULARITIES: Mapping[Timeframe, str] = {
     Timeframe.M1: "ONE_MINUTE",
     Timeframe.M5: "FIVE_MINUTE",
@@ -67,6 +65,9 @@ class CoinbaseMarketData:
         self._clock_question = SharedQuestion(
             self._ask_clock, fresh_seconds=REAL_CLOCK_FRESH_SECONDS if is_real else 0.0
         )
+        self._fees_question = SharedQuestion(
+            self._ask_simulator_fees, fresh_seconds=FEES_FRESH_SECONDS
+        )
         self._rules_question = SharedQuestion(self._ask_rules, fresh_seconds=RULES_FRESH_SECONDS)
         self._quote_questions: dict[str, SharedQuestion[Quote]] = {}
         self._book_questions: dict[str, SharedQuestion[OrderBook]] = {}
@@ -96,7 +97,7 @@ class CoinbaseMarketData:
     async def public_fees(self) -> FeeRates:
         """Fees of a new account at this venue; what paper accounts pay."""
         if self._simulator_url is not None:
-            return SIMULATOR_FEES
+            return await self._fees_question.answer()
         # Coinbase publishes no fees by API without keys; ccxt carries the lowest tier's.
         trading = self._prompt.fees["trading"]
         return FeeRates(maker_rate=Decimal(trading["maker"]), taker_rate=Decimal(trading["taker"]))
@@ -186,15 +187,22 @@ class CoinbaseMarketData:
     async def _ask_clock(self) -> tuple[VenueClock, float]:
         asked_at = asyncio.get_running_loop().time()
         if self._simulator_url is not None:
-            url = f"{self._simulator_url}/control/clock"
-            answer = await ask(lambda _: self._prompt.fetch(url), {})
-            return parse_simulator_clock(answer), asked_at
+            return parse_simulator_clock(await self._ask_simulator()), asked_at
         answer = await ask(self._prompt.v3_public_get_brokerage_time, {})
         milliseconds = int(parse.amount(answer, "epochMillis"))
         now = datetime.fromtimestamp(milliseconds / 1000, UTC)
         # Counting from the answer's arrival keeps the time told behind the venue's, never ahead of
         # it.
         return VenueClock(now=now, epoch="real"), asyncio.get_running_loop().time()
+
+    async def _ask_simulator(self) -> Mapping[str, object]:
+        answer: Mapping[str, object] = await ask(
+            lambda _: self._prompt.fetch(f"{self._simulator_url}/control/clock"), {}
+        )
+        return answer
+
+    async def _ask_simulator_fees(self) -> FeeRates:
+        return parse_simulator_fees(await self._ask_simulator())
 
     async def _ask_rules(self) -> Mapping[str, MarketRules]:
         answer = await ask(
