@@ -68,7 +68,10 @@ async def recent(system_database_url: str, limit: int) -> Activity:
     return Activity(
         bots={row["state"]: row["bots"] for row in states},
         equity=equity[0]["equity"] if equity else None,
-        events=[Event(**row) for row in reversed(events)],
+        events=[
+            Event(id=row["id"], at=row["at"], kind=row["kind"], text=row["text"])
+            for row in reversed(events)
+        ],
     )
 
 

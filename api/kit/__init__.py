@@ -1,0 +1,1 @@
+"""What every dialect shares: problems, wire types, the ASGI edge, the container."""

@@ -1,0 +1,141 @@
+"""How values look on the wire: numbers, ids, texts, and JSON itself.
+
+Money stays Decimal to the last byte: it leaves as a plain JSON number, never in exponent form, and
+never through a binary float.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+_PLACES_MIN, _PLACES_MAX = 2, 8
+_SMALLEST = Decimal(1).scaleb(-_PLACES_MAX)
+_CENT = Decimal(1).scaleb(-_PLACES_MIN)
+_RATIO = Decimal(1).scaleb(-4)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def to_json(value: Any) -> bytes:
+    """Render plain values, models and decimals; times in UTC with `Z`, to the second."""
+    return orjson.dumps(value, default=_plain, option=_OPTIONS)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(format(value, "f").encode())
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    raise TypeError(f"{type(value).__name__} has no wire form")
+
+
+def quote_amount(value: Decimal) -> Decimal:
+    """An amount or price in a quote currency: 2 to 8 decimal places."""
+    rounded = value.quantize(_SMALLEST, ROUND_HALF_EVEN).normalize()
+    return rounded.quantize(_CENT) if _places(rounded) < _PLACES_MIN else rounded
+
+
+def base_quantity(value: Decimal) -> Decimal:
+    """A quantity of a base currency, without trailing zeros."""
+    return value.normalize()
+
+
+def ratio(value: Decimal) -> Decimal:
+    """A rate or a percentage: at most 4 decimal places."""
+    return value.quantize(_RATIO, ROUND_HALF_EVEN).normalize()
+
+
+def _places(value: Decimal) -> int:
+    return max(0, -int(value.as_tuple().exponent))
+
+
+_NUMBER = WithJsonSchema({"type": "number"})
+
+Amount = Annotated[Decimal, AfterValidator(quote_amount), _NUMBER]
+"""A price or an amount of money."""
+
+Quantity = Annotated[Decimal, AfterValidator(base_quantity), _NUMBER]
+"""A quantity of a base currency."""
+
+Ratio = Annotated[Decimal, AfterValidator(ratio), _NUMBER]
+"""A percentage (`*_pct`) or a fraction of one."""
+
+
+def _only_numbers(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError("Input should be a number")  # noqa: TRY004 - pydantic wants ValueError
+    return value
+
+
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("Control characters are not allowed")
+    return text
+
+
+Price = Annotated[
+    Decimal,
+    BeforeValidator(_only_numbers),
+    Field(gt=0, max_digits=24, allow_inf_nan=False, examples=[42800.0]),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+]
+"""A price in a request."""
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_only_numbers),
+    Field(max_digits=24, allow_inf_nan=False),
+    WithJsonSchema({"type": "number"}),
+]
+"""An amount in a request; its range is the service's business."""
+
+Text = Annotated[str, StringConstraints(strict=True, max_length=500), AfterValidator(_printable)]
+"""Some words in a request."""
+
+SecretText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=8_192)]
+"""A password, key or token in a request."""
+
+Symbol = Annotated[
+    str,
+    StringConstraints(strict=True, to_upper=True, pattern=r"^[A-Za-z0-9]{1,20}-[A-Za-z0-9]{2,10}$"),
+]
+"""A market: `BTC-USD`."""
+
+
+class Request(BaseModel):
+    """A request body or query. Unknown names are refused: a typo must not silently do nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class View(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def wire_id(prefix: str, value: UUID) -> str:
+    """`usr_` and the like: a prefix and 32 hexadecimal digits."""
+    return f"{prefix}_{value.hex}"
+
+
+def parse_wire_id(prefix: str, text: str) -> UUID | None:
+    """The id behind a prefixed one; None for anything else."""
+    head, _, digits = text.partition("_")
+    if head != prefix or not re.fullmatch(r"[0-9a-f]{32}", digits):
+        return None
+    return UUID(hex=digits)

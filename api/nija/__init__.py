@@ -1,0 +1,1 @@
+"""The NIJA dialect: `/api/v1`, and whatever is mounted nowhere else."""

@@ -1,0 +1,90 @@
+"""What an operation's documentation promises: its answer, and every error it can end with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+from api.nija.envelope import NijaError, NijaOk
+from api.nija.errors import BY_KIND, WireError, wire_error
+from domain.errors import DomainError, ErrorKind
+from services.errors import (
+    AccountDisabled,
+    AccountSuspended,
+    DatabaseFailed,
+    IdempotencyConflict,
+    InvalidRequest,
+    TokenExpired,
+    TokenInvalid,
+)
+
+_EXAMPLE_TIME = "2026-01-29T10:42:00Z"
+_MALFORMED = WireError(400, "MALFORMED_BODY")
+_TOO_LARGE = WireError(413, "PAYLOAD_TOO_LARGE")
+_AUTHENTICATED: tuple[type[DomainError], ...] = (
+    TokenInvalid,
+    TokenExpired,
+    AccountDisabled,
+    AccountSuspended,
+)
+
+
+def answers(
+    view: type[BaseModel],
+    *refusals: type[DomainError],
+    public: bool = False,
+    body: bool = False,
+    query: bool = False,
+    idempotent: bool = False,
+) -> dict[str, Any]:
+    """Keyword arguments of a route: its answer model and its documented responses.
+
+    Args:
+        view: the `data` of a success.
+        refusals: what the service behind the route may raise.
+        public: no token needed.
+        body: the route takes a JSON body.
+        query: the route takes parameters that can be wrong.
+        idempotent: the route accepts an Idempotency-Key.
+    """
+    kinds: list[type[DomainError]] = [*refusals]
+    if not public:
+        kinds += _AUTHENTICATED
+    if body or query or idempotent:
+        kinds.append(InvalidRequest)
+    if idempotent:
+        kinds.append(IdempotencyConflict)
+    kinds.append(DatabaseFailed)
+    errors = [wire_error(kind.kind, kind.code) for kind in kinds]
+    errors += [_MALFORMED, _TOO_LARGE] if body else []
+    errors.append(BY_KIND[ErrorKind.INTERNAL])
+    return {"response_model": NijaOk[view], "responses": _responses(errors)}  # type: ignore[valid-type]
+
+
+def _responses(errors: Iterable[WireError]) -> dict[int | str, dict[str, Any]]:
+    by_status: dict[int, list[str]] = {}
+    for status, code in errors:
+        codes = by_status.setdefault(status, [])
+        if code not in codes:
+            codes.append(code)
+    return {status: _response(codes) for status, codes in sorted(by_status.items())}
+
+
+def _response(codes: list[str]) -> dict[str, Any]:
+    examples = {code: {"value": _example(code)} for code in codes}
+    return {
+        "model": NijaError,
+        "description": ", ".join(codes),
+        "content": {"application/json": {"examples": examples}},
+    }
+
+
+def _example(code: str) -> dict[str, Any]:
+    details = {"fields": {"name": "Field required"}} if code == "VALIDATION_ERROR" else {}
+    return {
+        "success": False,
+        "error": {"code": code, "message": "Human-readable error message", "details": details},
+        "timestamp": _EXAMPLE_TIME,
+    }

@@ -1,0 +1,1 @@
+"""Routes of the NIJA dialect: each calls one service and renders its answer."""

@@ -1,0 +1,154 @@
+"""Account Management: `/account`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from api.kit.container import ApiServices
+from api.kit.wire import parse_wire_id
+from api.nija.auth import Caller, Reader, Services
+from api.nija.documented import answers
+from api.nija.envelope import Answer, ok
+from api.nija.once import Idempotent
+from api.nija.schemas.account import (
+    POSITION,
+    AccountQuery,
+    BalanceData,
+    HistoryData,
+    HistoryQuery,
+    PaperResetData,
+    PositionPatch,
+    PositionsData,
+    PositionsQuery,
+)
+from api.nija.schemas.common import MessageView
+from api.nija.schemas.performance import PerformanceData, PerformanceQuery
+from api.nija.schemas.trading import ClosePositionView
+from services.account_views.choice import AccountChoice
+from services.errors import (
+    InvalidRequest,
+    NoBrokerConfigured,
+    ObjectNotFound,
+    PaperAccountInUse,
+    PositionNotFound,
+    UnsupportedBroker,
+    VenueFailed,
+)
+
+PAPER_BROKER = "coinbase"
+_NO_ACCOUNT = (NoBrokerConfigured, UnsupportedBroker)
+
+router = APIRouter(prefix="/account", tags=["Account Management"])
+
+
+@router.get("/balance", **answers(BalanceData, *_NO_ACCOUNT, query=True))
+async def balance(
+    reader: Reader, services: Services, query: Annotated[AccountQuery, Query()]
+) -> Answer[BalanceData]:
+    """Cash, equity and buying power."""
+    view = await services.views.balance(reader, _choice(services, query))
+    return ok(BalanceData.from_domain(view))
+
+
+@router.get("/positions", **answers(PositionsData, *_NO_ACCOUNT, query=True))
+async def positions(
+    reader: Reader, services: Services, query: Annotated[PositionsQuery, Query()]
+) -> Answer[PositionsData]:
+    """Open positions and their sums."""
+    view = await services.views.positions(reader, _choice(services, query), symbol=query.symbol)
+    return ok(PositionsData.from_domain(view))
+
+
+@router.get("/history", **answers(HistoryData, *_NO_ACCOUNT, query=True))
+async def history(
+    reader: Reader, services: Services, query: Annotated[HistoryQuery, Query()]
+) -> Answer[HistoryData]:
+    """Trades, newest first."""
+    found = await services.views.history(
+        reader,
+        _choice(services, query),
+        query.to_filter(),
+        page=query.page,
+        per_page=query.per_page,
+    )
+    return ok(HistoryData.from_domain(found, query))
+
+
+@router.get("/performance", **answers(PerformanceData, *_NO_ACCOUNT, query=True))
+async def performance(
+    reader: Reader, services: Services, query: Annotated[PerformanceQuery, Query()]
+) -> Answer[PerformanceData]:
+    """Metrics, daily P&L and equity curve of a period."""
+    view = await services.views.performance(reader, _choice(services, query), query.period)
+    return ok(PerformanceData.from_domain(view))
+
+
+@router.post(
+    "/positions/{position_id}/close",
+    **answers(ClosePositionView, PositionNotFound, VenueFailed, idempotent=True),
+)
+async def close_position(
+    position_id: str, caller: Caller, once: Idempotent, services: Services
+) -> Answer[ClosePositionView]:
+    """Leave one position at the market."""
+    parsed = _position_id(position_id)
+
+    async def act() -> Answer[ClosePositionView]:
+        result = await services.trading.close_position(caller, parsed)
+        return ok(ClosePositionView.from_domain(result))
+
+    return await once(act)
+
+
+@router.patch(
+    "/positions/{position_id}",
+    **answers(MessageView, PositionNotFound, VenueFailed, body=True, idempotent=True),
+)
+async def modify_position(
+    position_id: str, body: PositionPatch, caller: Caller, once: Idempotent, services: Services
+) -> Answer[MessageView]:
+    """Set the stop, which keeps trailing from there, or replace the remaining targets by one."""
+    parsed = _position_id(position_id)
+    if body.stop_loss is None and body.take_profit is None:
+        message = "Give stop_loss, take_profit or both"
+        raise InvalidRequest({"stop_loss": message, "take_profit": message})
+
+    async def act() -> Answer[MessageView]:
+        await services.trading.modify_position(
+            caller, parsed, stop_loss=body.stop_loss, take_profit=body.take_profit
+        )
+        return ok(MessageView(message="Position updated"))
+
+    return await once(act)
+
+
+@router.post(
+    "/paper/reset",
+    **answers(PaperResetData, ObjectNotFound, PaperAccountInUse, idempotent=True),
+)
+async def reset_paper(
+    caller: Caller, once: Idempotent, services: Services
+) -> Answer[PaperResetData]:
+    """Put the paper account back to its starting cash; its trades stay in the history."""
+
+    async def act() -> Answer[PaperResetData]:
+        return ok(PaperResetData.from_domain(await services.paper.reset(caller, PAPER_BROKER)))
+
+    return await once(act)
+
+
+def _choice(services: ApiServices, query: AccountQuery) -> AccountChoice:
+    broker = query.broker.lower() if query.broker is not None else None
+    if broker is not None and broker not in services.venues.supported():
+        raise UnsupportedBroker
+    return AccountChoice(query.mode, broker)
+
+
+def _position_id(text: str) -> UUID:
+    parsed = parse_wire_id(POSITION, text)
+    if parsed is None:
+        raise PositionNotFound
+    return parsed

@@ -1,0 +1,258 @@
+"""Wire models of Account Management: positions, balance, trades."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StrictStr
+
+from api.kit.wire import Amount, Price, Quantity, Ratio, Request, Symbol, View, wire_id
+from api.nija.schemas.common import Pagination
+from domain.markets import Mode
+from domain.positions import PositionState
+from services.account_views.balance import BalanceView
+from services.account_views.history import PER_PAGE_MAX, TradeFilter, TradePage, TradeView
+from services.account_views.positions import PositionsView, PositionView
+from services.paper_accounts import PaperReset
+
+POSITION = "pos"
+TRADE = "trd"
+_BTC = ["BTC-USD"]
+_DATE_LENGTH = 10
+_PAGE_MAX = 1_000_000
+
+
+class AccountQuery(Request):
+    """Which account; by default the one of the bot's current or last run."""
+
+    mode: Mode | None = Field(default=None, description="paper or live")
+    broker: StrictStr | None = Field(default=None, max_length=50, examples=["coinbase"])
+
+
+class PositionsQuery(AccountQuery):
+    """Which positions."""
+
+    symbol: Symbol | None = None
+
+
+def _moment(value: object) -> object:
+    """Dates as midnight; times without a zone as UTC."""
+    if not isinstance(value, str):
+        return value
+    if len(value) == _DATE_LENGTH:
+        return datetime.combine(date.fromisoformat(value), time(), UTC)
+    moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _end(value: object) -> object:
+    """As `_moment`, but a date means the whole day; the result is exclusive."""
+    moment = _moment(value)
+    is_day = isinstance(value, str) and len(value) == _DATE_LENGTH
+    return moment + timedelta(days=1) if is_day and isinstance(moment, datetime) else moment
+
+
+Start = Annotated[datetime, BeforeValidator(_moment)]
+End = Annotated[datetime, BeforeValidator(_end)]
+
+
+class HistoryQuery(PositionsQuery):
+    """Which trades; dates are of the opening, on the venue's clock."""
+
+    page: int = Field(default=1, ge=1, le=_PAGE_MAX)
+    per_page: int = Field(default=50, ge=1, le=PER_PAGE_MAX)
+    start_date: Start | None = Field(default=None, description="ISO 8601, inclusive.")
+    end_date: End | None = Field(default=None, description="ISO 8601; a date includes its day.")
+    status: PositionState | None = Field(default=None, description="All when left out.")
+
+    def to_filter(self) -> TradeFilter:
+        """What the service is asked for."""
+        return TradeFilter(self.status, self.symbol, self.start_date, self.end_date)
+
+
+class PositionPatch(Request):
+    """New protection: a stop, or a target that replaces the remaining ones."""
+
+    stop_loss: Price | None = None
+    take_profit: Price | None = None
+
+
+class PositionItem(View):
+    """An open position; values are of what is still open, null where there is no quote."""
+
+    position_id: str = Field(examples=["pos_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
+    symbol: str = Field(examples=_BTC)
+    side: str = Field(examples=["long"])
+    entry_price: Amount = Field(examples=[43210.50])
+    current_price: Amount | None = Field(examples=[43650.00])
+    size_usd: Amount = Field(examples=[500.00])
+    quantity: Quantity = Field(examples=[0.01157])
+    unrealized_pnl: Amount | None = Field(examples=[5.09])
+    unrealized_pnl_pct: Ratio | None = Field(examples=[1.02])
+    stop_loss: Amount | None = Field(examples=[42800.00])
+    take_profit: Amount | None = Field(examples=[44500.00], description="The next target.")
+    opened_at: datetime
+    broker: str = Field(examples=["coinbase"])
+
+    @classmethod
+    def from_domain(cls, view: PositionView) -> PositionItem:
+        """Render a position."""
+        return cls(
+            position_id=wire_id(POSITION, view.id),
+            symbol=view.symbol,
+            side=view.side.value,
+            entry_price=view.entry_price,
+            current_price=view.current_price,
+            size_usd=view.size_usd,
+            quantity=view.quantity,
+            unrealized_pnl=view.unrealized_pnl,
+            unrealized_pnl_pct=view.unrealized_pnl_pct,
+            stop_loss=view.stop_loss,
+            take_profit=view.take_profit,
+            opened_at=view.opened_at,
+            broker=view.broker,
+        )
+
+
+class PositionsSummary(View):
+    """Sums over the listed positions."""
+
+    total_positions: int = Field(examples=[2])
+    total_value_usd: Amount = Field(examples=[800.00], description="At entry prices.")
+    total_unrealized_pnl: Amount | None = Field(examples=[10.78])
+    total_unrealized_pnl_pct: Ratio | None = Field(examples=[1.3475])
+
+
+class PositionsData(View):
+    """Open positions of an account."""
+
+    positions: list[PositionItem]
+    summary: PositionsSummary
+
+    @classmethod
+    def from_domain(cls, view: PositionsView) -> PositionsData:
+        """Render open positions."""
+        return cls(
+            positions=[PositionItem.from_domain(position) for position in view.positions],
+            summary=PositionsSummary(
+                total_positions=len(view.positions),
+                total_value_usd=view.total_value_usd,
+                total_unrealized_pnl=view.total_unrealized_pnl,
+                total_unrealized_pnl_pct=view.total_unrealized_pnl_pct,
+            ),
+        )
+
+
+class BalanceData(View):
+    """What an account is worth: cash plus the market value of everything held."""
+
+    broker: str = Field(examples=["coinbase"])
+    cash: Amount = Field(examples=[9850.50])
+    equity: Amount | None = Field(
+        examples=[10450.75], description="Null while something held has no quote."
+    )
+    unrealized_pnl: Amount | None = Field(examples=[600.25])
+    buying_power: Amount = Field(examples=[9850.50])
+    currency: str = Field(examples=["USD"])
+    last_updated: datetime | None
+    mode: Mode
+
+    @classmethod
+    def from_domain(cls, view: BalanceView) -> BalanceData:
+        """Render a balance."""
+        return cls(
+            broker=view.broker,
+            cash=view.cash,
+            equity=view.equity,
+            unrealized_pnl=view.unrealized_pnl,
+            buying_power=view.buying_power,
+            currency=view.currency,
+            last_updated=view.last_updated,
+            mode=Mode(view.mode),
+        )
+
+
+class TradeItem(View):
+    """A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional."""
+
+    trade_id: str = Field(examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
+    symbol: str = Field(examples=_BTC)
+    side: str = Field(examples=["long"])
+    status: str = Field(examples=["closed"])
+    entry_price: Amount | None = Field(examples=[42800.00])
+    exit_price: Amount | None = Field(examples=[43200.00])
+    size_usd: Amount = Field(examples=[500.00])
+    quantity: Quantity = Field(examples=[0.01168])
+    realized_pnl: Amount = Field(examples=[4.67])
+    realized_pnl_pct: Ratio = Field(examples=[0.93])
+    fees: Amount = Field(examples=[3.28])
+    net_pnl: Amount = Field(examples=[1.39])
+    opened_at: datetime
+    closed_at: datetime | None
+    duration_minutes: int | None = Field(examples=[1125], description="So far, while open.")
+    exit_reason: str | None = Field(examples=["take_profit"])
+    source: str = Field(examples=["strategy"])
+    broker: str = Field(examples=["coinbase"])
+    mode: Mode
+
+    @classmethod
+    def from_domain(cls, view: TradeView) -> TradeItem:
+        """Render a trade."""
+        return cls(
+            trade_id=wire_id(TRADE, view.id),
+            symbol=view.symbol,
+            side=view.side,
+            status=view.status,
+            entry_price=view.entry_price,
+            exit_price=view.exit_price,
+            size_usd=view.size_usd,
+            quantity=view.quantity,
+            realized_pnl=view.realized_pnl,
+            realized_pnl_pct=view.realized_pnl_pct,
+            fees=view.fees,
+            net_pnl=view.net_pnl,
+            opened_at=view.opened_at,
+            closed_at=view.closed_at,
+            duration_minutes=view.duration_minutes,
+            exit_reason=view.exit_reason,
+            source=view.source,
+            broker=view.broker,
+            mode=Mode(view.mode),
+        )
+
+
+class HistoryData(View):
+    """A page of trades, newest first."""
+
+    trades: list[TradeItem]
+    pagination: Pagination
+
+    @classmethod
+    def from_domain(cls, found: TradePage, query: HistoryQuery) -> HistoryData:
+        """Render a page."""
+        return cls(
+            trades=[TradeItem.from_domain(trade) for trade in found.trades],
+            pagination=Pagination.of(
+                page=query.page, per_page=query.per_page, total_items=found.total
+            ),
+        )
+
+
+class PaperResetData(View):
+    """A paper account is as new."""
+
+    message: str
+    broker: str = Field(examples=["coinbase"])
+    balance: Amount = Field(examples=[10000.00])
+    currency: str = Field(examples=["USD"])
+
+    @classmethod
+    def from_domain(cls, reset: PaperReset) -> PaperResetData:
+        """Render a reset."""
+        return cls(
+            message="Paper account reset",
+            broker=reset.venue,
+            balance=reset.balance,
+            currency=reset.currency,
+        )

@@ -1,0 +1,90 @@
+"""Wire models of performance."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+
+from api.kit.wire import Amount, Ratio, View
+from api.nija.schemas.account import AccountQuery
+from domain.markets import Mode
+from domain.performance import PerformanceMetrics
+from services.account_views.performance import PerformanceView, Period
+
+
+class PerformanceQuery(AccountQuery):
+    """Which account, and how far back."""
+
+    period: Period = Field(default=Period.MONTH, description="UTC days of the venue's clock.")
+
+
+class MetricsItem(View):
+    """The figures of a period. A ratio whose divisor does not exist yet is null."""
+
+    total_trades: int = Field(examples=[156])
+    winning_trades: int = Field(examples=[108])
+    losing_trades: int = Field(examples=[48])
+    win_rate: Ratio = Field(examples=[0.6923], description="A fraction of one.")
+    total_pnl: Amount = Field(examples=[2340.50], description="Before fees.")
+    total_pnl_pct: Ratio = Field(examples=[23.41])
+    avg_win: Amount = Field(examples=[45.60])
+    avg_loss: Amount = Field(examples=[-22.30])
+    largest_win: Amount = Field(examples=[156.80])
+    largest_loss: Amount = Field(examples=[-87.40])
+    profit_factor: Ratio | None = Field(examples=[2.04], description="Gross profit / gross loss.")
+    payoff_ratio: Ratio | None = Field(examples=[2.04], description="Average win / average loss.")
+    sharpe_ratio: Ratio | None = Field(
+        examples=[1.85], description="Of daily returns, a year of 365 days, risk-free rate 0."
+    )
+    max_drawdown: Amount = Field(examples=[-850.0], description="In account currency.")
+    max_drawdown_pct: Ratio = Field(examples=[-8.5])
+    recovery_time_days: int | None = Field(examples=[3])
+    avg_trade_duration_minutes: Ratio = Field(examples=[720])
+    total_fees: Amount = Field(examples=[128.45])
+    net_pnl: Amount = Field(examples=[2212.05], description="After fees.")
+
+    @classmethod
+    def from_domain(cls, metrics: PerformanceMetrics) -> MetricsItem:
+        """Render the figures; their names are the contract's already."""
+        return cls(**{name: getattr(metrics, name) for name in cls.model_fields})
+
+
+class DailyPnlItem(View):
+    """Net P&L of a UTC day."""
+
+    date: date
+    pnl: Amount = Field(examples=[45.60])
+
+
+class EquityItem(View):
+    """Equity at the end of a UTC day."""
+
+    date: date
+    equity: Amount = Field(examples=[10045.60])
+
+
+class PerformanceData(View):
+    """How an account did."""
+
+    period: Period
+    metrics: MetricsItem
+    daily_pnl: list[DailyPnlItem]
+    equity_curve: list[EquityItem]
+    broker: str = Field(examples=["coinbase"])
+    mode: Mode
+
+    @classmethod
+    def from_domain(cls, view: PerformanceView) -> PerformanceData:
+        """Render performance."""
+        measured = view.performance
+        return cls(
+            period=view.period,
+            metrics=MetricsItem.from_domain(measured.metrics),
+            daily_pnl=[DailyPnlItem(date=row.day, pnl=row.pnl) for row in measured.daily_pnl],
+            equity_curve=[
+                EquityItem(date=point.day, equity=point.equity) for point in measured.equity_curve
+            ],
+            broker=view.broker,
+            mode=Mode(view.mode),
+        )

@@ -1,0 +1,52 @@
+"""The NIJA dialect as one application: routers, error rendering, documentation."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from api.kit.docs import add_docs_page
+from api.nija.errors import install
+from api.nija.routes import account, auth, config, operations, trading
+
+PATH = "/api/v1"
+VERSION = "2.0"
+_DESCRIPTION = """
+Every answer is an envelope: `{success, data, timestamp}` or
+`{success, error: {code, message, details}, timestamp}`.
+
+Log in with `POST /auth/login`, then send `Authorization: Bearer <access_token>`. Mutating calls
+take an `Idempotency-Key` header. Times are ISO 8601 in UTC, numbers are JSON numbers. Names that a
+request does not know are refused.
+"""
+
+
+def build_surface() -> FastAPI:
+    """The application that is mounted at `PATH`."""
+    app = FastAPI(
+        title="NIJA API",
+        version=VERSION,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    install(app)
+    for routes in (account, trading, auth, config):
+        app.include_router(routes.router)
+    add_docs_page(app)
+    return app
+
+
+def build_root() -> FastAPI:
+    """The application behind every other address: the operators' questions, and *not found*."""
+    app = FastAPI(
+        title="NIJA operations",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    install(app)
+    app.include_router(operations.router)
+    return app

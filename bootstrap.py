@@ -1,0 +1,296 @@
+"""From settings to running objects: the only place that knows concrete classes.
+
+Two containers: what a worker needs and what the API needs. Both are async context managers, so
+that whatever they opened is closed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from activities.bots import BotActivities
+from activities.markets import MarketActivities
+from activities.orders import OrderActivities
+from adapters.clock import SystemClock
+from adapters.temporal.client import TemporalWorkflows
+from adapters.vault import Vault
+from adapters.venues.paper import PaperFees
+from adapters.venues.registry import VenueRegistry
+from domain.markets import Realm, VenueKey
+from domain.ports import WallClock
+from services.account_views import AccountViews
+from services.bot_views import BotViews
+from services.connections import Connections
+from services.database import Database
+from services.idempotency import IdempotencyKeys
+from services.identity.identity import Identity, IdentityPolicy
+from services.identity.people import ensure_person
+from services.markets.evaluating import EvaluationService
+from services.markets.watching import VenueWatching
+from services.orders.placing import OrderPlacing
+from services.orders.reconciling import Reconciling
+from services.orders.settling import OrderSettling
+from services.paper_accounts import PaperAccounts
+from services.paper_ledger import PostgresPaperLedger
+from services.reads import Reads
+from services.stored_credentials import StoredCredentials
+from services.trading.commands import TradingService
+from services.trading.guarding import GuardService
+from services.trading.hunting import HuntService
+from services.trading.signals import SignalHandling
+from services.trading.starting import PAPER_VENUE
+from services.trading.sweeping import Sweeper
+from services.user_settings import UserSettingsService
+from settings import Settings
+
+
+class MissingSetting(Exception):
+    """A process was started without something only its supervisor or operator can give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What both containers stand on."""
+
+    settings: Settings
+    realm: Realm
+    clock: WallClock
+    database: Database
+    vault: Vault
+    venues: VenueRegistry
+    workflows: TemporalWorkflows
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContainer:
+    """Activities and the sweeper of a worker process."""
+
+    workflows: TemporalWorkflows
+    bots: BotActivities
+    orders: OrderActivities
+    markets: MarketActivities
+    sweeper: Sweeper
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContainer:
+    """The services behind the API; `api.kit.container.ApiServices` describes it."""
+
+    settings: Settings
+    clock: WallClock
+    database: Database
+    reads: Reads
+    venues: VenueRegistry
+    vault: Vault
+    workflows: TemporalWorkflows
+    identity: Identity
+    idempotency: IdempotencyKeys
+    user_settings: UserSettingsService
+    connections: Connections
+    paper: PaperAccounts
+    views: AccountViews
+    bot_views: BotViews
+    trading: TradingService
+
+
+def _required(value: str | None, name: str) -> str:
+    if not value:
+        raise MissingSetting(f"{name} is not set; `nija up` sets it for its children")
+    return value
+
+
+@asynccontextmanager
+async def _ground(settings: Settings, runtime: Runtime | None) -> AsyncIterator[Ground]:
+    database = Database(
+        _required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
+        _required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+        pool_size=settings.database_pool_size,
+    )
+    keys = settings.vault_keys.get_secret_value() if settings.vault_keys else None
+    vault = Vault(_required(keys, "NIJA_VAULT_KEYS"))
+    venues = VenueRegistry(
+        realm=Realm(settings.venues),
+        simulator_url=settings.simulator_url,
+        credentials=StoredCredentials(database, vault),
+        ledger=PostgresPaperLedger(database),
+        paper_fees=PaperFees(
+            maker_rate=settings.paper_maker_fee_rate, taker_rate=settings.paper_taker_fee_rate
+        ),
+    )
+    workflows = TemporalWorkflows(
+        settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
+        settings.temporal_namespace,
+        settings.task_queue,
+        runtime,
+    )
+    try:
+        yield Ground(
+            settings, Realm(settings.venues), SystemClock(), database, vault, venues, workflows
+        )
+    finally:
+        await venues.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
+    """Everything a worker process runs."""
+    async with _ground(settings, _runtime(settings.worker_metrics_port)) as ground:
+        yield _worker(ground)
+
+
+def _runtime(metrics_port: int) -> Runtime | None:
+    """The Temporal SDK's own metrics on a port of their own; none without a port."""
+    if not metrics_port:
+        return None
+    address = f"127.0.0.1:{metrics_port}"
+    return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
+
+
+def _worker(ground: Ground) -> WorkerContainer:
+    settings, database, venues, clock = (
+        ground.settings,
+        ground.database,
+        ground.venues,
+        ground.clock,
+    )
+    scan_length = timedelta(seconds=float(settings.scan_seconds))
+    settling = OrderSettling(
+        database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
+    )
+    evaluations = EvaluationService(database, venues, clock)
+    signals = SignalHandling(database, venues, evaluations, clock)
+    return WorkerContainer(
+        workflows=ground.workflows,
+        bots=BotActivities(
+            GuardService(database, clock),
+            HuntService(database, venues, evaluations, signals, clock, scan_length=scan_length),
+        ),
+        orders=OrderActivities(OrderPlacing(database, venues, clock, settling), settling),
+        markets=MarketActivities(
+            VenueWatching(
+                database,
+                venues,
+                ground.workflows,
+                clock,
+                interval_seconds=settings.watch_interval_seconds,
+                scan_length=scan_length,
+            )
+        ),
+        sweeper=Sweeper(
+            database,
+            ground.workflows,
+            venues,
+            Reconciling(
+                database,
+                venues,
+                settling,
+                clock,
+                interval_seconds=settings.reconcile_interval_seconds,
+            ),
+            clock,
+            realm=ground.realm,
+            interval_seconds=settings.sweep_interval_seconds,
+        ),
+    )
+
+
+@asynccontextmanager
+async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
+    """Everything the API serves."""
+    async with _ground(settings, None) as ground:
+        reads = Reads(
+            _required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
+            ground.clock,
+            pool_size=settings.database_pool_size,
+        )
+        await reads.open()
+        try:
+            yield _api(ground, reads)
+        finally:
+            await reads.close()
+
+
+def _api(ground: Ground, reads: Reads) -> ApiContainer:
+    settings, database, clock, venues = (
+        ground.settings,
+        ground.database,
+        ground.clock,
+        ground.venues,
+    )
+    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+    paper = _paper_accounts(settings, database, clock)
+    trading = TradingService(database, venues, ground.workflows, clock, realm=ground.realm)
+    return ApiContainer(
+        settings=settings,
+        clock=clock,
+        database=database,
+        reads=reads,
+        venues=venues,
+        vault=ground.vault,
+        workflows=ground.workflows,
+        identity=Identity(
+            database,
+            reads,
+            clock,
+            paper,
+            _policy(settings),
+            jwt_secret=_required(secret, "NIJA_JWT_SECRET"),
+        ),
+        idempotency=IdempotencyKeys(database, clock),
+        user_settings=UserSettingsService(
+            database, reads, clock, venues, trading, venue=VenueKey(PAPER_VENUE, ground.realm)
+        ),
+        connections=Connections(
+            database, reads, clock, venues, ground.vault, trading, realm=ground.realm
+        ),
+        paper=paper,
+        views=AccountViews(reads, realm=ground.realm),
+        bot_views=BotViews(reads, clock, realm=ground.realm),
+        trading=trading,
+    )
+
+
+def _paper_accounts(settings: Settings, database: Database, clock: WallClock) -> PaperAccounts:
+    return PaperAccounts(
+        database, clock, realm=Realm(settings.venues), opening_balance=settings.paper_balance
+    )
+
+
+def _policy(settings: Settings) -> IdentityPolicy:
+    return IdentityPolicy(
+        access_ttl=settings.access_token_ttl,
+        refresh_ttl=settings.refresh_token_ttl,
+        trial=timedelta(days=settings.trial_days),
+    )
+
+
+async def ensure_people(
+    system_database_url: str, people: Sequence[tuple[str, str, str, str]]
+) -> None:
+    """Make each (email, password, full name, role) a user; one that exists is left as it is."""
+    settings = Settings()
+    database = Database(
+        settings.app_database_url or system_database_url, system_database_url, pool_size=2
+    )
+    clock = SystemClock()
+    paper = _paper_accounts(settings, database, clock)
+    try:
+        for email, password, full_name, role in people:
+            await ensure_person(
+                database,
+                clock,
+                paper,
+                _policy(settings),
+                email=email,
+                password=password,
+                full_name=full_name,
+                role=role,
+            )
+    finally:
+        await database.close()

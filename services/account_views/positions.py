@@ -1,0 +1,103 @@
+"""Open positions, valued at the last quote."""
+
+# ruff: noqa: S608 - every part of a statement is a literal, every value a parameter
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from domain.money import ZERO, pct
+from domain.positions import Direction
+from services.account_views.choice import CHOSEN, QUOTED
+
+POSITIONS = f"""
+WITH {CHOSEN}
+SELECT chosen.venue, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional, p.exit_quantity,
+       p.stop_loss, p.take_profit, p.opened_at, q.last
+FROM chosen
+LEFT JOIN positions p
+    ON p.user_id = chosen.user_id AND p.account_id = chosen.id
+    AND p.state IN ('pending', 'open') AND p.entry_quantity > p.exit_quantity
+    AND (%(symbol)s::text IS NULL OR p.symbol = %(symbol)s)
+{QUOTED} AND q.symbol = p.symbol
+ORDER BY p.opened_at, p.id
+"""
+"""One row a position; one row of nulls where the account holds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionView:
+    """An open position. Values are of what is still open; None where there is no quote."""
+
+    id: UUID
+    symbol: str
+    side: Direction
+    entry_price: Decimal
+    current_price: Decimal | None
+    size_usd: Decimal
+    quantity: Decimal
+    unrealized_pnl: Decimal | None
+    unrealized_pnl_pct: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    opened_at: datetime
+    broker: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> PositionView:
+        """Value a stored position at its quote."""
+        side = Direction(row["side"])
+        entry_price = row["entry_notional"] / row["entry_quantity"]
+        quantity = row["entry_quantity"] - row["exit_quantity"]
+        size = entry_price * quantity
+        last = row["last"]
+        pnl = None if last is None else side.sign * quantity * (last - entry_price)
+        return cls(
+            id=row["id"],
+            symbol=row["symbol"],
+            side=side,
+            entry_price=entry_price,
+            current_price=last,
+            size_usd=size,
+            quantity=quantity,
+            unrealized_pnl=pnl,
+            unrealized_pnl_pct=None if pnl is None else pct(pnl, size),
+            stop_loss=row["stop_loss"],
+            take_profit=row["take_profit"],
+            opened_at=row["opened_at"],
+            broker=row["venue"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsView:
+    """All open positions of an account, and their sums; None where one has no quote."""
+
+    positions: tuple[PositionView, ...]
+    total_value_usd: Decimal
+    total_unrealized_pnl: Decimal | None
+    total_unrealized_pnl_pct: Decimal | None
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> PositionsView:
+        """Value and sum stored positions."""
+        positions = tuple(PositionView.of(row) for row in rows if row["id"] is not None)
+        size = sum((position.size_usd for position in positions), ZERO)
+        pnl = total([position.unrealized_pnl for position in positions])
+        return cls(
+            positions=positions,
+            total_value_usd=size,
+            total_unrealized_pnl=pnl,
+            total_unrealized_pnl_pct=None if pnl is None else pct(pnl, size),
+        )
+
+
+def total(parts: Sequence[Decimal | None]) -> Decimal | None:
+    """The sum; None as soon as one part is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known, ZERO) if len(known) == len(parts) else None

@@ -1,0 +1,72 @@
+"""The audit log: who did what, when, from where. Append-only; a secret never gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.controls import AuditEntry
+from services.origin import current_origin
+from services.redaction import redact
+
+
+class AuditEvent(StrEnum):
+    """What can be found in `audit_log.event_type`."""
+
+    USER_REGISTERED = "user_registered"
+    USER_LOGIN = "user_login"
+    LOGIN_FAILED = "login_failed"
+    ACCOUNT_LOCKED = "account_locked"
+    USER_LOGOUT = "user_logout"
+    SESSION_REVOKED = "session_revoked"
+    REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105 - the name of an event
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an event
+    SETTINGS_CHANGED = "settings_changed"
+    BROKER_ADDED = "broker_added"
+    BROKER_ROTATED = "broker_rotated"
+    BROKER_TESTED = "broker_tested"
+    BROKER_REMOVED = "broker_removed"
+    PAPER_RESET = "paper_account_reset"
+    TRADING_STARTED = "trading_started"
+    TRADING_STOPPED = "trading_stopped"
+    TRADING_PAUSED = "trading_paused"
+    TRADING_RESUMED = "trading_resumed"
+    EMERGENCY_STOP = "emergency_stop"
+    EMERGENCY_RELEASED = "emergency_stop_released"
+    POSITION_CLOSED = "position_close_requested"
+    POSITION_MODIFIED = "position_modified"
+
+
+def record(
+    session: AsyncSession,
+    event_type: AuditEvent | str,
+    *,
+    user_id: UUID | None,
+    actor_id: UUID | None = None,
+    ip: str | None = None,
+    user_agent: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
+) -> None:
+    """Add an entry to the caller's transaction, so that it stands exactly if the act does.
+
+    The actor is the user unless told otherwise; address and client come from the request being
+    served. Values in `meta` under a secret's name are blanked. `at` is wall time.
+    """
+    origin = current_origin()
+    session.add(
+        AuditEntry(
+            at=at or datetime.now(UTC),
+            event_type=str(event_type),
+            user_id=user_id,
+            actor_id=actor_id or user_id,
+            ip_address=ip or origin.ip,
+            user_agent=user_agent or origin.user_agent,
+            meta=redact(meta or {}),
+        )
+    )

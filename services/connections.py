@@ -1,0 +1,348 @@
+"""Venue connections: keys are verified at the venue, sealed, rotated and removed.
+
+No network call happens inside a transaction; what was true before the call is checked again after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import Realm, VenueKey
+from domain.plans import Tier, effective_plan, is_trial_active
+from domain.ports import Vault, VenueCredentials, VenueRefusedKeys, Venues, WallClock
+from domain.principal import Principal
+from models.columns import new_id
+from models.connections import Connection, ConnectionStatus
+from models.people import User
+from services.audit import AuditEvent, record
+from services.connection_rows import (
+    count_positions,
+    get_connection,
+    last_order,
+    open_live_account,
+)
+from services.database import Database
+from services.errors import (
+    BrokerAlreadyConnected,
+    ExceedsTierLimit,
+    InvalidApiKey,
+    ObjectNotFound,
+    TokenInvalid,
+    UnsupportedBroker,
+)
+from services.reads import Caller, Reads
+from services.sealing import mask_key, seal_credentials
+from services.stored_credentials import StoredCredentials
+from services.venue_keys import VenueKeys, VerifiedKeys
+
+_LIVE_VENUE_CONSTRAINT = "uq_connections_live_venue"
+_LIST = """
+SELECT id, venue, realm, status, api_key_masked, permissions, last_connected_at, last_error,
+       created_at
+FROM connections
+WHERE user_id = %(user_id)s AND realm = %(realm)s AND status <> 'removed'
+ORDER BY created_at, id
+"""
+
+
+class RunStopper(Protocol):
+    """Whoever ends the entries of runs whose connection goes away."""
+
+    async def connection_removed(
+        self, principal: Principal, connection_id: UUID, *, force: bool
+    ) -> int:
+        """Make the runs on a connection exit-only; answers how many positions are left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionView:
+    """A connection as its owner sees it."""
+
+    id: UUID
+    venue: str
+    display_name: str
+    realm: str
+    status: str
+    api_key_masked: str
+    permissions: list[str]
+    last_connected_at: datetime | None
+    last_error: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTest:
+    """What testing a connection found."""
+
+    status: str
+    keys: VerifiedKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removing a connection left behind."""
+
+    status: str
+    open_positions: int
+
+
+class Connections:
+    """A user's keys at venues.
+
+    Args:
+        database: where they live, sealed.
+        reads: the read side.
+        clock: wall time.
+        venues: the venues of this installation.
+        vault: seals keys.
+        runs: told before a connection goes away.
+        realm: the kind of venue this installation trades at.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        reads: Reads,
+        clock: WallClock,
+        venues: Venues,
+        vault: Vault,
+        runs: RunStopper,
+        *,
+        realm: Realm,
+    ) -> None:
+        self._database = database
+        self._reads = reads
+        self._clock = clock
+        self._venues = venues
+        self._vault = vault
+        self._stored = StoredCredentials(database, vault)
+        self._runs = runs
+        self._realm = realm
+        self._keys = VenueKeys(venues)
+
+    async def list(self, caller: Caller) -> list[ConnectionView]:
+        """Every connection that was not removed."""
+        names = self._venues.supported()
+        rows = await self._reads.rows(caller, _LIST, realm=self._realm)
+        return [
+            ConnectionView(**row, display_name=names.get(row["venue"], row["venue"]))
+            for row in rows
+        ]
+
+    async def add(
+        self, principal: Principal, *, venue: str, credentials: VenueCredentials
+    ) -> Connection:
+        """Verify keys and keep them; makes the live account they open.
+
+        Raises:
+            UnsupportedBroker: this installation does not trade there.
+            BrokerAlreadyConnected: there is a connection to that venue.
+            ExceedsTierLimit: the plan has no room for another connection.
+            InvalidApiKey: the venue refuses the keys, or they may do too much or too little.
+            VenueFailed: the venue does not answer.
+        """
+        if venue not in self._venues.supported():
+            raise UnsupportedBroker(details={"supported": sorted(self._venues.supported())})
+        async with self._database.for_user(principal.user_id) as session:
+            await self._check_room(session, principal, venue)
+        verified = await self._keys.verify(VenueKey(venue, self._realm), credentials)
+        connection = self._sealed_connection(principal, venue, credentials, verified)
+        try:
+            async with self._database.for_user(principal.user_id) as session:
+                await self._check_room(session, principal, venue)
+                await self._store(session, connection, verified)
+        except IntegrityError as error:
+            diagnostics = getattr(error.orig, "diag", None)
+            if getattr(diagnostics, "constraint_name", None) == _LIVE_VENUE_CONSTRAINT:
+                raise BrokerAlreadyConnected from None
+            raise
+        return connection
+
+    async def test(self, principal: Principal, connection_id: UUID) -> ConnectionTest:
+        """Ask the venue whether stored keys still work, and note the answer.
+
+        Raises:
+            ObjectNotFound: the caller has no such connection.
+            InvalidApiKey: the venue refuses the keys now; the connection is marked broken.
+            VenueFailed: the venue does not answer; nothing is concluded from that.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            connection = await get_connection(session, connection_id)
+        try:
+            credentials = await self._stored.credentials(principal.user_id, connection_id)
+            verified = await self._keys.verify(_key_of(connection), credentials)
+        except VenueRefusedKeys:
+            raise ObjectNotFound("Broker connection not found") from None
+        except InvalidApiKey as refusal:
+            await self._note(principal, connection, refusal)
+            raise
+        status = await self._note(principal, connection, verified)
+        return ConnectionTest(status, verified)
+
+    async def rotate(
+        self, principal: Principal, connection_id: UUID, *, credentials: VenueCredentials
+    ) -> Connection:
+        """Replace the keys of a connection; runs and positions go on with the new ones.
+
+        Raises:
+            ObjectNotFound: the caller has no such connection.
+            InvalidApiKey: as `add`, or the keys open another account at the venue.
+            VenueFailed: the venue does not answer.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            connection = await get_connection(session, connection_id)
+            order = await last_order(session, connection_id)
+        key = _key_of(connection)
+        verified = await self._keys.verify(key, credentials)
+        if order is not None and not await self._keys.knows_order(
+            key, credentials, venue_order_id=order.venue_order_id or "", symbol=order.symbol
+        ):
+            raise InvalidApiKey("These API keys belong to another account at the broker")
+        async with self._database.for_user(principal.user_id) as session:
+            fresh = await get_connection(session, connection_id, for_update=True)
+            fresh.sealed = self._seal(principal, connection_id, credentials)
+            fresh.version += 1
+            fresh.api_key_masked = mask_key(credentials.api_key)
+            self._note_success(fresh, verified)
+            self._audit(session, AuditEvent.BROKER_ROTATED, fresh, version=fresh.version)
+        return fresh
+
+    async def remove(
+        self, principal: Principal, connection_id: UUID, *, force: bool = False
+    ) -> Removal:
+        """Remove a connection; while positions are open it only stops entering, unless forced.
+
+        Raises:
+            ObjectNotFound: the caller has no such connection.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            await get_connection(session, connection_id)
+        await self._runs.connection_removed(principal, connection_id, force=force)
+        async with self._database.for_user(principal.user_id) as session:
+            connection = await get_connection(session, connection_id, for_update=True)
+            left = await count_positions(session, connection_id)
+            if left and not force:
+                connection.status = ConnectionStatus.EXIT_ONLY
+            else:
+                connection.status = ConnectionStatus.REMOVED
+                connection.sealed = None
+                connection.removed_at = self._clock.now()
+            self._audit(
+                session,
+                AuditEvent.BROKER_REMOVED,
+                connection,
+                forced=force,
+                open_positions=left,
+                status=str(connection.status),
+            )
+            return Removal(str(connection.status), left)
+
+    async def _check_room(self, session: AsyncSession, principal: Principal, venue: str) -> None:
+        # The lock makes two additions at once count each other.
+        user = (
+            await session.exec(select(User).where(User.id == principal.user_id).with_for_update())
+        ).first()
+        if user is None:
+            raise TokenInvalid
+        standing = (
+            await session.exec(
+                select(Connection).where(
+                    Connection.realm == self._realm,
+                    Connection.status != ConnectionStatus.REMOVED,
+                )
+            )
+        ).all()
+        same = next((one for one in standing if one.venue == venue), None)
+        if same is not None:
+            leaving = same.status == ConnectionStatus.EXIT_ONLY
+            raise BrokerAlreadyConnected(
+                "This broker is being removed and still has open positions" if leaving else None
+            )
+        trial_active = is_trial_active(user.trial_ends_at, self._clock.now())
+        plan = effective_plan(Tier(user.subscription_tier), trial_active=trial_active)
+        limit = plan.limits.max_brokers
+        if limit is not None and len(standing) >= limit:
+            raise ExceedsTierLimit(
+                f"The {plan.name} plan allows {limit} broker connections",
+                details={"setting": "brokers", "limit": limit, "tier": plan.tier.value},
+            )
+
+    def _sealed_connection(
+        self,
+        principal: Principal,
+        venue: str,
+        credentials: VenueCredentials,
+        verified: VerifiedKeys,
+    ) -> Connection:
+        connection_id = new_id()
+        connection = Connection(
+            id=connection_id,
+            user_id=principal.user_id,
+            venue=venue,
+            realm=self._realm,
+            api_key_masked=mask_key(credentials.api_key),
+            sealed=self._seal(principal, connection_id, credentials),
+            created_at=self._clock.now(),
+        )
+        self._note_success(connection, verified)
+        return connection
+
+    async def _store(
+        self, session: AsyncSession, connection: Connection, verified: VerifiedKeys
+    ) -> None:
+        session.add(connection)
+        await session.flush()
+        await open_live_account(session, connection, verified)
+        self._audit(session, AuditEvent.BROKER_ADDED, connection)
+
+    async def _note(
+        self, principal: Principal, connection: Connection, found: VerifiedKeys | InvalidApiKey
+    ) -> str:
+        async with self._database.for_user(principal.user_id) as session:
+            fresh = await get_connection(session, connection.id, for_update=True)
+            if fresh.version != connection.version:  # rotated meanwhile: this tells about old keys
+                return str(fresh.status)
+            if isinstance(found, VerifiedKeys):
+                self._note_success(fresh, found)
+            else:
+                fresh.last_error = found.message
+                if fresh.status == ConnectionStatus.CONNECTED:
+                    fresh.status = ConnectionStatus.BROKEN
+            return str(fresh.status)
+
+    def _note_success(self, connection: Connection, verified: VerifiedKeys) -> None:
+        connection.permissions = verified.permissions.names
+        connection.last_connected_at = self._clock.now()
+        connection.last_error = None
+        if connection.status == ConnectionStatus.BROKEN:
+            connection.status = ConnectionStatus.CONNECTED
+
+    def _seal(
+        self, principal: Principal, connection_id: UUID, credentials: VenueCredentials
+    ) -> bytes:
+        return seal_credentials(
+            self._vault, credentials, user_id=principal.user_id, connection_id=connection_id
+        )
+
+    def _audit(
+        self, session: AsyncSession, event: AuditEvent, connection: Connection, **meta: object
+    ) -> None:
+        record(
+            session,
+            event,
+            user_id=connection.user_id,
+            at=self._clock.now(),
+            meta={"connection_id": str(connection.id), "broker": connection.venue, **meta},
+        )
+
+
+def _key_of(connection: Connection) -> VenueKey:
+    return VenueKey(connection.venue, Realm(connection.realm))

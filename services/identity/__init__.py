@@ -1,0 +1,1 @@
+"""People: registration, logins, sessions, passwords and tokens."""

@@ -1,0 +1,191 @@
+"""Paper accounts: opened with their starting cash, reset to it again.
+
+Balances and flows carry venue time. Nobody has looked at a venue's clock before its watcher first
+ran; until then the wall clock stands in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import delete, exists
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import Mode, Realm
+from domain.money import ZERO
+from domain.ports import WallClock
+from domain.positions import PositionState
+from domain.principal import Principal
+from models.bots import BotRun, RunState
+from models.connections import Account
+from models.ledgers import Balance, Flow, FlowKind, PaperBalance, PaperOrder
+from models.markets import VenueState
+from models.trading import Order, Position
+from services.audit import AuditEvent, record
+from services.database import Database
+from services.errors import ObjectNotFound, PaperAccountInUse
+
+CURRENCY = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperReset:
+    """What a reset left: `balance` in `currency`."""
+
+    account_id: UUID
+    venue: str
+    balance: Decimal
+    currency: str
+
+
+class Amount(NamedTuple):
+    """So much of a currency."""
+
+    currency: str
+    amount: Decimal
+
+
+class PaperAccounts:
+    """Opens and resets paper accounts.
+
+    Args:
+        database: where they live.
+        clock: wall time.
+        realm: the kind of venue this installation trades at.
+        opening_balance: starting cash in USD.
+    """
+
+    def __init__(
+        self, database: Database, clock: WallClock, *, realm: Realm, opening_balance: Decimal
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._realm = realm
+        self._opening_balance = opening_balance
+
+    async def open(self, session: AsyncSession, user_id: UUID, venue: str) -> Account:
+        """Open a user's paper account at a venue, in the caller's transaction."""
+        at = await self._venue_time(session, venue)
+        account = Account(
+            user_id=user_id,
+            venue=venue,
+            realm=self._realm,
+            mode=Mode.PAPER,
+            currency=CURRENCY,
+            created_at=self._clock.now(),
+            opening_equity=self._opening_balance,
+        )
+        session.add(account)
+        await session.flush()
+        self._add_cash(session, account, at)
+        opening = Amount(CURRENCY, self._opening_balance)
+        session.add(_flow(account, opening, FlowKind.OPENING, at))
+        await session.flush()
+        return account
+
+    async def reset(self, principal: Principal, venue: str) -> PaperReset:
+        """Put a paper account back to its starting cash. Its trades stay in the history.
+
+        Raises:
+            ObjectNotFound: there is no paper account at that venue.
+            PaperAccountInUse: a run, a position or an order still needs the account.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            # The lock keeps a start out: a new run's foreign key needs a share of this row.
+            account = (
+                await session.exec(
+                    select(Account)
+                    .where(
+                        Account.user_id == principal.user_id,
+                        Account.venue == venue,
+                        Account.realm == self._realm,
+                        Account.mode == Mode.PAPER,
+                    )
+                    .with_for_update()
+                )
+            ).first()
+            if account is None:
+                raise ObjectNotFound("There is no paper account at this broker")
+            if await _is_in_use(session, account.id):
+                raise PaperAccountInUse
+            await self._refill(session, account)
+            record(
+                session,
+                AuditEvent.PAPER_RESET,
+                user_id=principal.user_id,
+                at=self._clock.now(),
+                meta={"account_id": str(account.id), "balance": str(self._opening_balance)},
+            )
+            return PaperReset(account.id, venue, self._opening_balance, CURRENCY)
+
+    async def _refill(self, session: AsyncSession, account: Account) -> None:
+        at = await self._venue_time(session, account.venue)
+        held = (
+            await session.exec(select(PaperBalance).where(PaperBalance.account_id == account.id))
+        ).all()
+        changes = {balance.currency: -balance.total for balance in held}
+        changes[CURRENCY] = changes.get(CURRENCY, ZERO) + self._opening_balance
+        for currency, amount in sorted(changes.items()):
+            if amount:
+                session.add(_flow(account, Amount(currency, amount), FlowKind.RESET, at))
+        await session.exec(delete(PaperBalance).where(col(PaperBalance.account_id) == account.id))
+        await session.exec(delete(Balance).where(col(Balance.account_id) == account.id))
+        session.expunge_all()
+        self._add_cash(session, account, at)
+        await session.flush()
+
+    def _add_cash(self, session: AsyncSession, account: Account, at: datetime) -> None:
+        cash = self._opening_balance
+        session.add(
+            PaperBalance(
+                account_id=account.id, user_id=account.user_id, currency=CURRENCY, total=cash
+            )
+        )
+        session.add(
+            Balance(
+                account_id=account.id,
+                user_id=account.user_id,
+                currency=CURRENCY,
+                total=cash,
+                observed_at=at,
+            )
+        )
+
+    async def _venue_time(self, session: AsyncSession, venue: str) -> datetime:
+        seen = await session.get(VenueState, (venue, str(self._realm)))
+        return self._clock.now() if seen is None else seen.clock_at
+
+
+def _flow(account: Account, money: Amount, kind: FlowKind, at: datetime) -> Flow:
+    return Flow(
+        user_id=account.user_id,
+        account_id=account.id,
+        currency=money.currency,
+        amount=money.amount,
+        kind=kind,
+        at=at,
+    )
+
+
+async def _is_in_use(session: AsyncSession, account_id: UUID) -> bool:
+    live_positions = (PositionState.PENDING, PositionState.OPEN)
+    found = await session.exec(
+        select(
+            exists().where(
+                col(BotRun.account_id) == account_id, col(BotRun.state) != RunState.ENDED
+            )
+            | exists().where(
+                col(Position.account_id) == account_id, col(Position.state).in_(live_positions)
+            )
+            | exists().where(col(Order.account_id) == account_id, col(Order.settled_at).is_(None))
+            | exists().where(
+                col(PaperOrder.account_id) == account_id, col(PaperOrder.state) == "open"
+            )
+        )
+    )
+    return bool(found.one())
