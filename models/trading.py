@@ -14,6 +14,7 @@ from sqlmodel import Field, SQLModel
 from domain.money import ZERO
 from domain.orders import FINAL_STATES, Leg, Liquidity, OrderState, OrderType, Side, TimeInForce
 from domain.positions import Direction, PositionState
+from domain.triggers import Condition
 from models.columns import amount_field, json_field, new_id, one_of, owned_by, timestamp_field
 
 _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_STATES))
@@ -203,7 +204,7 @@ class Trigger(SQLModel, table=True):
         owned_by("bot_id", "bots"),
         owned_by("position_id", "positions"),
         one_of("state", TriggerState),
-        one_of("direction", ("below", "above")),
+        one_of("direction", Condition),
         CheckConstraint("price > 0", name="price_positive"),
         Index(
             "uq_triggers_live_leg",
@@ -213,7 +214,13 @@ class Trigger(SQLModel, table=True):
             postgresql_where=text("state IN ('armed', 'fired')"),
         ),
         Index(
-            "ix_triggers_armed", "venue", "realm", "symbol", postgresql_where=text("state='armed'")
+            "ix_triggers_armed",
+            "venue",
+            "realm",
+            "symbol",
+            "direction",
+            "price",
+            postgresql_where=text("state='armed'"),
         ),
         Index("ix_triggers_fired", "bot_id", postgresql_where=text("state='fired'")),
     )

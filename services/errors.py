@@ -5,7 +5,6 @@ wire code it becomes is each API dialect's own table. Messages are safe to show 
 caused them.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping

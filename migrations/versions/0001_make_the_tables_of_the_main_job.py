@@ -883,7 +883,9 @@ def upgrade() -> None:
         sa.Column("price_before", sa.Numeric(), nullable=True),
         sa.Column("fired_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("fired_price", sa.Numeric(), nullable=True),
-        sa.CheckConstraint("direction IN ('below', 'above')", name=op.f("ck_triggers_direction")),
+        sa.CheckConstraint(
+            "direction IN ('at_or_below', 'at_or_above')", name=op.f("ck_triggers_direction")
+        ),
         sa.CheckConstraint(
             "state IN ('armed', 'fired', 'done', 'cancelled')", name=op.f("ck_triggers_state")
         ),
@@ -912,7 +914,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_triggers_armed",
         "triggers",
-        ["venue", "realm", "symbol"],
+        ["venue", "realm", "symbol", "direction", "price"],
         unique=False,
         postgresql_where=sa.text("state='armed'"),
     )

@@ -12,12 +12,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import and_, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
@@ -26,7 +24,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.contracts.bots import BotSignal, Nudge, WatchInput, WatchResult
 from domain.markets import Candle, Quote, Realm, Timeframe, VenueClock, VenueKey
 from domain.money import ZERO
-from domain.orders import Leg
 from domain.ports import (
     MarketData,
     Venues,
@@ -37,12 +34,14 @@ from domain.ports import (
 )
 from domain.positions import PositionState
 from domain.strategies.apex import BAR
+from domain.triggers import Condition, TriggerBook
 from models.bots import Bot, BotRun, RunState
 from models.connections import UserSettings
 from models.ledgers import Balance
 from models.markets import VenueQuote, VenueState
 from models.trading import Position, Trigger, TriggerState
 from services.database import Database
+from services.orders.protection import price_condition
 
 WATCH_LENGTH = timedelta(minutes=10)
 TELLING_AT_ONCE = 50
@@ -177,19 +176,10 @@ class VenueWatching:
         async with self._database.as_system() as session:
             for symbol, candles in sorted(look.candles.items()):
                 for candle in candles:
-                    bots |= await _fire(
-                        session,
-                        key,
-                        symbol,
-                        candle.low,
-                        candle.high,
-                        candle.opened_at,
-                        candle.opened_at + Timeframe.M1.length,
-                    )
+                    closed_at = candle.opened_at + Timeframe.M1.length
+                    bots |= await _fire(session, key, symbol, candle, closed_at)
             for symbol, quote in sorted(look.quotes.items()):
-                bots |= await _fire(
-                    session, key, symbol, quote.last, quote.last, None, look.clock.now
-                )
+                bots |= await _fire(session, key, symbol, quote, look.clock.now)
             await _store_look(session, key, look, wall)
             await self._note_scans(session, key, look.clock.now)
         return bots
@@ -286,55 +276,38 @@ async def _watched_symbols(session: AsyncSession, key: VenueKey) -> set[str]:
 
 
 async def _fire(
-    session: AsyncSession,
-    key: VenueKey,
-    symbol: str,
-    low: Decimal,
-    high: Decimal,
-    opened_at: datetime | None,
-    at: datetime,
+    session: AsyncSession, key: VenueKey, symbol: str, seen: Candle | Quote, at: datetime
 ) -> set[BotId]:
-    """Fire the triggers that a price range crosses; of one position the stop goes before a target.
-
-    A candle judges only triggers armed when it opened: earlier prices were none of theirs. One
-    moved during the candle must be crossed at both its prices, since nobody knows which of them
-    held when the candle was at its extreme.
-    """
+    """Fire what a candle or quote crosses; the index finds the candidates, the book judges them."""
+    low, high = (seen.low, seen.high) if isinstance(seen, Candle) else (seen.last, seen.last)
     crossed = select(Trigger).where(
         Trigger.venue == key.venue,
         Trigger.realm == key.realm.value,
         Trigger.symbol == symbol,
         Trigger.state == TriggerState.ARMED.value,
-        _crosses(col(Trigger.price), low, high),
+        or_(
+            and_(col(Trigger.direction) == Condition.AT_OR_BELOW, col(Trigger.price) >= low),
+            and_(col(Trigger.direction) == Condition.AT_OR_ABOVE, col(Trigger.price) <= high),
+        ),
     )
-    if opened_at is not None:
-        crossed = crossed.where(
-            Trigger.armed_at <= opened_at,
-            col(Trigger.moved_at).is_(None)
-            | (col(Trigger.moved_at) <= opened_at)
-            | _crosses(col(Trigger.price_before), low, high),
-        )
     # Locks in id order; a bot that moves its stop at this moment is waited for and read anew.
-    rows = (await session.exec(crossed.order_by(col(Trigger.id)).with_for_update())).all()
-    stopped = {row.position_id for row in rows if row.leg == Leg.STOP}
+    found = (await session.exec(crossed.order_by(col(Trigger.id)).with_for_update())).all()
+    rows = {str(row.id): row for row in found}
+    book = TriggerBook()
+    for row in rows.values():
+        book.put(price_condition(row))
+    judged = book.judge_candle(seen) if isinstance(seen, Candle) else book.judge_quote(seen)
     bots: set[BotId] = set()
-    for row in rows:
-        if row.position_id in stopped and row.leg != Leg.STOP:
-            continue
+    for trigger in judged:
+        row = rows[trigger.trigger_id]
         row.state = TriggerState.FIRED
         row.fired_at = at
-        row.fired_price = low if row.direction == "below" else high
+        row.fired_price = low if trigger.condition is Condition.AT_OR_BELOW else high
         session.add(row)
         bots.add((row.user_id, row.bot_id))
         _log.info("trigger.fired", bot_id=str(row.bot_id), symbol=symbol, leg=row.leg)
     await session.flush()
     return bots
-
-
-def _crosses(price: Any, low: Decimal, high: Decimal) -> ColumnElement[bool]:
-    fell = and_(col(Trigger.direction) == "below", price >= low)
-    rose = and_(col(Trigger.direction) == "above", price <= high)
-    return or_(fell, rose)
 
 
 async def _store_look(session: AsyncSession, key: VenueKey, look: Look, wall: datetime) -> None:

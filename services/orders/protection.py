@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import update
@@ -11,8 +10,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.orders import Leg
-from domain.positions import Direction
-from domain.strategies.apex import ExitPlan
+from domain.strategies.apex import ExitPlan, exit_triggers
+from domain.triggers import Condition, TriggerKind
+from domain.triggers import Trigger as PriceCondition
 from models.connections import Account
 from models.trading import Position, Trigger, TriggerState
 
@@ -27,9 +27,9 @@ async def sync_triggers(
     A trigger that has fired is left alone unless its step of the plan is over: its exit is under
     way.
     """
-    wanted = {Leg.STOP: plan.stop} | {target.leg: target.price for target in plan.open_targets}
+    wanted = {_leg(condition): condition for condition in exit_triggers(plan, str(position.id), at)}
     live = {
-        Leg(trigger.leg): trigger
+        trigger.leg: trigger
         for trigger in (
             await session.exec(
                 select(Trigger).where(
@@ -39,12 +39,14 @@ async def sync_triggers(
         ).all()
     }
     account = (await session.exec(select(Account).where(Account.id == position.account_id))).one()
-    for leg, price in wanted.items():
+    for leg, condition in wanted.items():
         trigger = live.pop(leg, None)
         if trigger is None:
-            session.add(_armed(position, account, bot_id, leg, price, at))
-        elif trigger.state == TriggerState.ARMED and trigger.price != price:
-            trigger.price_before, trigger.price, trigger.moved_at = trigger.price, price, at
+            session.add(_armed(position, account, bot_id, condition))
+        elif trigger.state == TriggerState.ARMED:
+            moved = price_condition(trigger).moved(condition.price, at)
+            trigger.price, trigger.moved_at = moved.price, moved.moved_at
+            trigger.price_before = moved.price_before
             session.add(trigger)
     for over in live.values():
         over.state = (
@@ -53,16 +55,27 @@ async def sync_triggers(
         session.add(over)
 
 
+def price_condition(row: Trigger) -> PriceCondition:
+    """The price condition of a stored trigger."""
+    return PriceCondition(
+        trigger_id=str(row.id),
+        owner_id=str(row.position_id),
+        kind=TriggerKind.STOP if row.leg == Leg.STOP else TriggerKind.TARGET,
+        condition=Condition(row.direction),
+        price=row.price,
+        armed_at=row.armed_at,
+        moved_at=row.moved_at,
+        price_before=row.price_before,
+    )
+
+
+def _leg(condition: PriceCondition) -> str:
+    return condition.trigger_id.rpartition(":")[2]
+
+
 def _armed(
-    position: Position,
-    account: Account,
-    bot_id: UUID,
-    leg: Leg,
-    price: Decimal,
-    at: datetime,
+    position: Position, account: Account, bot_id: UUID, condition: PriceCondition
 ) -> Trigger:
-    is_stop = leg is Leg.STOP
-    is_long = position.side == Direction.LONG
     return Trigger(
         user_id=position.user_id,
         account_id=position.account_id,
@@ -71,10 +84,10 @@ def _armed(
         venue=account.venue,
         realm=account.realm,
         symbol=position.symbol,
-        leg=leg,
-        direction="below" if is_stop == is_long else "above",
-        price=price,
-        armed_at=at,
+        leg=_leg(condition),
+        direction=condition.condition,
+        price=condition.price,
+        armed_at=condition.armed_at,
     )
 
 

@@ -76,7 +76,9 @@ class RunningStack:
         deadline = time.monotonic() + READY_SECONDS
         while not self.is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"The stack did not start:\n{self._output.read_text()[-4000:]}")
+                raise AssertionError(
+                    f"The stack did not start:\n{self._output.read_text()[-4000:]}"
+                )
             time.sleep(0.1)
 
     def stop(self) -> int:
