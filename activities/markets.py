@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from temporalio import activity
@@ -21,6 +22,17 @@ class MarketActivities:
 
     @activity.defn(name="markets.watch")
     async def watch(self, request: WatchInput) -> WatchResult:
-        """Judge prices and announce bars for some minutes; the workflow starts it again."""
+        """Judge prices and announce bars for some minutes; the workflow starts it again.
+
+        A worker that is told to stop gives the watch back at once: what it saw is committed.
+        """
         async with heartbeating():
-            return await self._watching.watch(request)
+            watching = asyncio.create_task(self._watching.watch(request))
+            stopping = asyncio.create_task(activity.wait_for_worker_shutdown())
+            try:
+                await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                return watching.result() if watching.done() else WatchResult()
+            finally:
+                watching.cancel()
+                stopping.cancel()
+                await asyncio.gather(watching, stopping, return_exceptions=True)

@@ -44,6 +44,8 @@ class Database:
             # A server that was killed leaves dead connections in the pool; one more round trip
             # per checkout is cheaper than a request that fails after every restart.
             pool_pre_ping=True,
+            # Error texts end in logs and workflow histories; values must not.
+            hide_parameters=True,
             connect_args={
                 "connect_timeout": 5,
                 "options": (

@@ -7,7 +7,7 @@ commits in one transaction, so a crash between two bars loses and repeats nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -121,6 +121,8 @@ class HuntService:
                 orders += answer.orders
                 exits = exits or answer.exits_requested
                 decisions += 1
+        if context.entering is None and request.signals:
+            await self._refuse(context.bot, request.signals)
         return HuntResult(
             orders=tuple(orders),
             exits_requested=exits,
@@ -197,6 +199,27 @@ class HuntService:
 
     # --- signals ----------------------------------------------------------------------------
 
+    async def _refuse(self, bot: Bot, signals: Sequence[TradeSignal]) -> None:
+        """Record the refusal of signals to a bot that takes no entries, with its last run."""
+        if bot.current_run_id is None:
+            return
+        async with self._database.for_user(bot.user_id) as session:
+            run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
+            for signal in signals:
+                cause = f"signal:{signal.signal_id}"
+                if await earlier_decision(session, run.id, cause) is None:
+                    session.add(
+                        note_decision(
+                            bot,
+                            run,
+                            cause=cause,
+                            symbol=signal.symbol,
+                            action="none",
+                            reason="not_running",
+                            at=bot.last_scan_at or run.venue_started_at,
+                        )
+                    )
+
     async def _answer(self, context: BotContext, scan: Scan, signal: TradeSignal) -> HuntResult:
         return await self._signals.answer(
             context,
@@ -243,6 +266,7 @@ class _BarDecisions:
             await session.exec(select(BotRun).where(BotRun.id == run_id).with_for_update())
         ).one()
         prices = await last_prices(session, account)
+        scene: EntryScene | None = None
         # The price a bar is decided at is its close, for sizing and for valuing alike.
         for symbol, stored in self._scan.bars:
             if stored.evaluation is not None:
@@ -266,7 +290,8 @@ class _BarDecisions:
             await self._decide_bar(session, scene, symbol, stored)
             run.last_bars = {**run.last_bars, symbol: stored.opened_at.isoformat()}
         session.add(run)
-        await self._snapshot_equity(session, scene)
+        if scene is not None:
+            await self._snapshot_equity(session, scene)
 
     async def _decide_bar(
         self, session: AsyncSession, scene: EntryScene, symbol: str, stored: StoredEvaluation

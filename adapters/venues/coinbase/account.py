@@ -22,6 +22,7 @@ from adapters.venues.coinbase.client import (
     private_client,
 )
 from adapters.venues.errors import VenueAnswerMalformedError
+from adapters.venues.flight import SharedQuestion
 from adapters.venues.order_rules import refusal_by_rules, refusal_by_shape
 from domain.markets import FeeRates
 from domain.money import ZERO
@@ -46,6 +47,7 @@ from domain.ports import (
 )
 
 PAGES_MAX = 200
+FEES_FRESH_SECONDS = 300.0
 PAGE_SIZE = 250
 # An order may carry a time slightly before the one its sender read, and the list's filter is by
 # that time.
@@ -78,6 +80,7 @@ class CoinbaseAccount:
     ) -> None:
         self._client = private_client(simulator_url, credentials)
         self._market_data = market_data
+        self._fees_question = SharedQuestion(self._ask_fees, fresh_seconds=FEES_FRESH_SECONDS)
 
     async def balances(self) -> Balances:
         """Every currency the account holds, with what open orders hold of it."""
@@ -93,7 +96,10 @@ class CoinbaseAccount:
         return balances
 
     async def fees(self) -> FeeRates:
-        """Fee rates of the account's own tier."""
+        """Fee rates of the account's own tier, at most some minutes old."""
+        return await self._fees_question.answer()
+
+    async def _ask_fees(self) -> FeeRates:
         return parse.parse_fees(
             await ask(
                 self._client.v3_private_get_brokerage_transaction_summary, {"product_type": "SPOT"}
