@@ -7,7 +7,7 @@ from typing import Protocol
 from fastapi import Request
 
 from api.kit.trading import TradingCommands
-from domain.ports import Venues, WallClock, WorkflowService
+from domain.ports import Venues, WallClock
 from services.account_views import AccountViews
 from services.bot_views import BotViews
 from services.connections import Connections
@@ -17,6 +17,14 @@ from services.identity.identity import Identity
 from services.paper_accounts import PaperAccounts
 from services.reads import Reads
 from services.user_settings import UserSettingsService
+
+
+class Availability(Protocol):
+    """Something that can be asked whether it answers."""
+
+    async def is_available(self) -> bool:
+        """Whether it answers at present."""
+        ...
 
 
 class ApiServices(Protocol):
@@ -43,7 +51,7 @@ class ApiServices(Protocol):
         ...
 
     @property
-    def workflows(self) -> WorkflowService:
+    def workflows(self) -> Availability:
         """Asked by /ready only."""
         ...
 

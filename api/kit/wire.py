@@ -90,8 +90,8 @@ def _printable(text: str) -> str:
 Price = Annotated[
     Decimal,
     BeforeValidator(_only_numbers),
-    Field(gt=0, max_digits=24, allow_inf_nan=False, examples=[42800.0]),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+    Field(gt=0, max_digits=24, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "examples": [42800.0]}),
 ]
 """A price in a request."""
 

@@ -46,7 +46,7 @@ def answers(
         refusals: what the service behind the route may raise.
         public: no token needed.
         body: the route takes a JSON body.
-        query: the route takes parameters that can be wrong.
+        query: the route takes parameters, in its path or query, that can be wrong.
         idempotent: the route accepts an Idempotency-Key.
     """
     kinds: list[type[DomainError]] = [*refusals]

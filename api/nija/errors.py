@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import compile_path
 
 from api.kit.problem import METHOD_NOT_ALLOWED, Problem, problem_of
 from api.nija.envelope import failure
@@ -103,13 +104,9 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 def allowed_methods(request: Request) -> list[str]:
     """Every method of this path; the framework names only those of the first route it meets."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(_as_path_only(request))
-        if match is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.path is not None and compile_path(route.path)[0].match(path):
+            methods |= route.methods or set()
     return sorted(methods)
-
-
-def _as_path_only(request: Request) -> dict[str, Any]:
-    return {**request.scope, "path_params": {}}

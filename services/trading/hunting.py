@@ -111,6 +111,7 @@ class HuntService:
                 await self._note_error(context.bot, failure)
                 if signals and isinstance(failure, VenueUnavailable):
                     raise
+                await self._refuse(context.bot, signals, "keys_refused")
                 continue
             outcome = await self._decide(context, scan)
             orders += outcome.orders
@@ -122,7 +123,7 @@ class HuntService:
                 exits = exits or answer.exits_requested
                 decisions += 1
         if context.entering is None and request.signals:
-            await self._refuse(context.bot, request.signals)
+            await self._refuse(context.bot, request.signals, "not_running")
         return HuntResult(
             orders=tuple(orders),
             exits_requested=exits,
@@ -199,9 +200,9 @@ class HuntService:
 
     # --- signals ----------------------------------------------------------------------------
 
-    async def _refuse(self, bot: Bot, signals: Sequence[TradeSignal]) -> None:
-        """Record the refusal of signals to a bot that takes no entries, with its last run."""
-        if bot.current_run_id is None:
+    async def _refuse(self, bot: Bot, signals: Sequence[TradeSignal], reason: str) -> None:
+        """Record the refusal of signals that cannot be acted on, with the bot's last run."""
+        if bot.current_run_id is None or not signals:
             return
         async with self._database.for_user(bot.user_id) as session:
             run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
@@ -215,7 +216,7 @@ class HuntService:
                             cause=cause,
                             symbol=signal.symbol,
                             action="none",
-                            reason="not_running",
+                            reason=reason,
                             at=bot.last_scan_at or run.venue_started_at,
                         )
                     )

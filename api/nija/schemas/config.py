@@ -75,42 +75,52 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
 
+def _optional(example: Any = None) -> Any:
+    """A leaf that may be left out but not be null; what is left out stays as it is."""
+    examples = None if example is None else [example]
+    return Field(default=None, examples=examples, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
 class TradingChange(_Section):
     """New values; what is left out stays."""
 
-    risk_level: StrictStr = Field(default="medium", examples=["high"])
-    max_position_size_usd: Money = Field(default=500, examples=[1000.0])  # type: ignore[assignment]
-    max_concurrent_positions: StrictInt = Field(default=3, examples=[8])
-    max_daily_loss_usd: Money = Field(default=200, examples=[200.0])  # type: ignore[assignment]
-    allowed_pairs: list[Symbol] = Field(default=["BTC-USD"], examples=[["BTC-USD", "ETH-USD"]])
-    paper_trading: StrictBool = Field(default=True)
+    risk_level: StrictStr = _optional("high")
+    max_position_size_usd: Money = _optional(1000.0)
+    max_concurrent_positions: StrictInt = _optional(8)
+    max_daily_loss_usd: Money = _optional(200.0)
+    allowed_pairs: list[Symbol] = _optional(["BTC-USD", "ETH-USD"])
+    paper_trading: StrictBool = _optional(True)
 
 
 class NotificationChange(_Section):
     """New values; what is left out stays."""
 
-    email_enabled: StrictBool = True
-    push_enabled: StrictBool = True
-    trade_notifications: StrictBool = True
-    daily_summary: StrictBool = True
-    weekly_report: StrictBool = True
+    email_enabled: StrictBool = _optional(False)
+    push_enabled: StrictBool = _optional(True)
+    trade_notifications: StrictBool = _optional(True)
+    daily_summary: StrictBool = _optional(True)
+    weekly_report: StrictBool = _optional(True)
 
 
 class AdvancedChange(_Section):
     """New values; what is left out stays."""
 
-    enable_meta_ai: StrictBool = False
-    enable_mmin: StrictBool = False
-    enable_gmig: StrictBool = False
-    execution_intelligence: StrictBool = False
+    enable_meta_ai: StrictBool = _optional(False)
+    enable_mmin: StrictBool = _optional(False)
+    enable_gmig: StrictBool = _optional(False)
+    execution_intelligence: StrictBool = _optional(False)
 
 
 class SettingsChange(_Section):
     """A partial, nested change of settings."""
 
-    trading: TradingChange = TradingChange()
-    notifications: NotificationChange = NotificationChange()
-    advanced: AdvancedChange = AdvancedChange()
+    trading: TradingChange = Field(default_factory=TradingChange)
+    notifications: NotificationChange = Field(default_factory=NotificationChange)
+    advanced: AdvancedChange = Field(default_factory=AdvancedChange)
 
     def to_wishes(self) -> dict[str, Any]:
         """The leaves that were sent, by name.
