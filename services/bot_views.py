@@ -22,11 +22,11 @@ SELECT b.id AS bot_id, b.state, b.last_scan_at, b.next_scan_at, b.last_error,
        s.clock_at, k.scope AS kill_scope, k.reason AS kill_reason, k.engaged_at,
        (SELECT count(*) FROM positions p
         WHERE p.user_id = u.user_id AND p.account_id = r.account_id
-          AND p.state IN ('pending', 'open') AND p.entry_quantity > p.exit_quantity
+          AND p.state IN ('pending', 'open') AND p.open_quantity > 0
        ) AS active_positions,
        (SELECT count(*) FROM positions p
         WHERE p.user_id = u.user_id AND p.account_id <> r.account_id
-          AND p.state IN ('pending', 'open') AND p.entry_quantity > p.exit_quantity
+          AND p.state IN ('pending', 'open') AND p.open_quantity > 0
        ) AS other_positions,
        (SELECT count(*) FROM positions p
         WHERE p.user_id = u.user_id AND p.account_id = r.account_id AND p.state <> 'cancelled'

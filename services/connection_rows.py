@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.markets import Mode
+from domain.markets import Mode, VenueKey
+from domain.plans import Tier, effective_plan, is_trial_active
 from domain.positions import PositionState
 from models.columns import new_id
 from models.connections import Account, Connection, ConnectionStatus
 from models.ledgers import Balance, Flow, FlowKind
+from models.people import User
 from models.trading import Order, Position
-from services.errors import ObjectNotFound
+from services.errors import (
+    BrokerAlreadyConnected,
+    ExceedsTierLimit,
+    ObjectNotFound,
+    TokenInvalid,
+)
 from services.venue_keys import CURRENCY, VerifiedKeys
+
+
+async def require_room(
+    session: AsyncSession, user_id: UUID, key: VenueKey, *, now: datetime
+) -> None:
+    """Refuse another connection where there is one already, or where the plan has no room.
+
+    Raises:
+        BrokerAlreadyConnected: there is a connection to that venue.
+        ExceedsTierLimit: the plan has no room for another connection.
+        TokenInvalid: the user is gone.
+    """
+    # The lock makes two additions at once count each other.
+    user = (await session.exec(select(User).where(User.id == user_id).with_for_update())).first()
+    if user is None:
+        raise TokenInvalid
+    standing = (
+        await session.exec(
+            select(Connection).where(
+                Connection.user_id == user_id,
+                Connection.realm == key.realm,
+                Connection.status != ConnectionStatus.REMOVED,
+            )
+        )
+    ).all()
+    same = next((one for one in standing if one.venue == key.venue), None)
+    if same is not None:
+        leaving = same.status == ConnectionStatus.EXIT_ONLY
+        raise BrokerAlreadyConnected(
+            "This broker is being removed and still has open positions" if leaving else None
+        )
+    trial_active = is_trial_active(user.trial_ends_at, now)
+    plan = effective_plan(Tier(user.subscription_tier), trial_active=trial_active)
+    limit = plan.limits.max_brokers
+    if limit is not None and len(standing) >= limit:
+        raise ExceedsTierLimit(
+            f"The {plan.name} plan allows {limit} broker connections",
+            details={"setting": "brokers", "limit": limit, "tier": plan.tier.value},
+        )
 
 
 async def open_live_account(

@@ -11,30 +11,26 @@ from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Realm, VenueKey
-from domain.plans import Tier, effective_plan, is_trial_active
 from domain.ports import Vault, VenueCredentials, VenueRefusedKeys, Venues, WallClock
 from domain.principal import Principal
 from models.columns import new_id
 from models.connections import Connection, ConnectionStatus
-from models.people import User
 from services.audit import AuditEvent, record
 from services.connection_rows import (
     count_positions,
     get_connection,
     last_order,
     open_live_account,
+    require_room,
 )
 from services.database import Database
 from services.errors import (
     BrokerAlreadyConnected,
-    ExceedsTierLimit,
     InvalidApiKey,
     ObjectNotFound,
-    TokenInvalid,
     UnsupportedBroker,
 )
 from services.reads import Caller, Reads
@@ -152,12 +148,12 @@ class Connections:
         if venue not in self._venues.supported():
             raise UnsupportedBroker(details={"supported": sorted(self._venues.supported())})
         async with self._database.for_user(principal.user_id) as session:
-            await self._check_room(session, principal, venue)
+            await self._require_room(session, principal, venue)
         verified = await self._keys.verify(VenueKey(venue, self._realm), credentials)
         connection = self._sealed_connection(principal, venue, credentials, verified)
         try:
             async with self._database.for_user(principal.user_id) as session:
-                await self._check_room(session, principal, venue)
+                await self._require_room(session, principal, venue)
                 await self._store(session, connection, verified)
         except IntegrityError as error:
             diagnostics = getattr(error.orig, "diag", None)
@@ -245,35 +241,9 @@ class Connections:
             )
             return Removal(str(connection.status), left)
 
-    async def _check_room(self, session: AsyncSession, principal: Principal, venue: str) -> None:
-        # The lock makes two additions at once count each other.
-        user = (
-            await session.exec(select(User).where(User.id == principal.user_id).with_for_update())
-        ).first()
-        if user is None:
-            raise TokenInvalid
-        standing = (
-            await session.exec(
-                select(Connection).where(
-                    Connection.realm == self._realm,
-                    Connection.status != ConnectionStatus.REMOVED,
-                )
-            )
-        ).all()
-        same = next((one for one in standing if one.venue == venue), None)
-        if same is not None:
-            leaving = same.status == ConnectionStatus.EXIT_ONLY
-            raise BrokerAlreadyConnected(
-                "This broker is being removed and still has open positions" if leaving else None
-            )
-        trial_active = is_trial_active(user.trial_ends_at, self._clock.now())
-        plan = effective_plan(Tier(user.subscription_tier), trial_active=trial_active)
-        limit = plan.limits.max_brokers
-        if limit is not None and len(standing) >= limit:
-            raise ExceedsTierLimit(
-                f"The {plan.name} plan allows {limit} broker connections",
-                details={"setting": "brokers", "limit": limit, "tier": plan.tier.value},
-            )
+    async def _require_room(self, session: AsyncSession, principal: Principal, venue: str) -> None:
+        key = VenueKey(venue, self._realm)
+        await require_room(session, principal.user_id, key, now=self._clock.now())
 
     def _sealed_connection(
         self,

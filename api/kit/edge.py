@@ -73,7 +73,7 @@ class Edge:
         peer = scope["client"][0] if scope.get("client") else None
         agent = headers.get("user-agent")
         return Origin(
-            ip=self._proxies.client_address(peer, headers.get("x-forwarded-for")),
+            ip=self._proxies.client_address(peer, ",".join(headers.getlist("x-forwarded-for"))),
             user_agent=agent[:USER_AGENT_LENGTH_MAX] if agent else None,
         )
 

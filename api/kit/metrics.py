@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 
 from prometheus_client import (
     CollectorRegistry,
@@ -49,8 +49,10 @@ def share_metrics_of_processes(host: str, port: int, data_dir: Path) -> None:
 
     Called by the parent, before it starts the processes that count.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    os.environ[MULTIPROCESS_VARIABLE] = mkdtemp(prefix="metrics-", dir=data_dir)
+    folder = data_dir / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)  # counts of an earlier run
+    folder.mkdir(parents=True)
+    os.environ[MULTIPROCESS_VARIABLE] = str(folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library is untyped here
     start_http_server(port, addr=host, registry=registry)

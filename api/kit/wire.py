@@ -45,8 +45,9 @@ def _plain(value: Any) -> Any:
 
 def quote_amount(value: Decimal) -> Decimal:
     """An amount or price in a quote currency: 2 to 8 decimal places."""
-    rounded = value.quantize(_SMALLEST, ROUND_HALF_EVEN).normalize()
-    return rounded.quantize(_CENT) if _places(rounded) < _PLACES_MIN else rounded
+    fine = value.quantize(_SMALLEST, ROUND_HALF_EVEN)
+    coarse = fine.quantize(_CENT, ROUND_HALF_EVEN)
+    return coarse if coarse == fine else fine.normalize()
 
 
 def base_quantity(value: Decimal) -> Decimal:
@@ -57,10 +58,6 @@ def base_quantity(value: Decimal) -> Decimal:
 def ratio(value: Decimal) -> Decimal:
     """A rate or a percentage: at most 4 decimal places."""
     return value.quantize(_RATIO, ROUND_HALF_EVEN).normalize()
-
-
-def _places(value: Decimal) -> int:
-    return max(0, -int(value.as_tuple().exponent))
 
 
 _NUMBER = WithJsonSchema({"type": "number"})

@@ -17,12 +17,12 @@ from services.account_views.choice import CHOSEN, QUOTED
 
 POSITIONS = f"""
 WITH {CHOSEN}
-SELECT chosen.venue, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional, p.exit_quantity,
+SELECT chosen.venue, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional, p.open_quantity,
        p.stop_loss, p.take_profit, p.opened_at, q.last
 FROM chosen
 LEFT JOIN positions p
     ON p.user_id = chosen.user_id AND p.account_id = chosen.id
-    AND p.state IN ('pending', 'open') AND p.entry_quantity > p.exit_quantity
+    AND p.state IN ('pending', 'open') AND p.open_quantity > 0
     AND (%(symbol)s::text IS NULL OR p.symbol = %(symbol)s)
 {QUOTED} AND q.symbol = p.symbol
 ORDER BY p.opened_at, p.id
@@ -53,7 +53,7 @@ class PositionView:
         """Value a stored position at its quote."""
         side = Direction(row["side"])
         entry_price = row["entry_notional"] / row["entry_quantity"]
-        quantity = row["entry_quantity"] - row["exit_quantity"]
+        quantity = row["open_quantity"]
         size = entry_price * quantity
         last = row["last"]
         pnl = None if last is None else side.sign * quantity * (last - entry_price)

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlmodel import select
-
 from domain.ports import WallClock
-from domain.principal import Principal
-from models.people import User
 from services.database import Database
 from services.errors import TokenInvalid
 from services.identity.logins import Logins
@@ -19,7 +15,12 @@ from services.identity.sessions import Sessions
 from services.identity.tokens import AccessTokens
 from services.identity.views import UserView
 from services.paper_accounts import PaperAccounts
-from services.reads import Reads
+from services.reads import Caller, Reads
+
+_ME = """
+SELECT id, email, full_name, role, status, subscription_tier, trial_ends_at, created_at
+FROM users WHERE id = %(user_id)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,7 @@ class Identity:
         jwt_secret: str,
         passwords: Passwords | None = None,
     ) -> None:
-        self._database = database
-        self._clock = clock
+        self._reads = reads
         self._passwords = passwords or Passwords()
         self.access_tokens = AccessTokens(jwt_secret, policy.access_ttl, clock)
         self.sessions = Sessions(
@@ -67,17 +67,16 @@ class Identity:
             database, clock, self._passwords, paper, trial=policy.trial
         )
 
-    async def me(self, principal: Principal) -> UserView:
+    async def me(self, caller: Caller) -> UserView:
         """The caller.
 
         Raises:
             TokenInvalid: the user is gone.
         """
-        async with self._database.for_user(principal.user_id) as session:
-            user = (await session.exec(select(User))).first()
-        if user is None:
+        rows = await self._reads.rows(caller, _ME)
+        if not rows:
             raise TokenInvalid
-        return UserView.of(user, self._clock.now())
+        return UserView.from_row(rows[0], self._reads.now())
 
     def close(self) -> None:
         """Let go of the hashing threads."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from functools import lru_cache
 from uuid import UUID, uuid4
 
 import jwt
@@ -20,6 +21,7 @@ from services.reads import Claims
 ALGORITHM = "HS256"
 ACCESS = "access"
 REFRESH_TOKEN_BYTES = 32
+REMEMBERED_MAX = 4_096
 _LENGTH_MAX = 4_096
 _REQUIRED = ["sub", "sid", "iat", "exp", "jti", "typ"]
 
@@ -37,6 +39,8 @@ class AccessTokens:
         self._secret = secret
         self._ttl = ttl
         self._clock = clock
+        # A token is checked at every request of its session; that it was signed by us stays true.
+        self._decode_once = lru_cache(REMEMBERED_MAX)(self._decode)
 
     @property
     def ttl(self) -> timedelta:
@@ -68,6 +72,12 @@ class AccessTokens:
         """
         if len(token) > _LENGTH_MAX:
             raise TokenInvalid
+        claims, expires_at = self._decode_once(token)
+        if expires_at <= self._clock.now().timestamp():
+            raise TokenExpired
+        return claims
+
+    def _decode(self, token: str) -> tuple[Claims, float]:
         try:
             # PyJWT would compare times with the machine's clock; ours is handed in.
             payload = jwt.decode(
@@ -82,9 +92,7 @@ class AccessTokens:
             raise TokenInvalid from None
         if payload["typ"] != ACCESS:
             raise TokenInvalid
-        if expires_at <= self._clock.now().timestamp():
-            raise TokenExpired
-        return claims
+        return claims, expires_at
 
 
 def new_refresh_token() -> str:

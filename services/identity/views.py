@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from domain.plans import Plan, Tier, effective_plan, is_trial_active
 from models.people import User
+
+_STORED = (
+    "id",
+    "email",
+    "full_name",
+    "role",
+    "status",
+    "subscription_tier",
+    "trial_ends_at",
+    "created_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +41,16 @@ class UserView:
     @classmethod
     def of(cls, user: User, now: datetime) -> UserView:
         """The view of a stored user at a wall time."""
-        trial_active = is_trial_active(user.trial_ends_at, now)
+        return cls.from_row({name: getattr(user, name) for name in _STORED}, now)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], now: datetime) -> UserView:
+        """The view of a user's columns at a wall time."""
+        trial_active = is_trial_active(row["trial_ends_at"], now)
         return cls(
-            id=user.id,
-            email=user.email,
-            full_name=user.full_name,
-            role=user.role,
-            status=user.status,
-            subscription_tier=user.subscription_tier,
+            **{name: row[name] for name in _STORED},
             trial_active=trial_active,
-            trial_ends_at=user.trial_ends_at,
-            created_at=user.created_at,
-            plan=effective_plan(Tier(user.subscription_tier), trial_active=trial_active),
+            plan=effective_plan(Tier(row["subscription_tier"]), trial_active=trial_active),
         )
 
 

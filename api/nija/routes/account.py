@@ -88,7 +88,7 @@ async def performance(
 
 @router.post(
     "/positions/{position_id}/close",
-    **answers(ClosePositionView, PositionNotFound, VenueFailed, idempotent=True),
+    **answers(ClosePositionView, PositionNotFound, idempotent=True),
 )
 async def close_position(
     position_id: str, caller: Caller, once: Idempotent, services: Services

@@ -114,9 +114,9 @@ async def change_password(
 
 
 @router.get("/me", **answers(MeView))
-async def me(caller: Caller, services: Services) -> Answer[MeView]:
+async def me(reader: Reader, services: Services) -> Answer[MeView]:
     """The caller's own account."""
-    return ok(MeView.from_domain(await services.identity.me(caller)))
+    return ok(MeView.from_domain(await services.identity.me(reader)))
 
 
 @router.get("/sessions", **answers(SessionsView))

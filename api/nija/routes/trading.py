@@ -140,10 +140,7 @@ async def pause(caller: Caller, once: Idempotent, services: Services) -> Answer[
     return await once(act)
 
 
-@router.post(
-    "/resume",
-    **answers(BotChangeView, NotRunning, KillSwitchActive, SubscriptionRequired, idempotent=True),
-)
+@router.post("/resume", **answers(BotChangeView, NotRunning, idempotent=True))
 async def resume(caller: Caller, once: Idempotent, services: Services) -> Answer[BotChangeView]:
     """Let a paused bot enter again."""
 

@@ -1,0 +1,60 @@
+"""A migrated PostgreSQL for all tests of the API, a fresh container for each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+import structlog
+
+from adapters.embedded.postgres_roles import DatabaseUrls
+from migrations.run import upgrade
+from observability import configure_logging
+from tests.api.harness import Api, World, open_client, open_world, register
+from tests.support.stack import postgres_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logging_as_in_production() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    configure_logging("info", "json", "test")
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def urls() -> Iterator[DatabaseUrls]:
+    with postgres_server() as server:
+        upgrade(server.urls.owner)
+        yield server.urls
+
+
+@pytest.fixture
+async def world(urls: DatabaseUrls) -> AsyncIterator[World]:
+    async with open_world(urls) as world:
+        yield world
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(world) as client:
+        yield client
+
+
+@pytest.fixture
+def anyone(client: httpx.AsyncClient) -> Api:
+    return Api(client)
+
+
+@pytest.fixture
+async def user(client: httpx.AsyncClient) -> Api:
+    return await register(client)
+
+
+@pytest.fixture
+async def other(client: httpx.AsyncClient) -> Api:
+    return await register(client)

@@ -1,0 +1,200 @@
+"""A container over a real PostgreSQL and fakes, the application on it, and users that call it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from adapters.embedded.postgres_roles import DatabaseUrls
+from adapters.vault import Vault, generate_key
+from api.app import ApiOptions, build_app
+from domain.markets import Realm, VenueKey
+from domain.principal import Principal, Role
+from services.account_views.views import AccountViews
+from services.bot_views import BotViews
+from services.connections import Connections
+from services.database import Database
+from services.idempotency import IdempotencyKeys
+from services.identity.identity import Identity, IdentityPolicy
+from services.identity.passwords import Passwords
+from services.paper_accounts import PaperAccounts
+from services.reads import Reads
+from services.user_settings import UserSettingsService
+from tests.api.fakes import FakeClock, FakeTrading, FakeVenues, FakeWorkflows
+
+JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
+PASSWORD = "SecurePassword123!"
+PREFIX = "/api/v1"
+REALM = Realm.SIMULATED
+VAULT = Vault(generate_key("k1"))
+
+
+@dataclass
+class World:
+    """The container, and the fakes in it."""
+
+    urls: DatabaseUrls
+    clock: FakeClock
+    database: Database
+    reads: Reads
+    venues: FakeVenues
+    workflows: FakeWorkflows
+    trading: FakeTrading
+    vault: Vault
+    identity: Identity
+    idempotency: IdempotencyKeys
+    user_settings: UserSettingsService
+    connections: Connections
+    paper: PaperAccounts
+    views: AccountViews
+    bot_views: BotViews
+
+    async def sql(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        """Run a statement as the system role."""
+        async with await psycopg.AsyncConnection.connect(
+            self.urls.system, autocommit=True, row_factory=dict_row
+        ) as connection:
+            cursor = await connection.execute(statement.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
+
+    def principal(self, user_id: UUID) -> Principal:
+        """Somebody who was authenticated elsewhere."""
+        return Principal(user_id, uuid4(), Role.USER)
+
+
+@asynccontextmanager
+async def open_world(urls: DatabaseUrls) -> AsyncIterator[World]:
+    """Build a container for one test."""
+    clock, venues, trading = FakeClock(), FakeVenues(), FakeTrading()
+    database = Database(urls.app, urls.system, pool_size=4)
+    reads = Reads(urls.app, clock, pool_size=4)
+    await reads.open()
+    paper = PaperAccounts(database, clock, realm=REALM, opening_balance=Decimal(10_000))
+    passwords = Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))
+    identity = Identity(
+        database,
+        reads,
+        clock,
+        paper,
+        IdentityPolicy(timedelta(hours=24), timedelta(days=30), timedelta(days=14)),
+        jwt_secret=JWT_SECRET,
+        passwords=passwords,
+    )
+    world = World(
+        urls=urls,
+        clock=clock,
+        database=database,
+        reads=reads,
+        venues=venues,
+        workflows=FakeWorkflows(),
+        trading=trading,
+        vault=VAULT,
+        identity=identity,
+        idempotency=IdempotencyKeys(database, clock, wait_seconds=2),
+        user_settings=UserSettingsService(
+            database, reads, clock, venues, trading, venue=VenueKey("coinbase", REALM)
+        ),
+        connections=Connections(database, reads, clock, venues, VAULT, trading, realm=REALM),
+        paper=paper,
+        views=AccountViews(reads, realm=REALM),
+        bot_views=BotViews(reads, clock, realm=REALM),
+    )
+    try:
+        yield world
+    finally:
+        identity.close()
+        await reads.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def open_client(
+    world: World, options: ApiOptions | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Call the application without a network."""
+    app = build_app(world, options or ApiOptions())
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+class Api:
+    """One person's calls; answers are checked to be envelopes."""
+
+    def __init__(self, client: httpx.AsyncClient, token: str | None = None) -> None:
+        self._client = client
+        self.token = token
+        self.user_id = UUID(int=0)
+        self.email = ""
+        self.refresh_token = ""
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = dict(options.pop("headers", {}))
+        if self.token is not None:
+            headers.setdefault("Authorization", f"Bearer {self.token}")
+        answer = await self._client.request(method, PREFIX + path, headers=headers, **options)
+        check_envelope(answer)
+        return answer
+
+    async def data(self, method: str, path: str, **options: Any) -> Any:
+        answer = await self.call(method, path, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    async def error(self, method: str, path: str, **options: Any) -> tuple[int, str]:
+        answer = await self.call(method, path, **options)
+        assert answer.json()["success"] is False, answer.text
+        return answer.status_code, answer.json()["error"]["code"]
+
+    async def log_in(self, email: str, password: str = PASSWORD) -> Any:
+        data = await self.data("POST", "/auth/login", json={"email": email, "password": password})
+        self.token, self.refresh_token = data["access_token"], data["refresh_token"]
+        self.email = email
+        self.user_id = UUID(data["user"]["user_id"].removeprefix("usr_"))
+        return data
+
+    def sibling(self) -> Api:
+        return Api(self._client)
+
+
+async def register(client: httpx.AsyncClient) -> Api:
+    """A new user, logged in."""
+    email = f"{uuid4().hex}@example.com"
+    api = Api(client)
+    await api.data(
+        "POST",
+        "/auth/register",
+        json={
+            "email": email,
+            "password": PASSWORD,
+            "full_name": "John Doe",
+            "accept_terms": True,
+        },
+    )
+    await api.log_in(email)
+    return api
+
+
+def check_envelope(answer: httpx.Response) -> None:
+    """Every answer, whatever its status, is one of the two envelopes."""
+    body = answer.json()
+    assert body["timestamp"].endswith("Z")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    if body["success"]:
+        assert set(body) == {"success", "data", "timestamp"}
+        assert answer.status_code == 200
+    else:
+        assert set(body) == {"success", "error", "timestamp"}
+        assert set(body["error"]) == {"code", "message", "details"}
+        assert answer.status_code >= 400

@@ -1,0 +1,245 @@
+"""The OpenAPI document, used three ways: as documentation, as a list of routes, as a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jsonschema
+import pytest
+
+from api.nija.surface import build_surface
+from models.tenancy import USER_TABLES
+from services.trading.commands import TradingService
+from tests.api.harness import PREFIX, REALM, Api, World
+from tests.api.seeding import make_position, make_run, watch_venue
+from tests.api.test_config import connect
+
+pytestmark = pytest.mark.integration
+
+DOCUMENT = build_surface().openapi()
+METHODS = ("get", "post", "put", "patch", "delete")
+PUBLIC = {"/auth/register", "/auth/login", "/auth/refresh"}
+AUTH_CALLS = PUBLIC | {"/auth/logout", "/auth/change-password", "/auth/sessions/{session_id}"}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in DOCUMENT["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield method, path, item[method]
+
+
+OPERATIONS = [
+    pytest.param(*operation, id=f"{operation[0]} {operation[1]}") for operation in operations()
+]
+
+
+def example_of(schema: dict[str, Any]) -> Any:
+    """A body made of the document's own examples."""
+    if "$ref" in schema:
+        return example_of(DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0])
+    if schema.get("examples"):
+        return schema["examples"][0]
+    if "properties" in schema:
+        return {name: example_of(part) for name, part in schema["properties"].items()}
+    return schema.get("default", {"boolean": True, "integer": 1}.get(schema.get("type", ""), "x"))
+
+
+def body_of(operation: dict[str, Any]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    return example_of(content["application/json"]["schema"]) if content else None
+
+
+def test_every_call_of_the_contract_is_there() -> None:
+    assert {f"{method.upper()} {path}" for method, path, _ in operations()} >= {
+        "POST /auth/register",
+        "POST /auth/login",
+        "POST /auth/refresh",
+        "POST /auth/logout",
+        "PUT /auth/change-password",
+        "GET /auth/me",
+        "GET /auth/sessions",
+        "DELETE /auth/sessions/{session_id}",
+        "POST /trading/start",
+        "POST /trading/stop",
+        "GET /trading/status",
+        "POST /trading/emergency-stop",
+        "POST /trading/emergency-stop/release",
+        "POST /trading/pause",
+        "POST /trading/resume",
+        "GET /trading/decisions",
+        "GET /account/balance",
+        "GET /account/positions",
+        "GET /account/history",
+        "GET /account/performance",
+        "POST /account/positions/{position_id}/close",
+        "PATCH /account/positions/{position_id}",
+        "POST /account/paper/reset",
+        "GET /config/settings",
+        "PUT /config/settings",
+        "GET /config/brokers",
+        "POST /config/brokers",
+        "PUT /config/brokers/{broker_id}",
+        "DELETE /config/brokers/{broker_id}",
+        "POST /config/brokers/{broker_id}/test",
+    }
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+def test_operations_document_only_this_dialect(
+    method: str, path: str, operation: dict[str, Any]
+) -> None:
+    assert "HTTPValidationError" not in str(operation)
+    assert operation["summary"]
+    assert operation["description"]
+    for status, response in operation["responses"].items():
+        content = response["content"]["application/json"]
+        if status == "200":
+            assert content["schema"]["$ref"]
+            continue
+        assert content["schema"]["$ref"].endswith("/NijaError")
+        for code, example in content["examples"].items():
+            assert example["value"]["error"]["code"] == code
+    assert ("security" in operation) is (path not in PUBLIC)
+    takes_key = any(
+        parameter["name"].lower() == "idempotency-key"
+        for parameter in operation.get("parameters", [])
+    )
+    assert takes_key is (method != "get" and path not in AUTH_CALLS)
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+async def test_operations_without_a_token(
+    anyone: Api, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    if path in PUBLIC:
+        return
+    filled = path.format(session_id="ses_1", position_id="pos_1", broker_id="brk_1")
+    answer = await anyone.call(method.upper(), filled, json=body_of(operation))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "TOKEN_INVALID")
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+async def test_answers_keep_what_the_document_promises(
+    world: World, user: Api, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    ids = await objects_of(world, user)
+    body = body_of(operation)
+    if path == "/auth/refresh":
+        body = {"refresh_token": user.refresh_token}
+    if path == "/auth/change-password":
+        body["current_password"] = "SecurePassword123!"
+    if path == "/config/settings" and method == "put":
+        body["advanced"] = {}
+
+    answer = await user.call(method.upper(), path.format(**ids), json=body)
+
+    response = operation["responses"][str(answer.status_code)]["content"]["application/json"]
+    schema = {**response["schema"], "components": DOCUMENT["components"]}
+    jsonschema.validate(answer.json(), schema)
+    if not answer.json()["success"]:
+        assert answer.json()["error"]["code"] in response["examples"]
+
+
+async def objects_of(world: World, user: Api) -> dict[str, str]:
+    """One of everything a path can name."""
+    await watch_venue(world, BTC="7000", ETH="400")
+    broker_id = await connect(world, user)
+    position = await make_position(world, await make_run(world, user))
+    sessions = (await user.data("GET", "/auth/sessions"))["sessions"]
+    return {
+        "broker_id": broker_id,
+        "position_id": f"pos_{position.id.hex}",
+        "session_id": sessions[0]["session_id"],
+    }
+
+
+# --- somebody else's objects ----------------------------------------------------------------------
+
+OWNED = [parameter for parameter in OPERATIONS if "{" in str(parameter.values[1])]
+
+
+def use_real_commands(world: World) -> None:
+    """The commands themselves, so that row-level security is what is tested."""
+    commands = TradingService(
+        world.database, world.venues, world.workflows, world.clock, realm=REALM
+    )
+    world.trading = commands  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OWNED)
+async def test_somebody_else_s_object_is_not_there(
+    world: World,
+    user: Api,
+    other: Api,
+    method: str,
+    path: str,
+    operation: dict[str, Any],
+) -> None:
+    use_real_commands(world)
+    ids = await objects_of(world, user)
+    missing = {name: f"{value[:4]}{uuid4().hex}" for name, value in ids.items()}
+    before = await rows_of(world, user)
+    body = body_of(operation)
+
+    theirs = await other.call(method.upper(), path.format(**ids), json=body)
+    nobody_s = await other.call(method.upper(), path.format(**missing), json=body)
+
+    assert theirs.status_code == nobody_s.status_code == 404
+    assert theirs.json()["error"] == nobody_s.json()["error"]
+    assert await rows_of(world, user) == before
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+async def test_nobody_reads_or_changes_another_user(
+    world: World,
+    user: Api,
+    other: Api,
+    method: str,
+    path: str,
+    operation: dict[str, Any],
+) -> None:
+    use_real_commands(world)
+    ids = await objects_of(world, user)
+    before = await rows_of(world, user)
+    if path in PUBLIC:
+        return
+
+    answer = await other.call(method.upper(), path.format(**ids), json=body_of(operation))
+
+    assert await rows_of(world, user) == before
+    for value in (*ids.values(), user.email, user.user_id.hex):
+        assert value not in answer.text
+
+
+async def rows_of(world: World, user: Api) -> list[dict[str, Any]]:
+    """Everything that is stored of a user."""
+    found: list[dict[str, Any]] = []
+    for table in (*USER_TABLES, "audit_log"):
+        found += await world.sql(
+            f"SELECT to_jsonb(t) AS row FROM {table} t WHERE user_id = %(id)s"  # noqa: S608
+            " ORDER BY to_jsonb(t)::text",
+            id=user.user_id,
+        )
+    return found
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+async def test_the_docs_page_needs_no_internet(client: httpx.AsyncClient) -> None:
+    page = await client.get(f"{PREFIX}/docs")
+    assert page.status_code == 200
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f"/docs-assets/{asset}" in page.text
+        assert (await client.get(f"/docs-assets/{asset}")).status_code == 200
+    assert f"{PREFIX}/openapi.json" in page.text
+    assert (await client.get(f"{PREFIX}/openapi.json")).json()["info"]["title"] == "NIJA API"
+    assert (await client.get("/docs-assets/nothing.js")).json()["error"]["code"] == "NOT_FOUND"
