@@ -35,7 +35,7 @@ from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
-from services.paper_accounts import PaperAccounts
+from services.paper_accounts import PAPER_VENUE, PaperAccounts
 from services.paper_ledger import PostgresPaperLedger
 from services.reads import Reads
 from services.stored_credentials import StoredCredentials
@@ -43,7 +43,6 @@ from services.trading.commands import TradingService
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.signals import SignalHandling
-from services.trading.starting import PAPER_VENUE
 from services.trading.sweeping import Sweeper
 from services.user_settings import UserSettingsService
 from settings import Settings
@@ -210,9 +209,11 @@ async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
             pool_size=settings.database_pool_size,
         )
         await reads.open()
+        container = _api(ground, reads)
         try:
-            yield _api(ground, reads)
+            yield container
         finally:
+            container.identity.close()
             await reads.close()
 
 

@@ -31,6 +31,8 @@ from services.database import Database
 from services.errors import ObjectNotFound, PaperAccountInUse
 
 CURRENCY = "USD"
+PAPER_VENUE = "coinbase"
+"""Where everybody has a paper account from registration on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,22 @@ class PaperAccounts:
         session.add(_flow(account, opening, FlowKind.OPENING, at))
         await session.flush()
         return account
+
+    async def ensure(self, session: AsyncSession, user_id: UUID, venue: str) -> None:
+        """Open the account unless there is one; the user's row is locked by the caller.
+
+        People who registered while this installation traded at the other kind of venue have none.
+        """
+        found = await session.exec(
+            select(Account.id).where(
+                Account.user_id == user_id,
+                Account.venue == venue,
+                Account.realm == self._realm,
+                Account.mode == Mode.PAPER,
+            )
+        )
+        if found.first() is None:
+            await self.open(session, user_id, venue)
 
     async def reset(self, principal: Principal, venue: str) -> PaperReset:
         """Put a paper account back to its starting cash. Its trades stay in the history.

@@ -62,7 +62,7 @@ class Identity:
         self.sessions = Sessions(
             database, reads, clock, self.access_tokens, refresh_ttl=policy.refresh_ttl
         )
-        self.logins = Logins(database, clock, self._passwords, self.sessions)
+        self.logins = Logins(database, clock, self._passwords, self.sessions, paper)
         self.registration = Registration(
             database, clock, self._passwords, paper, trial=policy.trial
         )

@@ -24,6 +24,7 @@ from services.identity.emails import normalized_email
 from services.identity.passwords import Passwords, check_strength
 from services.identity.sessions import Sessions, end_sessions
 from services.identity.views import IssuedTokens
+from services.paper_accounts import PAPER_VENUE, PaperAccounts
 from services.reads import require_active
 
 FAILURES_MAX = 5
@@ -46,15 +47,22 @@ class Logins:
         clock: wall time.
         passwords: hashes and verifies.
         sessions: what a login begins.
+        paper: opens the paper account of this realm where there is none.
     """
 
     def __init__(
-        self, database: Database, clock: WallClock, passwords: Passwords, sessions: Sessions
+        self,
+        database: Database,
+        clock: WallClock,
+        passwords: Passwords,
+        sessions: Sessions,
+        paper: PaperAccounts,
     ) -> None:
         self._database = database
         self._clock = clock
         self._passwords = passwords
         self._sessions = sessions
+        self._paper = paper
 
     async def log_in(self, *, email: str, password: str) -> IssuedTokens:
         """Check a password and begin a session.
@@ -76,6 +84,7 @@ class Logins:
                 raise InvalidCredentials
             require_active(user.status)
             user.failed_logins, user.locked_until, user.last_active_at = 0, None, now
+            await self._paper.ensure(db, user.id, PAPER_VENUE)
             issued = await self._sessions.begin(db, user, now)
             record(db, AuditEvent.USER_LOGIN, user_id=user.id, at=now)
         return issued

@@ -18,10 +18,9 @@ from services.errors import EmailAlreadyExists, InvalidRequest, TermsNotAccepted
 from services.identity.emails import normalized_email
 from services.identity.passwords import Passwords, check_strength
 from services.identity.views import UserView
-from services.paper_accounts import PaperAccounts
+from services.paper_accounts import PAPER_VENUE, PaperAccounts
 
 FULL_NAME_LENGTH_MAX = 200
-PAPER_VENUE = "coinbase"
 
 _EMAIL_CONSTRAINT = "uq_users_email"
 

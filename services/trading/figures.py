@@ -22,7 +22,7 @@ from domain.risk import trading_day
 from domain.strategies.apex import AccountFigures
 from models.connections import Account
 from models.ledgers import Balance, DailyResult
-from models.markets import VenueQuote
+from models.markets import VenueQuote, VenueState
 from models.trading import Order, Position
 
 LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
@@ -57,11 +57,16 @@ async def live_positions(session: AsyncSession, account_id: UUID) -> Sequence[Po
 
 
 async def last_prices(session: AsyncSession, account: Account) -> dict[str, Decimal]:
-    """Last prices of the account's venue by symbol, as the watcher saw them."""
+    """Last prices of the account's venue by symbol, as the watcher saw them in this epoch."""
     rows = await session.exec(
-        select(col(VenueQuote.symbol), col(VenueQuote.last)).where(
-            VenueQuote.venue == account.venue, VenueQuote.realm == account.realm
+        select(col(VenueQuote.symbol), col(VenueQuote.last))
+        .join(
+            VenueState,
+            (col(VenueState.venue) == VenueQuote.venue)
+            & (col(VenueState.realm) == VenueQuote.realm)
+            & (col(VenueState.epoch) == VenueQuote.epoch),
         )
+        .where(VenueQuote.venue == account.venue, VenueQuote.realm == account.realm)
     )
     return dict(rows.all())
 

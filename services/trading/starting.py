@@ -29,9 +29,9 @@ from services.errors import (
     VenueFailed,
     WorkflowUnavailable,
 )
+from services.paper_accounts import PAPER_VENUE
 from services.trading.context import active_kill_switch
 
-PAPER_VENUE = "coinbase"
 READY_SECONDS = 10
 APEX = "apex"
 
@@ -204,9 +204,14 @@ class Starting:
 
 
 async def lock_bot(session: AsyncSession, user_id: UUID) -> Bot | None:
-    """Lock the user's one APEX bot; None before its first start."""
+    """Lock the user's one APEX bot; None before its first start.
+
+    Not against foreign keys: the booking of a fill refers to the bot while it holds a position.
+    """
     return (
         await session.exec(
-            select(Bot).where(Bot.user_id == user_id, Bot.kind == APEX).with_for_update()
+            select(Bot)
+            .where(Bot.user_id == user_id, Bot.kind == APEX)
+            .with_for_update(key_share=True)
         )
     ).one_or_none()

@@ -37,8 +37,8 @@ from services.errors import (
     UnsupportedBroker,
     VenueFailed,
 )
+from services.paper_accounts import PAPER_VENUE
 
-PAPER_BROKER = "coinbase"
 _NO_ACCOUNT = (NoBrokerConfigured, UnsupportedBroker)
 
 router = APIRouter(prefix="/account", tags=["Account Management"])
@@ -135,7 +135,7 @@ async def reset_paper(
     """Put the paper account back to its starting cash; its trades stay in the history."""
 
     async def act() -> Answer[PaperResetData]:
-        return ok(PaperResetData.from_domain(await services.paper.reset(caller, PAPER_BROKER)))
+        return ok(PaperResetData.from_domain(await services.paper.reset(caller, PAPER_VENUE)))
 
     return await once(act)
 
