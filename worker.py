@@ -30,6 +30,8 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 GRACE = timedelta(seconds=8)
 CACHED_WORKFLOWS = 2_000
 ACTIVITIES_AT_ONCE = 100
+# A bar wakes every bot at once; the default of five polls would hand them out one by one.
+POLLS = 20
 CONNECT_PAUSE_SECONDS = 0.5
 
 _log = structlog.get_logger("nija.worker")
@@ -89,6 +91,8 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
         graceful_shutdown_timeout=GRACE,
         max_cached_workflows=CACHED_WORKFLOWS,
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        max_concurrent_workflow_task_polls=POLLS,
+        max_concurrent_activity_task_polls=POLLS,
     )
 
 

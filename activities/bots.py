@@ -29,6 +29,13 @@ class BotActivities:
 
     @activity.defn(name="bots.hunt")
     async def hunt(self, request: HuntInput) -> HuntResult:
-        """Decide on new bars and signals; commit intents; return the orders to send."""
+        """Decide on new bars and signals; commit intents; return the orders to send.
+
+        A try before this one may have committed intents and died before it could name them: the
+        guard lists those.
+        """
         async with heartbeating():
-            return await self._hunt.hunt(request)
+            result = await self._hunt.hunt(request)
+        if activity.info().attempt > 1:
+            return result.model_copy(update={"exits_requested": True})
+        return result

@@ -7,11 +7,12 @@ watcher, look-ups that precede authentication, and administrators.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Executable, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -85,3 +86,10 @@ class Database:
         """Close both pools."""
         await self._app.dispose()
         await self._system.dispose()
+
+
+async def all_rows(session: AsyncSession, statement: Executable) -> Sequence[Any]:
+    """Every row of a statement that is wider than SQLModel's own `select` can be typed for."""
+    # SQLModel deprecates `execute`, and the types of its `exec` know its own statements only.
+    found: Sequence[Any] = (await cast("Any", session).exec(statement)).all()
+    return found

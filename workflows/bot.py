@@ -3,13 +3,15 @@
 The database's rows own every fact; this workflow is the heartbeat that acts on them. Two loops run
 side by side: *guarding* (exits, needs no market data) and *hunting* (decisions on bars and
 signals), so whatever delays or breaks an entry never delays an exit. Each order is carried out by
-a task of its own.
+a task of its own. When the history has grown long the run closes: it starts no more hunts, gives
+up one that hangs, and guards on until no send is on its way; then it continues as new.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -31,13 +33,14 @@ with workflow.unsafe.imports_passed_through():
         BotStatus,
         GuardResult,
         HuntInput,
+        HuntResult,
         Nudge,
         OrderInput,
         OrderResult,
         OrderTask,
         TradeSignal,
     )
-    from domain.orders import Leg, OrderState
+    from domain.orders import OrderState
     from workflows import policies
 
 USER = SearchAttributeKey.for_keyword("NijaUser")
@@ -59,6 +62,8 @@ class BotWorkflow:
         self._signals: list[TradeSignal] = list(start.memory.pending_signals)
         self._remembered: list[UUID] = list(start.memory.remembered_signals)
         self._orders: dict[UUID, asyncio.Task[None]] = {}
+        self._sending: set[UUID] = set()
+        self._hunting = False
         self._view = GuardResult()
         self._guard_due = start.memory.guard_due
         self._hunt_due = start.memory.hunt_due
@@ -73,7 +78,7 @@ class BotWorkflow:
         await workflow.wait([guarding, hunting], return_when=asyncio.ALL_COMPLETED)
         guarding.result()
         hunting.result()
-        await workflow.wait_condition(lambda: not self._orders and workflow.all_handlers_finished())
+        await workflow.wait_condition(workflow.all_handlers_finished)
         if self._view.finished and not self._signals and not self._guard_due:
             self._describe("stopped and flat")
             return
@@ -82,9 +87,11 @@ class BotWorkflow:
     # --- the two loops ----------------------------------------------------------------------
 
     async def _guard_positions(self) -> None:
-        while not self._closing:
-            await self._wait(lambda: self._guard_due, self._view.recheck_seconds)
-            if self._closing:
+        while True:
+            await self._wait(
+                lambda: self._guard_due or self._may_leave(), self._view.recheck_seconds
+            )
+            if self._may_leave():
                 break
             self._guard_due = False
             self._view = await workflow.execute_activity_method(
@@ -95,21 +102,25 @@ class BotWorkflow:
             if self._view.finished or self._history_is_long():
                 self._closing = True
 
+    def _may_leave(self) -> bool:
+        """Whether this run may end: look-ups may be left to the next one, sends may not."""
+        return self._closing and not self._hunting and not self._sending
+
     async def _hunt_entries(self) -> None:
         while not self._closing:
-            woken = await self._wait(lambda: self._hunt_due or bool(self._signals))
+            woken = await self._wait(lambda: self._closing or self._hunt_due or bool(self._signals))
             if self._closing:
                 break
             if not woken:
                 self._guard_due = True
             self._hunt_due = False
             signals = tuple(self._signals)
-            result = await workflow.execute_activity_method(
-                BotActivities.hunt,
-                HuntInput(bot=self._bot, signals=signals),
-                summary=_hunt_summary(signals),
-                **policies.HUNT,
-            )
+            self._hunting = True
+            result = await self._hunt(signals)
+            self._hunting = False
+            if result is None:
+                self._hunt_due = True
+                break
             del self._signals[: len(signals)]
             self._remember(signals)
             self._carry_out(result.orders)
@@ -119,13 +130,31 @@ class BotWorkflow:
             if self._history_is_long():
                 self._closing = True
 
+    async def _hunt(self, signals: tuple[TradeSignal, ...]) -> HuntResult | None:
+        """Hunt once; None when it was given up for the next run, which has the same signals."""
+        hunt = workflow.start_activity_method(
+            BotActivities.hunt,
+            HuntInput(bot=self._bot, signals=signals),
+            summary=_hunt_summary(signals),
+            **policies.HUNT,
+        )
+        await workflow.wait_condition(lambda: self._closing or hunt.done())
+        with suppress(TimeoutError):
+            await workflow.wait_condition(hunt.done, timeout=policies.HUNT_PATIENCE)
+        if hunt.done():
+            return await hunt
+        hunt.cancel()
+        with suppress(ActivityError, asyncio.CancelledError):
+            await hunt
+        return None
+
     async def _wait(self, ready: Callable[[], bool], seconds_max: float | None = None) -> bool:
-        """Wait for `ready`, closing, or the longest silence; False after a silence."""
+        """Wait for `ready` or the longest silence; False after a silence."""
         silence = policies.SILENCE_MAX
         if seconds_max is not None:
             silence = min(silence, timedelta(seconds=seconds_max))
         try:
-            await workflow.wait_condition(lambda: self._closing or ready(), timeout=silence)
+            await workflow.wait_condition(ready, timeout=silence)
         except TimeoutError:
             return False
         return True
@@ -134,11 +163,13 @@ class BotWorkflow:
 
     def _carry_out(self, orders: tuple[OrderTask, ...]) -> None:
         for order in orders:
-            if order.order_id not in self._orders:
+            # A run that closes still sends, and leaves looking up to the next one.
+            is_wanted = order.state is OrderState.INTENDED or not self._closing
+            if is_wanted and order.order_id not in self._orders:
                 self._orders[order.order_id] = asyncio.create_task(self._carry_out_one(order))
 
     async def _carry_out_one(self, order: OrderTask) -> None:
-        """Send and settle one order; one still open afterwards is the guard's to list again."""
+        """Send and settle one order, then let the guard look at what has become of it."""
         request = OrderInput(user_id=self._bot.user_id, order_id=order.order_id)
         state = order.state
         try:
@@ -153,17 +184,19 @@ class BotWorkflow:
             await workflow.sleep(policies.UNSETTLED_PAUSE)
         finally:
             del self._orders[order.order_id]
-            # After an entry that is over there is nothing to guard that its booking did not arm.
-            if not (state.is_final and order.leg == Leg.ENTRY):
-                self._guard_due = True
+            self._guard_due = True
 
     async def _place(self, request: OrderInput, order: OrderTask) -> OrderResult:
-        return await workflow.execute_activity_method(
-            OrderActivities.place,
-            request,
-            summary=f"send {order.leg} {order.symbol}",
-            **policies.PLACE,
-        )
+        self._sending.add(order.order_id)
+        try:
+            return await workflow.execute_activity_method(
+                OrderActivities.place,
+                request,
+                summary=f"send {order.leg} {order.symbol}",
+                **policies.PLACE,
+            )
+        finally:
+            self._sending.discard(order.order_id)
 
     async def _settle(self, request: OrderInput, order: OrderTask) -> OrderResult:
         return await workflow.execute_activity_method(
@@ -251,7 +284,8 @@ class BotWorkflow:
             update={
                 "pending_signals": tuple(self._signals),
                 "remembered_signals": tuple(self._remembered),
-                "guard_due": self._guard_due,
+                # The next run looks first: orders may have been left to it.
+                "guard_due": True,
                 "hunt_due": self._hunt_due,
             }
         )

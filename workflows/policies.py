@@ -14,6 +14,9 @@ HISTORY_EVENTS_MAX = 60
 SILENCE_MAX = timedelta(seconds=150)
 """A bot that hears nothing (no watcher) looks for itself this often, by the wall clock."""
 
+HUNT_PATIENCE = timedelta(seconds=5)
+"""How long a run that wants to end waits for a hunt before it leaves it to the next run."""
+
 UNSETTLED_PAUSE = timedelta(seconds=1)
 """Between two looks of the guard at an order whose outcome is still open."""
 

@@ -9,9 +9,10 @@ together; only then are the bots told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -50,6 +51,7 @@ CANDLES_BACK_MAX = timedelta(hours=5)
 
 _log = structlog.get_logger("nija.watch")
 BotId = tuple[UUID, UUID]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class VenueWatching:
         self._clock = clock
         self._interval = interval_seconds
         self._scan_length = scan_length
+        # Markets whose candles could not be had, and from when on they are still to be judged.
+        self._unjudged: dict[tuple[VenueKey, str], datetime] = {}
 
     async def watch(self, request: WatchInput) -> WatchResult:
         """Look again and again for some minutes; a look that fails is followed by another."""
@@ -114,6 +118,7 @@ class VenueWatching:
         look = await self._fetch(market, clock, symbols, since)
         fired = await self._commit(key, look)
         await self._tell(fired, BotSignal.TRIGGER_FIRED, clock.now)
+        await self._note_scans(key, clock.now)
         if since is None or BAR.floor(since) < BAR.floor(clock.now):
             await self._tell(await self._bots(key), BotSignal.BAR_CLOSED, BAR.floor(clock.now))
 
@@ -128,17 +133,38 @@ class VenueWatching:
     ) -> Look:
         rules = await market.rules()
         known = sorted(symbol for symbol in symbols if symbol in rules)
-        quotes = await asyncio.gather(*(market.quote(symbol) for symbol in known))
-        candles: dict[str, Sequence[Candle]] = {}
+        quotes, _silent = await _ask_each(known, market.quote)
+        if known and not quotes:
+            raise VenueUnavailable("No market of the venue gives a price")
+        starts = self._starts(market.key, [name for name in known if symbols[name]], clock, since)
+
+        async def candles_of(symbol: str) -> Sequence[Candle]:
+            start = max(starts[symbol], clock.now - CANDLES_BACK_MAX)
+            return await market.candles(symbol, Timeframe.M1, since=start, until=clock.now)
+
+        candles, silent = await _ask_each(sorted(starts), candles_of)
+        for symbol, start in starts.items():
+            if symbol in silent:
+                self._unjudged[market.key, symbol] = start
+            else:
+                self._unjudged.pop((market.key, symbol), None)
+        return Look(clock, quotes, candles)
+
+    def _starts(
+        self, key: VenueKey, judged: Sequence[str], clock: VenueClock, since: datetime | None
+    ) -> dict[str, datetime]:
+        """From when on each symbol's candles have to be judged; only those that have new ones."""
+        if since is None:
+            self._unjudged.clear()
+            return {}
         minute = Timeframe.M1
-        if since is not None and minute.floor(since) < minute.floor(clock.now):
-            start = max(minute.floor(since), clock.now - CANDLES_BACK_MAX)
-            judged = [symbol for symbol in known if symbols[symbol]]
-            found = await asyncio.gather(
-                *(market.candles(symbol, minute, since=start, until=clock.now) for symbol in judged)
-            )
-            candles = dict(zip(judged, found, strict=True))
-        return Look(clock, dict(zip(known, quotes, strict=True)), candles)
+        has_new = minute.floor(since) < minute.floor(clock.now)
+        starts = {symbol: self._unjudged.get((key, symbol)) for symbol in judged}
+        return {
+            symbol: start or minute.floor(since)
+            for symbol, start in starts.items()
+            if start is not None or has_new
+        }
 
     async def _state(self, key: VenueKey) -> VenueState | None:
         async with self._database.as_system() as session:
@@ -181,25 +207,26 @@ class VenueWatching:
             for symbol, quote in sorted(look.quotes.items()):
                 bots |= await _fire(session, key, symbol, quote, look.clock.now)
             await _store_look(session, key, look, wall)
-            await self._note_scans(session, key, look.clock.now)
         return bots
 
-    async def _note_scans(self, session: AsyncSession, key: VenueKey, now: datetime) -> None:
+    async def _note_scans(self, key: VenueKey, now: datetime) -> None:
         """Bots whose next scan is due had nothing new to look at: this look was their scan.
 
         A bar's close wakes a bot; between bars there is nothing that could change its mind, and
-        waking hundreds of workflows to learn that would cost more than it tells.
+        waking hundreds of workflows to learn that would cost more than it tells. A transaction of
+        its own: a bot that moves its stop holds its row and waits for the trigger.
         """
         running = select(BotRun.bot_id).where(
             BotRun.venue == key.venue,
             BotRun.realm == key.realm.value,
             BotRun.state == RunState.ENTERING.value,
         )
-        await session.exec(
-            update(Bot)
-            .where(col(Bot.id).in_(running), col(Bot.next_scan_at) <= now)
-            .values(last_scan_at=now, next_scan_at=now + self._scan_length)
-        )
+        async with self._database.as_system() as session:
+            await session.exec(
+                update(Bot)
+                .where(col(Bot.id).in_(running), col(Bot.next_scan_at) <= now)
+                .values(last_scan_at=now, next_scan_at=now + self._scan_length)
+            )
 
     # --- telling ----------------------------------------------------------------------------
 
@@ -242,6 +269,29 @@ class VenueWatching:
                     _log.warning("watch.not_told", bot_id=str(bot_id), signal=signal.value)
 
         await asyncio.gather(*(tell(user_id, bot_id) for user_id, bot_id in sorted(bots)))
+
+
+async def _ask_each(
+    symbols: Sequence[str], ask: Callable[[str], Awaitable[_Answer]]
+) -> tuple[dict[str, _Answer], set[str]]:
+    """Ask for every symbol; one market without an answer does not blind the watch of the others.
+
+    Returns:
+        The answers, and the symbols that gave none.
+    """
+    answers: dict[str, _Answer] = {}
+    silent: set[str] = set()
+
+    async def one(symbol: str) -> None:
+        try:
+            answers[symbol] = await ask(symbol)
+        except VenueUnavailable:
+            silent.add(symbol)
+
+    await asyncio.gather(*(one(symbol) for symbol in symbols))
+    if silent:
+        _log.warning("watch.market_silent", symbols=sorted(silent))
+    return answers, silent
 
 
 async def _watched_symbols(session: AsyncSession, key: VenueKey) -> set[str]:

@@ -32,6 +32,7 @@ from domain.strategies.apex import (
     on_target_filled,
     plan_exit,
 )
+from models.connections import Account
 from models.ledgers import Balance, DailyResult
 from models.trading import Fill, Order, Position
 from services.orders.protection import cancel_triggers, sync_triggers
@@ -97,8 +98,9 @@ async def book(
         # A final state stands; late fills of it are still facts and are booked below.
         state = OrderState(order.state)
     order.state = state
-    if refusal is not None:
-        order.refusal_code, order.refusal_reason = refusal
+    if refusal is not None or state in {OrderState.FILLED, OrderState.CANCELLED}:
+        # What an unanswered send left behind is no refusal once the venue has told the end.
+        order.refusal_code, order.refusal_reason = refusal or (None, None)
     if state.is_final and order.settled_at is None:
         order.settled_at = wall
     new_fills = await _insert_fills(session, order, position, fills)
@@ -113,8 +115,21 @@ async def book(
 
 
 async def lock_position_and_order(session: AsyncSession, order_id: UUID) -> tuple[Position, Order]:
-    """Lock an order's position, then the order: always in this sequence, so nothing deadlocks."""
-    position_id = (await session.exec(select(Order.position_id).where(Order.id == order_id))).one()
+    """Lock the account (shared), the order's position, the order: always in this sequence.
+
+    A hunt locks the account and then positions; a fill's foreign key shares the account. Taken the
+    other way round the two would wait for each other.
+    """
+    account_id, position_id = (
+        await session.exec(
+            select(col(Order.account_id), col(Order.position_id)).where(Order.id == order_id)
+        )
+    ).one()
+    await session.exec(
+        select(Account.id)
+        .where(Account.id == account_id)
+        .with_for_update(read=True, key_share=True)
+    )
     position = (
         await session.exec(select(Position).where(Position.id == position_id).with_for_update())
     ).one()
@@ -206,6 +221,8 @@ async def _refold(session: AsyncSession, position: Position, order: Order, at: d
     position.fees = folded.fees
     if folded.opened_at is not None:
         position.opened_at = folded.opened_at
+    if folded.state is not PositionState.CLOSED:
+        position.closed_at = None  # an order that came back opens its position again
     if folded.state is PositionState.OPEN:
         await _protect(session, position, order, folded, rules, at)
     elif folded.state is PositionState.CLOSED and not was_closed:

@@ -6,6 +6,7 @@ look-up at the venue can say what became of the order; nothing here ever sends a
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -28,14 +29,22 @@ from domain.orders import (
     TimeInForce,
     Unknown,
 )
-from domain.ports import AccountRef, Venues, WallClock
+from domain.ports import (
+    AccountRef,
+    VenueAccount,
+    VenueRefusedKeys,
+    Venues,
+    VenueUnavailable,
+    WallClock,
+)
 from models.bots import Bot, BotRun, BotState, RunState
 from models.controls import KillSwitch
+from models.markets import VenueState
 from models.trading import Order
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
-from services.orders.settling import OrderSettling
+from services.orders.settling import SEND_LENGTH_MAX, OrderSettling
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
@@ -48,6 +57,7 @@ class _Sendable:
     request: OrderRequest
     ref: AccountRef
     key: VenueKey
+    is_entry: bool
 
 
 class OrderPlacing:
@@ -66,20 +76,45 @@ class OrderPlacing:
 
         Raises:
             VenueUnavailable, VenueRefusedKeys: before anything was sent; the order is still
-                intended.
+                intended. An exit is sent without the venue's clock, an entry whose keys are
+                refused is denied.
         """
         sendable = await self._load(user_id, order_id)
         if sendable is None:
             return await self._settling.result(user_id, order_id)
-        account = await self._venues.account(sendable.ref)
-        venue_now = (await self._venues.market_data(sendable.key).clock()).now
-        if not await self._mark_sending(user_id, order_id, venue_now):
+        venue_now = await self._venue_now(user_id, sendable)
+        try:
+            account = await self._venues.account(sendable.ref)
+        except VenueRefusedKeys:
+            if not sendable.is_entry:
+                raise
+            return await self._deny(
+                user_id, order_id, ("keys_refused", "The broker refused the API keys"), venue_now
+            )
+        if not await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry):
             return await self._settling.result(user_id, order_id)
-        outcome = await account.place(sendable.request)
+        outcome = await _send(account, sendable.request)
         result = await self._record(user_id, order_id, outcome, venue_now)
         if isinstance(outcome, Accepted):
             return await self._settling.settle(user_id, order_id)
         return result
+
+    async def _venue_now(self, user_id: UUID, sendable: _Sendable) -> datetime:
+        """The venue's clock; an exit does not wait for it but goes on from when it was last seen.
+
+        Raises:
+            VenueUnavailable: the clock does not answer, and this is an entry or was never seen.
+        """
+        try:
+            return (await self._venues.market_data(sendable.key).clock()).now
+        except VenueUnavailable:
+            if sendable.is_entry:
+                raise
+            async with self._database.for_user(user_id) as session:
+                seen = await session.get(VenueState, (sendable.key.venue, sendable.key.realm.value))
+            if seen is None:
+                raise
+            return seen.clock_at + max(timedelta(0), self._clock.now() - seen.seen_at)
 
     async def _load(self, user_id: UUID, order_id: UUID) -> _Sendable | None:
         async with self._database.for_user(user_id) as session:
@@ -87,34 +122,53 @@ class OrderPlacing:
             if order.state != OrderState.INTENDED:
                 return None
             ref = await account_ref(session, order.account_id)
-        return _Sendable(_request(order), ref, VenueKey(ref.venue, ref.realm))
+        is_entry = Leg(order.leg).is_entry
+        return _Sendable(_request(order), ref, VenueKey(ref.venue, ref.realm), is_entry)
 
-    async def _mark_sending(self, user_id: UUID, order_id: UUID, venue_now: datetime) -> bool:
+    async def _mark_sending(
+        self, user_id: UUID, order_id: UUID, venue_now: datetime, *, is_entry: bool
+    ) -> bool:
         """Commit that the order is about to leave; False when it must not or already has."""
         async with self._database.for_user(user_id) as session:
             await let_entries_pass(session)
+            if is_entry:
+                await _hold_bot(session, order_id)
             _position, order = await lock_position_and_order(session, order_id)
             if order.state != OrderState.INTENDED:
                 return False
-            if Leg(order.leg).is_entry:
+            if is_entry:
                 refusal = await self._entry_refusal(session, order, venue_now)
                 if refusal is not None:
-                    await book(
-                        session,
-                        order_id,
-                        fills=(),
-                        state=OrderState.DENIED,
-                        at=venue_now,
-                        wall=self._clock.now(),
-                        refusal=refusal,
-                    )
-                    _log.info("order.denied", order_id=str(order_id), code=refusal[0])
+                    await self._book_denied(session, order_id, refusal, venue_now)
                     return False
             order.state = OrderState.SENDING
             order.sent_at = self._clock.now()
             order.venue_sent_at = venue_now
             session.add(order)
         return True
+
+    async def _deny(
+        self, user_id: UUID, order_id: UUID, refusal: tuple[str, str], venue_now: datetime
+    ) -> OrderResult:
+        async with self._database.for_user(user_id) as session:
+            _position, order = await lock_position_and_order(session, order_id)
+            if order.state == OrderState.INTENDED:
+                await self._book_denied(session, order_id, refusal, venue_now)
+        return await self._settling.result(user_id, order_id)
+
+    async def _book_denied(
+        self, session: AsyncSession, order_id: UUID, refusal: tuple[str, str], at: datetime
+    ) -> None:
+        await book(
+            session,
+            order_id,
+            fills=(),
+            state=OrderState.DENIED,
+            at=at,
+            wall=self._clock.now(),
+            refusal=refusal,
+        )
+        _log.info("order.denied", order_id=str(order_id), code=refusal[0])
 
     async def _entry_refusal(
         self, session: AsyncSession, order: Order, venue_now: datetime
@@ -173,6 +227,21 @@ class OrderPlacing:
             refusal_code=order.refusal_code,
         )
         return OrderResult(state=OrderState(order.state))
+
+
+async def _hold_bot(session: AsyncSession, order_id: UUID) -> None:
+    """Let no command change the bot between the gates and the mark; locked first, as they do."""
+    bot_id = (await session.exec(select(Order.bot_id).where(Order.id == order_id))).one()
+    await session.exec(select(Bot.id).where(Bot.id == bot_id).with_for_update(read=True))
+
+
+async def _send(account: VenueAccount, request: OrderRequest) -> PlaceOutcome:
+    """Send; a venue that takes longer than any send may has given no answer."""
+    try:
+        async with asyncio.timeout(SEND_LENGTH_MAX.total_seconds()):
+            return await account.place(request)
+    except TimeoutError:
+        return Unknown("The venue did not answer in time")
 
 
 def _booked_as(

@@ -27,6 +27,13 @@ from services.orders.booking import book
 LOOKUP_MARGIN = timedelta(minutes=5)
 """How long before the recorded sending a look-up starts, for clocks that disagree."""
 
+SEND_LENGTH_MAX = timedelta(seconds=12)
+"""Wall time after which a send counts as unanswered."""
+
+IN_FLIGHT_MAX = SEND_LENGTH_MAX + timedelta(seconds=3)
+"""Wall time in which a send may still arrive at the venue: until then not listed proves nothing,
+however fast the venue's own clock runs."""
+
 _log = structlog.get_logger("nija.orders")
 
 
@@ -65,6 +72,8 @@ class OrderSettling:
         now = (await self._venues.market_data(VenueKey(ref.venue, ref.realm)).clock()).now
         report = await _find(account, order, sent_at)
         fills: Sequence[FillReport] = ()
+        if report is None and self._is_in_flight(order):
+            return _result(order)
         if report is not None:
             fills = await account.fills(
                 symbol=order.symbol,
@@ -75,6 +84,11 @@ class OrderSettling:
         if correction is None:
             return _result(order)
         return await self._book(order, ours, correction, now)
+
+    def _is_in_flight(self, order: Order) -> bool:
+        if order.state != OrderState.SENDING or order.sent_at is None:
+            return False
+        return self._clock.now() - order.sent_at <= IN_FLIGHT_MAX
 
     async def _load(self, user_id: UUID, order_id: UUID) -> tuple[Order, OurOrder, AccountRef]:
         async with self._database.for_user(user_id) as session:

@@ -32,8 +32,8 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.errors import NotRunning, PositionNotFound, VenueFailed
 from services.orders.booking import rules_from_record, store_plan
-from services.orders.protection import sync_triggers
-from services.trading.figures import LIVE_POSITIONS
+from services.orders.protection import cancel_triggers, sync_triggers
+from services.trading.figures import LIVE_POSITIONS, live_positions
 from services.trading.starting import READY_SECONDS, Starting, StartRequest, lock_bot
 
 FLAT_SECONDS_MAX = 5.0
@@ -256,6 +256,10 @@ class TradingService:
                 run.end_reason = "connection removed"
                 run.ended_at = self._clock.now() if force else None
                 session.add(run)
+            if force:
+                # Nothing can be sold without keys, so nothing is to be woken for it either.
+                for position in await live_positions(session, account.id):
+                    await cancel_triggers(session, position.id)
             if entering and bot.state != BotState.EMERGENCY_STOPPED:
                 self._change(session, bot, BotState.STOPPED)
         if runs:
@@ -426,7 +430,7 @@ async def _live_runs(
     statement = select(BotRun).where(BotRun.bot_id == bot_id, BotRun.state != RunState.ENDED.value)
     if account_id is not None:
         statement = statement.where(BotRun.account_id == account_id)
-    return (await session.exec(statement.with_for_update())).all()
+    return (await session.exec(statement.with_for_update(key_share=True))).all()
 
 
 async def _request_close(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import and_, func
+from sqlalchemy import select as sql_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,22 +18,26 @@ from domain.ports import AccountRef
 from domain.positions import PositionState
 from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
 from models.bots import Bot, BotRun, RunState
-from models.connections import UserSettings
+from models.connections import Account, Connection, UserSettings
 from models.controls import KillSwitch
 from models.people import User
 from models.trading import Position
-from services.accounts import account_ref
-from services.database import Database
+from services.accounts import ref_of
+from services.database import Database, all_rows
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """One live run of a bot: where it trades and which symbols it looks at."""
+    """One live run of a bot: where it trades and which symbols it looks at.
+
+    `has_positions` says whether anything is open or pending on its account, of whatever run.
+    """
 
     run: BotRun
     ref: AccountRef
     key: VenueKey
     symbols: tuple[str, ...]
+    has_positions: bool
 
     @property
     def may_enter(self) -> bool:
@@ -55,36 +61,60 @@ class BotContext:
 
 async def load_context(database: Database, user_id: UUID, bot_id: UUID) -> BotContext:
     """Load a bot with its live runs; held symbols of every run are always looked at."""
-    async with database.for_user(user_id) as session:
-        bot = (await session.exec(select(Bot).where(Bot.id == bot_id))).one()
-        settings = (
-            await session.exec(select(UserSettings).where(UserSettings.user_id == user_id))
-        ).one()
-        runs = (
-            await session.exec(
-                select(BotRun)
-                .where(BotRun.bot_id == bot_id, BotRun.state != RunState.ENDED.value)
-                .order_by(col(BotRun.number))
-            )
-        ).all()
-        contexts = [await _run_context(session, run, settings) for run in runs]
-    return BotContext(bot=bot, settings=settings, runs=tuple(contexts))
-
-
-async def _run_context(session: AsyncSession, run: BotRun, settings: UserSettings) -> RunContext:
-    held: Sequence[str] = (
-        await session.exec(
-            select(Position.symbol)
-            .where(Position.run_id == run.id, Position.state == PositionState.OPEN.value)
-            .distinct()
+    held = (
+        sql_select(func.array_agg(func.distinct(col(Position.symbol))))
+        .where(col(Position.run_id) == BotRun.id, col(Position.state) == PositionState.OPEN.value)
+        .scalar_subquery()
+    )
+    on_account = (
+        sql_select(func.count())
+        .where(
+            col(Position.account_id) == BotRun.account_id,
+            col(Position.state).in_((PositionState.PENDING.value, PositionState.OPEN.value)),
         )
-    ).all()
+        .scalar_subquery()
+    )
+    statement = (
+        sql_select(Bot, UserSettings, BotRun, Account, col(Connection.version), held, on_account)
+        .join(UserSettings, col(UserSettings.user_id) == Bot.user_id)
+        .join(
+            BotRun,
+            and_(col(BotRun.bot_id) == Bot.id, col(BotRun.state) != RunState.ENDED.value),
+            isouter=True,
+        )
+        .join(Account, col(Account.id) == BotRun.account_id, isouter=True)
+        .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
+        .where(col(Bot.id) == bot_id)
+        .order_by(col(BotRun.number))
+    )
+    async with database.for_user(user_id) as session:
+        rows = await all_rows(session, statement)
+    bot, settings = rows[0][:2]
+    return BotContext(
+        bot=bot,
+        settings=settings,
+        runs=tuple(
+            _run_context(run, ref_of(account, version or 0), settings, symbols or [], bool(count))
+            for _bot, _settings, run, account, version, symbols, count in rows
+            if run is not None
+        ),
+    )
+
+
+def _run_context(
+    run: BotRun,
+    ref: AccountRef,
+    settings: UserSettings,
+    held: Sequence[str],
+    has_positions: bool,
+) -> RunContext:
     pairs = settings.allowed_pairs if run.state == RunState.ENTERING else []
     return RunContext(
         run=run,
-        ref=await account_ref(session, run.account_id),
+        ref=ref,
         key=VenueKey(run.venue, Realm(run.realm)),
         symbols=tuple(sorted({*pairs, *held})),
+        has_positions=has_positions,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderTask
@@ -30,7 +31,7 @@ from models.connections import Account, UserSettings
 from models.trading import Order, Position
 from services.orders.booking import rules_record
 from services.trading.context import active_kill_switch, limits_of
-from services.trading.figures import account_figures, has_unsettled_orders
+from services.trading.figures import account_figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,10 @@ async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> OrderTa
 
 
 async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryPlan | EntryRefusal:
-    figures, _worth = await account_figures(
+    figures, sums = await account_figures(
         session, scene.account, wish.symbol, scene.prices, scene.now
     )
     killed = await active_kill_switch(session, scene.bot.user_id, scene.run.venue)
-    unsettled = await has_unsettled_orders(session, scene.account.id)
     broken = scene.account.reconcile_error is not None
     mode = Mode(scene.run.mode)
     return plan_entry(
@@ -128,7 +128,7 @@ async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryP
                 entries_allowed=scene.bot.state in {BotState.RUNNING, BotState.STARTING}
                 and scene.run.state == RunState.ENTERING,
                 pair_allowed=wish.symbol in scene.settings.allowed_pairs,
-                data_fresh=wish.data_fresh and not unsettled and not broken,
+                data_fresh=wish.data_fresh and not sums.has_unsettled_entry and not broken,
                 hole_blocks_entry=wish.hole_blocks_entry,
             ),
             account=figures,
@@ -251,3 +251,11 @@ async def earlier_decision(session: AsyncSession, run_id: UUID, cause: str) -> D
             select(Decision).where(Decision.run_id == run_id, Decision.cause == cause)
         )
     ).one_or_none()
+
+
+async def decided_causes(session: AsyncSession, run_id: UUID, causes: Sequence[str]) -> set[str]:
+    """Those of some causes that were decided already."""
+    found = await session.exec(
+        select(Decision.cause).where(Decision.run_id == run_id, col(Decision.cause).in_(causes))
+    )
+    return set(found.all())

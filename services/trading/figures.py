@@ -12,11 +12,12 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy import select as sql_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.money import ZERO
-from domain.orders import FINAL_STATES, Leg
+from domain.orders import FINAL_STATES, Leg, OrderState
 from domain.positions import Direction, PositionState
 from domain.risk import trading_day
 from domain.strategies.apex import AccountFigures
@@ -24,6 +25,7 @@ from models.connections import Account
 from models.ledgers import Balance, DailyResult
 from models.markets import VenueQuote, VenueState
 from models.trading import Order, Position
+from services.database import all_rows
 
 LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 _FINAL = tuple(state.value for state in FINAL_STATES)
@@ -110,28 +112,91 @@ def open_pnl(position: Position, price: Decimal) -> Decimal:
     return (price - entry) * position.open_quantity * Direction(position.side).sign
 
 
+@dataclass(frozen=True, slots=True)
+class AccountSums:
+    """What one question sums up of an account; amounts in its currency.
+
+    Attributes:
+        held: cash that the venue holds for resting orders.
+        reserved: cash that our intents reserve and whose orders have not ended.
+        entries_today: entries of the venue's UTC day.
+        closed_net_pnl: net P&L of the trades closed on that day.
+        has_unsettled_entry: whether some entry's outcome is not known.
+    """
+
+    held: Decimal
+    reserved: Decimal
+    entries_today: int
+    closed_net_pnl: Decimal
+    has_unsettled_entry: bool
+
+
+async def account_sums(session: AsyncSession, account: Account, now: datetime) -> AccountSums:
+    """Everything the gates need that is a sum, in one round trip."""
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    held = select(func.coalesce(func.sum(col(Balance.held)), ZERO)).where(
+        Balance.account_id == account.id, Balance.currency == account.currency
+    )
+    reserved = select(func.coalesce(func.sum(col(Order.reserved_quote)), ZERO)).where(
+        Order.account_id == account.id, col(Order.state).not_in(_FINAL)
+    )
+    entries = (
+        select(func.count())
+        .select_from(Position)
+        .where(
+            Position.account_id == account.id,
+            Position.opened_at >= day,
+            Position.state != PositionState.CANCELLED.value,
+        )
+    )
+    closed = select(func.coalesce(func.sum(col(DailyResult.net_pnl)), ZERO)).where(
+        DailyResult.account_id == account.id, DailyResult.day == trading_day(now)
+    )
+    unsettled = (
+        select(func.count())
+        .select_from(Order)
+        .where(
+            Order.account_id == account.id,
+            Order.state == OrderState.UNKNOWN.value,
+            Order.leg == Leg.ENTRY.value,
+        )
+    )
+    (row,) = await all_rows(
+        session,
+        sql_select(
+            held.scalar_subquery(),
+            reserved.scalar_subquery(),
+            entries.scalar_subquery(),
+            closed.scalar_subquery(),
+            unsettled.scalar_subquery(),
+        ),
+    )
+    return AccountSums(row[0], row[1], row[2], row[3], bool(row[4]))
+
+
 async def account_figures(
     session: AsyncSession,
     account: Account,
     symbol: str,
     prices: Mapping[str, Decimal],
     now: datetime,
-) -> tuple[AccountFigures, Valuation]:
+) -> tuple[AccountFigures, AccountSums]:
     """Everything the gates ask of an account; unknown stays None."""
+    await session.flush()
     positions = await live_positions(session, account.id)
     worth = await valuation(session, account, positions, prices)
-    held, reserved = await _held_and_reserved(session, account)
+    sums = await account_sums(session, account, now)
     return (
         AccountFigures(
             equity=worth.equity,
             exposure=_exposure(positions, prices),
-            available_cash=worth.cash - held - reserved,
+            available_cash=worth.cash - sums.held - sums.reserved,
             positions=len(positions),
-            entries_today=await _entries_today(session, account.id, now),
+            entries_today=sums.entries_today,
             holds_symbol=any(position.symbol == symbol for position in positions),
-            daily_net_pnl=await _daily_net_pnl(session, account.id, positions, prices, now),
+            daily_net_pnl=_daily_net_pnl(sums.closed_net_pnl, positions, prices),
         ),
-        worth,
+        sums,
     )
 
 
@@ -148,54 +213,11 @@ def _exposure(positions: Sequence[Position], prices: Mapping[str, Decimal]) -> D
     return total
 
 
-async def _held_and_reserved(session: AsyncSession, account: Account) -> tuple[Decimal, Decimal]:
-    held = (
-        await session.exec(
-            select(col(Balance.held)).where(
-                Balance.account_id == account.id, Balance.currency == account.currency
-            )
-        )
-    ).one_or_none()
-    reserved = (
-        await session.exec(
-            select(func.coalesce(func.sum(col(Order.reserved_quote)), ZERO)).where(
-                Order.account_id == account.id, col(Order.state).not_in(_FINAL)
-            )
-        )
-    ).one()
-    return held or ZERO, reserved
-
-
-async def _entries_today(session: AsyncSession, account_id: UUID, now: datetime) -> int:
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (
-        await session.exec(
-            select(func.count())
-            .select_from(Position)
-            .where(
-                Position.account_id == account_id,
-                Position.opened_at >= day,
-                Position.state != PositionState.CANCELLED.value,
-            )
-        )
-    ).one()
-
-
-async def _daily_net_pnl(
-    session: AsyncSession,
-    account_id: UUID,
-    positions: Sequence[Position],
-    prices: Mapping[str, Decimal],
-    now: datetime,
+def _daily_net_pnl(
+    closed: Decimal, positions: Sequence[Position], prices: Mapping[str, Decimal]
 ) -> Decimal | None:
     """Net P&L of today's closed trades plus all of what the open ones have made so far."""
-    total = (
-        await session.exec(
-            select(func.coalesce(func.sum(col(DailyResult.net_pnl)), ZERO)).where(
-                DailyResult.account_id == account_id, DailyResult.day == trading_day(now)
-            )
-        )
-    ).one()
+    total = closed
     for position in positions:
         if not position.entry_quantity:
             continue
@@ -206,15 +228,3 @@ async def _daily_net_pnl(
         came_out = position.exit_notional + position.open_quantity * price
         total += (came_out - position.entry_notional) * sign - position.fees
     return total
-
-
-async def has_unsettled_orders(session: AsyncSession, account_id: UUID) -> bool:
-    """Whether some order's outcome is not known; no new risk is taken on top of one."""
-    found = await session.exec(
-        select(Order.id).where(
-            Order.account_id == account_id,
-            col(Order.state) == "unknown",
-            Order.leg == Leg.ENTRY.value,
-        )
-    )
-    return found.first() is not None

@@ -54,7 +54,9 @@ class GuardService:
         """One look at a bot's rows: commits the exit orders that are due and says what is live."""
         async with self._database.for_user(ref.user_id) as session:
             bot = (
-                await session.exec(select(Bot).where(Bot.id == ref.bot_id).with_for_update())
+                await session.exec(
+                    select(Bot).where(Bot.id == ref.bot_id).with_for_update(key_share=True)
+                )
             ).one()
             runs = await _live_runs(session, bot.id)
             recheck = await self._make_exits(session, bot, runs)

@@ -7,18 +7,16 @@ commits in one transaction, so a crash between two bars loses and repeats nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import case, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import HuntInput, HuntResult, OrderTask, TradeSignal
-from domain.markets import FeeRates, MarketRules, VenueClock
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from domain.positions import Direction, PositionState
 from domain.risk import RISK_PROFILES, RiskLevel
@@ -44,30 +42,20 @@ from services.trading.context import BotContext, RunContext, load_context
 from services.trading.entering import (
     EntryScene,
     Wish,
+    decided_causes,
     earlier_decision,
     enter,
     note_decision,
 )
 from services.trading.figures import last_prices, live_positions, lock_account, valuation
+from services.trading.quiet_bars import LATE_BAR, are_quiet, note_quiet_bars
+from services.trading.scans import Scan, cause_of
 from services.trading.signals import SignalHandling
 
 _log = structlog.get_logger("nija.bots")
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What one look at a venue found for one run."""
-
-    context: RunContext
-    clock: VenueClock
-    rules: Mapping[str, MarketRules]
-    fees: FeeRates
-    bars: tuple[tuple[str, StoredEvaluation], ...]
-    error: str | None
-
-    def is_newest(self, stored: StoredEvaluation) -> bool:
-        """Whether a bar is the last one that can have closed by the venue's clock."""
-        return stored.opened_at + BAR.length * 2 > self.clock.now
+_NOTHING = HuntResult()
 
 
 class HuntService:
@@ -113,7 +101,7 @@ class HuntService:
                     raise
                 await self._refuse(context.bot, signals, "keys_refused")
                 continue
-            outcome = await self._decide(context, scan)
+            outcome = await self._decide(context, scan) if scan.bars or not signals else _NOTHING
             orders += outcome.orders
             exits = exits or outcome.exits_requested
             decisions += outcome.decisions
@@ -173,6 +161,11 @@ class HuntService:
     # --- bars -------------------------------------------------------------------------------
 
     async def _decide(self, context: BotContext, scan: Scan) -> HuntResult:
+        if are_quiet(scan):
+            async with self._database.for_user(context.bot.user_id) as session:
+                noted = await note_quiet_bars(session, scan) if scan.bars else 0
+                await self._note_scan(session, context.bot, scan)
+            return HuntResult(decisions=noted)
         bars = _BarDecisions(context.settings, scan, self._evaluations, self._clock)
         async with self._database.for_user(context.bot.user_id) as session:
             await let_entries_pass(session)
@@ -185,17 +178,19 @@ class HuntService:
         )
 
     async def _note_scan(self, session: AsyncSession, bot: Bot, scan: Scan) -> None:
-        values: dict[str, object] = {
-            "last_scan_at": scan.clock.now,
-            "next_scan_at": scan.clock.now + self._scan_length,
-            "last_error": scan.error,
-            "progressed_at": self._clock.now(),
-        }
-        await session.exec(update(Bot).where(col(Bot.id) == bot.id).values(**values))
+        healed = case(
+            (col(Bot.state) == BotState.ERROR.value, BotState.RUNNING.value), else_=col(Bot.state)
+        )
         await session.exec(
             update(Bot)
-            .where(col(Bot.id) == bot.id, col(Bot.state) == BotState.ERROR.value)
-            .values(state=BotState.RUNNING.value)
+            .where(col(Bot.id) == bot.id)
+            .values(
+                last_scan_at=scan.clock.now,
+                next_scan_at=scan.clock.now + self._scan_length,
+                last_error=scan.error,
+                progressed_at=self._clock.now(),
+                state=healed,
+            )
         )
 
     # --- signals ----------------------------------------------------------------------------
@@ -246,6 +241,8 @@ class _BarDecisions:
         self._scan = scan
         self._evaluations = evaluations
         self._clock = clock
+        self._decided: set[str] = set()
+        self._positions: Sequence[Position] = ()
         self.orders: list[OrderTask] = []
         self.exits_requested = False
         self.decisions = 0
@@ -259,7 +256,7 @@ class _BarDecisions:
             await session.exec(
                 select(Bot)
                 .where(Bot.id == self._scan.context.run.bot_id)
-                .with_for_update(read=True)
+                .with_for_update(key_share=True)
             )
         ).one()
         account = await lock_account(session, self._scan.context.ref.account_id)
@@ -268,6 +265,10 @@ class _BarDecisions:
         ).one()
         prices = await last_prices(session, account)
         scene: EntryScene | None = None
+        self._decided = await decided_causes(
+            session, run_id, [cause_of(symbol, stored) for symbol, stored in self._scan.bars]
+        )
+        self._positions = await live_positions(session, account.id)
         # The price a bar is decided at is its close, for sizing and for valuing alike.
         for symbol, stored in self._scan.bars:
             if stored.evaluation is not None:
@@ -297,14 +298,10 @@ class _BarDecisions:
     async def _decide_bar(
         self, session: AsyncSession, scene: EntryScene, symbol: str, stored: StoredEvaluation
     ) -> None:
-        cause = f"bar:{symbol}:{stored.opened_at.isoformat()}"
-        if await earlier_decision(session, scene.run.id, cause) is not None:
+        cause = cause_of(symbol, stored)
+        if cause in self._decided:
             return
-        positions = [
-            position
-            for position in await live_positions(session, scene.account.id)
-            if position.symbol == symbol
-        ]
+        positions = [position for position in self._positions if position.symbol == symbol]
         evaluation = stored.evaluation
         if evaluation is None:
             if self._scan.context.may_enter:
@@ -328,7 +325,7 @@ class _BarDecisions:
         elif evaluation.side is None:
             self._note(session, scene, symbol, stored, "none", "no_setup", cause)
         elif not self._scan.is_newest(stored):
-            self._note(session, scene, symbol, stored, "none", "late_bar", cause)
+            self._note(session, scene, symbol, stored, "none", LATE_BAR, cause)
         else:
             await self._enter(session, scene, symbol, stored, evaluation, evaluation.side, cause)
 
@@ -363,6 +360,7 @@ class _BarDecisions:
         self.decisions += 1
         if task is not None:
             self.orders.append(task)
+            self._positions = await live_positions(session, scene.account.id)
 
     def _note(
         self,
@@ -430,8 +428,7 @@ class _BarDecisions:
             await sync_triggers(session, row, scene.bot.id, plan, evaluation.closed_at)
 
     async def _snapshot_equity(self, session: AsyncSession, scene: EntryScene) -> None:
-        positions = await live_positions(session, scene.account.id)
-        worth = await valuation(session, scene.account, positions, scene.prices)
+        worth = await valuation(session, scene.account, self._positions, scene.prices)
         closed_at = BAR.floor(scene.now)
         await session.exec(
             insert(EquitySnapshot)

@@ -12,7 +12,7 @@ from domain.contracts.bots import HuntResult, OrderTask, SignalAction, TradeSign
 from domain.markets import FeeRates, MarketRules, Quote, VenueClock
 from domain.orders import Leg, OrderState
 from domain.ports import Venues, WallClock
-from domain.positions import Direction, PositionState
+from domain.positions import Direction
 from domain.strategies.apex import BAR, EntrySource, ExitReason
 from models.bots import Bot, BotRun
 from models.trading import Order, Position
@@ -81,7 +81,7 @@ class SignalHandling:
             ).one()
             account = await lock_account(session, run.ref.account_id)
             row = (await session.exec(select(BotRun).where(BotRun.id == run.run.id))).one()
-            if await earlier_decision(session, row.id, cause) is not None:
+            if await _was_taken(session, row, signal, cause):
                 return HuntResult(orders=await _unsent(session, row, cause), exits_requested=True)
             if known is None:
                 session.add(
@@ -168,9 +168,11 @@ class SignalHandling:
         cause: str,
         leaving: list[Position],
     ) -> HuntResult:
-        """Ask for the exit of what the signal closes; the guard makes the orders."""
-        open_ones = [one for one in leaving if one.state == PositionState.OPEN]
-        for position in open_ones:
+        """Ask for the exit of what the signal closes; the guard makes the orders.
+
+        An entry on its way is asked for too: it leaves once it has filled.
+        """
+        for position in leaving:
             row = (
                 await session.exec(
                     select(Position).where(Position.id == position.id).with_for_update()
@@ -186,13 +188,20 @@ class SignalHandling:
                 scene.run,
                 cause=cause,
                 symbol=signal.symbol,
-                action="exit" if open_ones else "none",
-                reason=ExitReason.SIGNAL_CLOSE.value if open_ones else "no_position",
+                action="exit" if leaving else "none",
+                reason=ExitReason.SIGNAL_CLOSE.value if leaving else "no_position",
                 at=scene.now,
-                position_id=open_ones[0].id if open_ones else None,
+                position_id=leaving[0].id if leaving else None,
             )
         )
-        return HuntResult(exits_requested=bool(open_ones))
+        return HuntResult(exits_requested=bool(leaving))
+
+
+async def _was_taken(session: AsyncSession, run: BotRun, signal: TradeSignal, cause: str) -> bool:
+    """Whether the signal was decided on before, in this run or, with a position, in an earlier."""
+    if await earlier_decision(session, run.id, cause) is not None:
+        return True
+    return await session.get(Position, signal.signal_id) is not None
 
 
 async def _unsent(session: AsyncSession, run: BotRun, cause: str) -> tuple[OrderTask, ...]:
