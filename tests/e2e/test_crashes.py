@@ -107,7 +107,7 @@ def stack() -> Iterator[RunningStack]:
 def rows(stack: RunningStack, sql: str, *params: Any) -> list[dict[str, Any]]:
     url = stack.run["system_database_url"]
     with psycopg.connect(url, row_factory=dict_row, connect_timeout=5) as connection:
-        return connection.execute(sql, params).fetchall()  # type: ignore[call-overload, no-any-return]
+        return connection.execute(sql, params).fetchall()
 
 
 def start_bots(stack: RunningStack) -> tuple[list[Person], dict[str, str]]:

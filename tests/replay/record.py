@@ -1,0 +1,88 @@
+"""Records the histories that the replay test replays: `python -m tests.replay.record`.
+
+Record anew only when an incompatible change of a workflow is meant, and no run of the old code can
+be under way any more; otherwise the change must be patched so that these still replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from domain.contracts.bots import BotSignal, OrderTask, SignalAction, TradeSignal
+from domain.orders import Leg, OrderState
+from tests.support.bot_worker import BotStage, bot_stage
+from tests.support.stack import temporal_server
+from workflows import policies
+
+EXIT_PAUSE_SECONDS = 0.7
+HISTORIES = Path(__file__).parent / "histories"
+
+
+async def trade_and_stop(stage: BotStage) -> str:
+    """A signal, its entry, an unknown exit that is looked up, a stop, the end."""
+    rows = stage.rows
+    entry = OrderTask(order_id=uuid4(), state=OrderState.INTENDED, leg=Leg.ENTRY, symbol="BTC-USD")
+    rows.from_hunt.append(entry)
+    wish = TradeSignal(signal_id=uuid4(), action=SignalAction.BUY, symbol="BTC-USD")
+    await stage.signal(BotSignal.TRADE_SIGNAL, wish)
+    await stage.until(lambda: rows.placed[entry.order_id] == 1 and not rows.orders)
+    way_out = rows.intend(Leg.STOP)
+    rows.places_as[way_out.order_id] = OrderState.UNKNOWN
+    await stage.signal(BotSignal.TRIGGER_FIRED)
+    await stage.until(lambda: not rows.orders)
+    rows.state, rows.finished = "stopped", True
+    await stage.signal(BotSignal.STOP)
+    await asyncio.wait_for(stage.handle.result(), 30)
+    return await stage.run_id()
+
+
+async def long_and_renewed(stage: BotStage) -> str:
+    """Bars until the run continues as new."""
+    await stage.signal(BotSignal.UPDATE_SETTINGS)
+    first = await stage.run_id()
+    while await stage.run_id() == first:
+        await stage.hunt_after(BotSignal.BAR_CLOSED)
+    return first
+
+
+async def hunt_given_up(stage: BotStage) -> str:
+    """A hunt that fails for ever, exits meanwhile, and a run that leaves it to the next one."""
+    stage.rows.hunt_fails = True
+    await stage.signal(BotSignal.BAR_CLOSED)
+    first = await stage.run_id()
+    for _ in range(policies.HISTORY_EVENTS_MAX):
+        if await stage.run_id() != first:
+            break
+        way_out = stage.rows.intend(Leg.TARGET_1)
+        await stage.signal(BotSignal.TRIGGER_FIRED)
+        await stage.until_placed(way_out)
+        await asyncio.sleep(EXIT_PAUSE_SECONDS)
+    return first
+
+
+SCENES: Mapping[str, Callable[[BotStage], Awaitable[str]]] = {
+    scene.__name__: scene for scene in (trade_and_stop, long_and_renewed, hunt_given_up)
+}
+
+
+async def record(address: str) -> None:
+    """Play every scene and keep its first run's history."""
+    client = await Client.connect(address, data_converter=pydantic_data_converter)
+    HISTORIES.mkdir(exist_ok=True)
+    for name, scene in SCENES.items():
+        async with bot_stage(client) as stage:
+            run_id = await scene(stage)
+            handle = client.get_workflow_handle(stage.workflow_id, run_id=run_id)
+            history = await handle.fetch_history()
+            (HISTORIES / f"{name}.json").write_text(history.to_json(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with temporal_server() as server:
+        asyncio.run(record(server.address))

@@ -1,0 +1,98 @@
+"""Recorded histories replay on today's code, and the names that histories hold have not changed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.bots import BotActivities
+from activities.markets import MarketActivities
+from activities.orders import OrderActivities
+from worker import PASSED_THROUGH, WORKFLOWS
+from workflows.bot import BotWorkflow
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+ACTIVITIES = (BotActivities, OrderActivities, MarketActivities)
+
+# Names are part of every running history: one that goes or changes strands the bots that use it.
+WORKFLOW_NAMES = {"bot", "watch"}
+ACTIVITY_NAMES = {"bots.guard", "bots.hunt", "orders.place", "orders.settle", "markets.watch"}
+SIGNAL_NAMES = {
+    "stop",
+    "emergency_stop",
+    "update_settings",
+    "pause",
+    "resume",
+    "trade_signal",
+    "bar_closed",
+    "order_update",
+    "trigger_fired",
+}
+QUERY_NAMES = {"status"}
+
+
+def test_there_are_histories_to_replay() -> None:
+    assert [path.stem for path in HISTORIES] == [
+        "hunt_given_up",
+        "long_and_renewed",
+        "trade_and_stop",
+    ]
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_recorded_history_replays(path: Path) -> None:
+    history = _history(path)
+    replayer = Replayer(
+        workflows=list(WORKFLOWS),
+        data_converter=pydantic_data_converter,
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+        ),
+    )
+
+    result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+
+    assert result.replay_failure is None
+
+
+def test_workflow_names_are_the_ones_in_histories() -> None:
+    names = {workflow._Definition.must_from_class(it).name for it in WORKFLOWS}
+
+    assert names == WORKFLOW_NAMES
+
+
+def test_activity_names_are_the_ones_in_histories() -> None:
+    names = [_activity_name(method) for owner in ACTIVITIES for method in _methods(owner)]
+
+    assert sorted(names) == sorted(ACTIVITY_NAMES), "each is registered once"
+
+
+def test_signal_and_query_names_are_the_ones_in_histories() -> None:
+    definition = workflow._Definition.must_from_class(BotWorkflow)
+
+    assert set(definition.signals) == SIGNAL_NAMES
+    assert set(definition.queries) == QUERY_NAMES
+
+
+def _history(path: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(f"replay-{path.stem}", path.read_text(encoding="utf-8"))
+
+
+def _methods(owner: type) -> list[Callable[..., object]]:
+    return [
+        method
+        for _name, method in inspect.getmembers(owner, inspect.isfunction)
+        if activity._Definition.from_callable(method) is not None
+    ]
+
+
+def _activity_name(method: Callable[..., object]) -> str:
+    return str(activity._Definition.must_from_callable(method).name)

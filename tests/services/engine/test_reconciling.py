@@ -1,0 +1,210 @@
+"""Reconciliation and the sweeper: what we missed is found, what is not ours is only noted."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.contracts.bots import BotSignal
+from domain.markets import Mode
+from domain.orders import OrderState
+from tests.support.books import assert_in_order
+from tests.support.engine import Engine, RunningBot, buy
+from tests.support.fake_venue import KEY, Answer
+
+pytestmark = pytest.mark.integration
+
+
+async def reconcile(engine: Engine, bot: RunningBot) -> None:
+    await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
+
+
+async def flows(engine: Engine, bot: RunningBot) -> list[tuple[str, Decimal, str]]:
+    rows = await engine.rows(
+        "SELECT currency, amount, kind FROM flows WHERE account_id = :id ORDER BY at, currency",
+        id=bot.trader.account_id,
+    )
+    return [(row["currency"], row["amount"], row["kind"]) for row in rows]
+
+
+async def test_equal_books_stay_untouched(engine: Engine, bot: RunningBot) -> None:
+    await engine.open_position(bot)
+
+    await reconcile(engine, bot)
+
+    assert await flows(engine, bot) == []
+    assert await engine.balances(bot) == engine.account(bot).totals
+
+
+async def test_a_deposit_is_noted_once_and_believed(engine: Engine, bot: RunningBot) -> None:
+    engine.account(bot).deposit("USD", "250")
+    engine.account(bot).deposit("SOL", "3")
+
+    await reconcile(engine, bot)
+    await reconcile(engine, bot)
+
+    assert await flows(engine, bot) == [
+        ("SOL", Decimal(3), "external"),
+        ("USD", Decimal(250), "external"),
+    ]
+    assert await engine.balances(bot) == {"USD": Decimal(10_250), "SOL": Decimal(3)}
+
+
+async def test_a_withdrawal_is_a_flow_too(engine: Engine, bot: RunningBot) -> None:
+    engine.account(bot).deposit("USD", "-4000")
+
+    await reconcile(engine, bot)
+
+    assert await flows(engine, bot) == [("USD", Decimal(-4_000), "external")]
+    assert await engine.balances(bot) == {"USD": Decimal(6_000)}
+
+
+async def test_two_reconciliations_at_once_note_a_deposit_once(
+    engine: Engine, bot: RunningBot
+) -> None:
+    engine.account(bot).deposit("USD", "250")
+
+    await asyncio.gather(*(reconcile(engine, bot) for _ in range(5)))
+
+    assert await flows(engine, bot) == [("USD", Decimal(250), "external")]
+
+
+async def test_an_execution_that_we_missed_is_booked_and_no_flow(
+    engine: Engine, bot: RunningBot
+) -> None:
+    order_id = await engine.intend_entry(bot)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    await engine.place(bot, order_id)
+
+    await reconcile(engine, bot)
+    await reconcile(engine, bot)
+
+    assert (await engine.order(order_id)).state == OrderState.FILLED
+    assert await flows(engine, bot) == []
+    await assert_in_order(engine, bot)
+
+
+async def test_nothing_is_compared_while_an_order_is_on_its_way(
+    engine: Engine, bot: RunningBot
+) -> None:
+    order_id = await engine.intend_entry(bot)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    engine.account(bot).listing_delay = timedelta(seconds=20)
+    await engine.place(bot, order_id)
+
+    await reconcile(engine, bot)
+
+    assert await flows(engine, bot) == [], "the money is in an order of ours, not gone"
+
+
+async def test_refused_keys_are_noted_stop_entries_and_heal(
+    alone: Engine,
+) -> None:
+    bot = await alone.start_bot()
+    alone.account(bot).refuses_keys = True
+    await alone.reconciling.reconcile_due(everybody=True)
+    (broken,) = await alone.rows("SELECT reconcile_error FROM accounts")
+
+    alone.account(bot).refuses_keys = False
+    await alone.hunt(bot, buy())
+    (refused,) = await alone.rows("SELECT reason FROM decisions")
+    await alone.reconciling.reconcile_due(everybody=True)
+    (healed,) = await alone.rows("SELECT reconcile_error FROM accounts")
+
+    assert broken["reconcile_error"] == "The broker refused the API keys"
+    assert refused["reason"] == "data_stale"
+    assert healed["reconcile_error"] is None
+
+
+async def test_one_account_in_trouble_does_not_keep_the_others_from_it(alone: Engine) -> None:
+    broken, sound = await alone.start_bot(), await alone.start_bot()
+    alone.account(sound).deposit("USD", "1")
+
+    async def fail() -> object:
+        raise ValueError("an answer that nobody expected")
+
+    alone.account(broken).balances = fail  # type: ignore[assignment,method-assign]
+
+    await alone.reconciling.reconcile_due(everybody=True)
+
+    assert await flows(alone, sound) == [("USD", Decimal(1), "external")]
+
+
+@pytest.mark.parametrize(("mode", "due_after_seconds"), [(Mode.LIVE, 30), (Mode.PAPER, 300)])
+async def test_reconciliation_comes_round_when_it_is_due(
+    alone: Engine, mode: Mode, due_after_seconds: int
+) -> None:
+    bot = await alone.start_bot(mode=mode)
+    await alone.reconciling.reconcile_due(everybody=False)
+    alone.account(bot).deposit("USD", "1")
+
+    alone.wall.advance(due_after_seconds - 1)
+    await alone.reconciling.reconcile_due(everybody=False)
+    early = await flows(alone, bot)
+    alone.wall.advance(2)
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    assert early == []
+    assert await flows(alone, bot) == [("USD", Decimal(1), "external")]
+
+
+# --- the sweeper ------------------------------------------------------------------------------
+
+
+async def swept(engine: Engine) -> Engine:
+    """After the first sweep, which wakes everybody."""
+    await engine.sweeper.sweep()
+    engine.sweeper._first = False
+    engine.workflows.told.clear()
+    return engine
+
+
+async def test_the_first_sweep_wakes_every_live_bot_and_starts_the_watch(alone: Engine) -> None:
+    live, over = await alone.start_bot(), await alone.start_bot()
+    await alone.trading.stop(over.trader.principal, close_positions=False, emergency=False)
+    await alone.carry_out(over)
+    alone.workflows.told.clear()
+
+    await alone.sweeper.sweep()
+
+    assert alone.workflows.told == [(live.bot_id, BotSignal.UPDATE_SETTINGS)]
+    assert alone.workflows.watched == [KEY]
+
+
+async def test_a_bot_that_agrees_with_its_row_is_left_alone(alone: Engine) -> None:
+    await alone.start_bot()
+    await swept(alone)
+
+    await alone.sweeper.sweep()
+
+    assert alone.workflows.told == []
+
+
+async def test_a_command_that_was_not_delivered_is_told_by_the_sweep(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    await swept(alone)
+    alone.workflows.is_down = True
+    await alone.trading.pause(bot.trader.principal)
+    alone.workflows.is_down = False
+
+    await alone.sweeper.sweep()
+    told = list(alone.workflows.told)
+    await alone.guard(bot)
+    alone.workflows.told.clear()
+    await alone.sweeper.sweep()
+
+    assert told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)]
+    assert alone.workflows.told == [], "the guard has seen the row"
+
+
+async def test_a_bot_that_is_silent_for_too_long_is_woken(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    await swept(alone)
+    alone.wall.advance(401)
+
+    await alone.sweeper.sweep()
+
+    assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)]

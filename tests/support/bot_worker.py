@@ -1,0 +1,208 @@
+"""A worker with the real bot workflow and hand-written activities, registered by wire name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.beating import heartbeating
+from adapters.temporal.client import TemporalWorkflows
+from domain.contracts.bots import (
+    BotRef,
+    BotSignal,
+    GuardResult,
+    HuntInput,
+    HuntResult,
+    Nudge,
+    OrderInput,
+    OrderResult,
+    OrderTask,
+    TradeSignal,
+    bot_workflow_id,
+)
+from domain.orders import Leg, OrderState
+from worker import PASSED_THROUGH
+from workflows.bot import BotWorkflow
+
+WAIT_SECONDS = 15.0
+
+
+@dataclass
+class FakeRows:
+    """What the database would hold of one bot, and what was asked of it."""
+
+    ref: BotRef = field(default_factory=lambda: BotRef(user_id=uuid4(), bot_id=uuid4()))
+    state: str = "running"
+    finished: bool = False
+    orders: dict[UUID, OrderTask] = field(default_factory=dict)
+    from_hunt: list[OrderTask] = field(default_factory=list)
+    places_as: dict[UUID, OrderState] = field(default_factory=dict)
+    settles_as: dict[UUID, OrderState] = field(default_factory=dict)
+    placed: Counter[UUID] = field(default_factory=Counter)
+    settled: Counter[UUID] = field(default_factory=Counter)
+    hunted: Counter[UUID] = field(default_factory=Counter)
+    guards: int = 0
+    hunts: int = 0
+    hunt_fails: bool = False
+    hunt_holds: asyncio.Event | None = None
+    place_holds: asyncio.Event | None = None
+
+    def intend(self, leg: Leg) -> OrderTask:
+        """An order that the next guard lists."""
+        task = OrderTask(
+            order_id=uuid4(), state=OrderState.INTENDED, leg=leg.value, symbol="BTC-USD"
+        )
+        self.orders[task.order_id] = task
+        return task
+
+
+class FakeActivities:
+    """Acts on `FakeRows`, as the services act on the database."""
+
+    def __init__(self, rows: FakeRows) -> None:
+        self._rows = rows
+
+    @activity.defn(name="bots.guard")
+    async def guard(self, bot: BotRef) -> GuardResult:
+        rows = self._rows
+        rows.guards += 1
+        return GuardResult(
+            orders=tuple(rows.orders.values()),
+            state=rows.state,
+            venue="coinbase",
+            mode="paper",
+            open_positions=len(rows.orders),
+            finished=rows.finished and not rows.orders,
+            may_enter=rows.state == "running",
+        )
+
+    @activity.defn(name="bots.hunt")
+    async def hunt(self, request: HuntInput) -> HuntResult:
+        rows = self._rows
+        rows.hunts += 1
+        async with heartbeating():
+            if rows.hunt_fails:
+                raise RuntimeError("the venue does not answer")
+            if rows.hunt_holds is not None:
+                await rows.hunt_holds.wait()
+        rows.hunted.update(signal.signal_id for signal in request.signals)
+        orders, rows.from_hunt = tuple(rows.from_hunt), []
+        for task in orders:
+            rows.orders[task.order_id] = task
+        return HuntResult(orders=orders, decisions=len(request.signals), summary="looked")
+
+    @activity.defn(name="orders.place")
+    async def place(self, request: OrderInput) -> OrderResult:
+        rows = self._rows
+        rows.placed[request.order_id] += 1
+        async with heartbeating():
+            if rows.place_holds is not None:
+                await rows.place_holds.wait()
+        return self._end(request, rows.places_as.get(request.order_id, OrderState.FILLED))
+
+    @activity.defn(name="orders.settle")
+    async def settle(self, request: OrderInput) -> OrderResult:
+        self._rows.settled[request.order_id] += 1
+        return self._end(request, self._rows.settles_as.get(request.order_id, OrderState.FILLED))
+
+    def _end(self, request: OrderInput, state: OrderState) -> OrderResult:
+        known = self._rows.orders.get(request.order_id)
+        if known is not None:
+            if state.is_final:
+                del self._rows.orders[request.order_id]
+            else:
+                self._rows.orders[request.order_id] = known.model_copy(update={"state": state})
+        return OrderResult(state=state)
+
+
+@dataclass(frozen=True)
+class BotStage:
+    """A worker that runs one bot against fake rows."""
+
+    client: Client
+    rows: FakeRows
+    task_queue: str
+
+    @property
+    def workflow_id(self) -> str:
+        return bot_workflow_id(self.rows.ref.bot_id)
+
+    @property
+    def handle(self) -> WorkflowHandle[BotWorkflow, None]:
+        """The latest run, whichever it is."""
+        return self.client.get_workflow_handle_for(BotWorkflow.run, self.workflow_id)
+
+    async def signal(self, signal: BotSignal, message: Nudge | TradeSignal | None = None) -> None:
+        """Signal-with-start, by the product's own client."""
+        workflows = TemporalWorkflows("", "default", self.task_queue)
+        workflows._client = self.client
+        await workflows.signal_bot(
+            self.rows.ref.user_id, self.rows.ref.bot_id, signal, message or Nudge()
+        )
+
+    async def until(self, is_so: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not is_so():
+            assert asyncio.get_running_loop().time() < deadline, "it did not come about in time"
+            await asyncio.sleep(0.01)
+
+    async def until_placed(self, order: OrderTask, seconds: float = WAIT_SECONDS) -> None:
+        await self.until(lambda: self.rows.placed[order.order_id] == 1, seconds)
+
+    async def guard_after(self, signal: BotSignal) -> None:
+        """Signal, and wait for a guard that begins after it."""
+        before = self.rows.guards
+        await self.signal(signal)
+        await self.until(lambda: self.rows.guards > before)
+
+    async def hunt_after(self, signal: BotSignal) -> None:
+        """Signal, and wait for a hunt that begins after it."""
+        before = self.rows.hunts
+        await self.signal(signal)
+        await self.until(lambda: self.rows.hunts > before)
+
+    async def run_id(self) -> str:
+        """The run that goes on at present."""
+        return str((await self.handle.describe()).run_id)
+
+    async def until_renewed(self, first_run: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait for a run after `first_run`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while await self.run_id() == first_run:
+            assert asyncio.get_running_loop().time() < deadline, "it did not continue as new"
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def bot_stage(client: Client) -> AsyncIterator[BotStage]:
+    """Run a worker on a task queue of its own; its bot is terminated at the end."""
+    rows = FakeRows()
+    stage = BotStage(client, rows, task_queue=f"test-{rows.ref.bot_id}")
+    fakes = FakeActivities(rows)
+    async with Worker(
+        client,
+        task_queue=stage.task_queue,
+        workflows=[BotWorkflow],
+        activities=[fakes.guard, fakes.hunt, fakes.place, fakes.settle],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+        ),
+    ):
+        try:
+            yield stage
+        finally:
+            for held in (rows.hunt_holds, rows.place_holds):
+                if held is not None:
+                    held.set()
+            with suppress(RPCError):  # it may have ended by itself
+                await stage.handle.terminate("the test is over")

@@ -1,0 +1,86 @@
+"""The platform around a stepped market: database, Temporal, simulator and a worker's own code."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import bootstrap
+import worker
+from adapters.clock import SystemClock
+from adapters.embedded.postgres_roles import DatabaseUrls
+from adapters.venues.coinbase import CoinbaseMarketData
+from domain.markets import VenueKey
+from domain.ports import Vault
+from services.database import Database
+from services.trading.commands import TradingService
+from settings import Settings
+from tests.support.caught_up import caught_up
+from tests.support.simulator_process import Simulator
+
+VAULT_KEYS = f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A running platform whose market advances when it is told to."""
+
+    database: Database
+    simulator: Simulator
+    vault: Vault
+    trading: TradingService
+    market: CoinbaseMarketData
+
+    async def now(self) -> datetime:
+        return (await self.market.clock()).now
+
+    async def advance(self, symbols: tuple[str, ...]) -> None:
+        """Play one minute, and let everybody finish with it."""
+        self.simulator.advance()
+        await self.settle(symbols)
+
+    async def settle(self, symbols: tuple[str, ...]) -> None:
+        await caught_up(self.database, self.market, symbols, await self.now())
+
+
+@asynccontextmanager
+async def stepped_platform(
+    urls: DatabaseUrls, temporal_address: str, simulator: Simulator, **settings: object
+) -> AsyncIterator[Platform]:
+    """Run a worker in this process against fresh servers; everything ends with the block."""
+    values = {
+        "app_database_url": urls.app,
+        "system_database_url": urls.system,
+        "temporal_address": temporal_address,
+        "simulator_url": simulator.url,
+        "simulator_mode": "step",
+        "vault_keys": VAULT_KEYS,
+        "worker_metrics_port": 0,
+        "watch_interval_seconds": 0.05,
+        "data_dir": Path("/nonexistent"),
+    }
+    chosen = Settings.model_validate(values | settings)
+    database = Database(urls.app, urls.system, pool_size=4)
+    market = CoinbaseMarketData(simulator_url=simulator.url)
+    try:
+        async with bootstrap._ground(chosen, None) as ground:
+            await ground.workflows.ensure_watch(VenueKey("coinbase", ground.realm))
+            client = await ground.workflows.client()
+            async with worker._worker(client, chosen.task_queue, bootstrap._worker(ground)):
+                yield Platform(
+                    database=database,
+                    simulator=simulator,
+                    vault=ground.vault,
+                    trading=TradingService(
+                        database, ground.venues, ground.workflows, SystemClock(), realm=ground.realm
+                    ),
+                    market=market,
+                )
+    finally:
+        await market.close()
+        await database.close()
