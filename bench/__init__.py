@@ -1,0 +1,1 @@
+"""Measurements of the whole stack on one machine: `python -m bench [signals|bars|api]`."""

@@ -1,0 +1,35 @@
+"""`python -m bench [PART ...]`: run the parts, show and keep their results."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from bench import api, bars, figures, signals
+
+PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "signals": ("Trade signal to order at the exchange", signals.measure),
+    "bars": ("Bar close to the last decision of 500 bots", bars.measure),
+    "api": ("GET /account/positions with three open positions", api.measure),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all when left out")
+    chosen = parser.parse_args().parts or list(PARTS)
+    console = Console(highlight=False)
+    for part in chosen:
+        title, measure = PARTS[part]
+        with console.status(f"{title} ..."):
+            result = measure()
+        figures.show(console, title, result)
+        figures.keep(part, result)
+    console.print(f"Kept in {figures.RESULTS}.")
+
+
+if __name__ == "__main__":
+    main()
