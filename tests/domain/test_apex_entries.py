@@ -310,7 +310,7 @@ amounts = st.decimals(min_value=0, max_value=100_000, places=2)
     quantity_step=st.sampled_from([Decimal("0.00000001"), Decimal("0.001"), Decimal(1)]),
     price_step=st.sampled_from([Decimal("0.01"), Decimal("0.5")]),
 )
-def test_no_plan_exceeds_any_ceiling(  # noqa: PLR0917
+def test_no_plan_exceeds_any_ceiling(
     direction: Direction,
     price: Decimal,
     atr_rate: Decimal,

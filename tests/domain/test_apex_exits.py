@@ -318,7 +318,7 @@ directions = st.sampled_from(Direction)
     fee=st.decimals(min_value=0, max_value="0.02", places=4),
     minimum=st.decimals(min_value=0, max_value=500, places=0),
 )
-def test_targets_are_monotone_tradable_and_close_everything(  # noqa: PLR0917
+def test_targets_are_monotone_tradable_and_close_everything(
     direction: Direction,
     price: Decimal,
     atr_rate: Decimal,

@@ -28,7 +28,7 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
         ("enterprise", 499, 4790, 1198, 10000, 50, 500, 500, None, None),
     ],
 )
-def test_the_published_table(  # noqa: PLR0917
+def test_the_published_table(
     tier: str,
     month: int,
     year: int,

@@ -22,7 +22,7 @@ AT = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 LONG_ENTRY, LONG_EXIT = Side.BUY, Side.SELL
 
 
-def fill(  # noqa: PLR0917
+def fill(
     fill_id: str,
     side: Side,
     price: str,

@@ -48,7 +48,7 @@ def test_risk_levels(level: str, risk: str, exposure: str, score: int, loss: str
         (Tier.PRO, Mode.LIVE, True, 700, 4, 100),
     ],
 )
-def test_the_lower_of_plan_and_settings_holds(  # noqa: PLR0917
+def test_the_lower_of_plan_and_settings_holds(
     tier: Tier, mode: Mode, may_enter: bool, size: int, positions: int, trades: int
 ) -> None:
     limits = effective_limits(PLANS[tier], SETTINGS, mode)
