@@ -59,7 +59,7 @@ def running_simulator(**environment: str) -> Iterator[Simulator]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "simulator"],
                 cwd=ROOT,
-                env=os.environ
+                env={k: v for k, v in os.environ.items() if not k.startswith("NIJA_")}
                 | {
                     "NIJA_SIMULATOR_PORT": "0",
                     "NIJA_DATA_DIR": folder,
