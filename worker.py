@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import structlog
+import uvloop
 from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -104,7 +105,8 @@ def main() -> None:
         sys.exit(f"A setting is wrong:\n{failure}")
     configure_logging(settings.log_level, settings.log_format, service="worker")
     try:
-        asyncio.run(run(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
     except MissingSetting as failure:
         sys.exit(str(failure))
 

@@ -88,11 +88,13 @@ class BotWorkflow:
 
     async def _guard_positions(self) -> None:
         while True:
-            await self._wait(
+            woken = await self._wait(
                 lambda: self._guard_due or self._may_leave(), self._view.recheck_seconds
             )
             if self._may_leave():
                 break
+            if not woken:
+                self._hunt_due = True
             self._guard_due = False
             self._view = await workflow.execute_activity_method(
                 BotActivities.guard, self._bot, summary="exits and live orders", **policies.GUARD
@@ -108,11 +110,12 @@ class BotWorkflow:
 
     async def _hunt_entries(self) -> None:
         while not self._closing:
-            woken = await self._wait(lambda: self._closing or self._hunt_due or bool(self._signals))
+            # Silence is the guard's to notice: a timer here would be two events for every bar.
+            await workflow.wait_condition(
+                lambda: self._closing or self._hunt_due or bool(self._signals)
+            )
             if self._closing:
                 break
-            if not woken:
-                self._guard_due = True
             self._hunt_due = False
             signals = tuple(self._signals)
             self._hunting = True
@@ -139,8 +142,9 @@ class BotWorkflow:
             **policies.HUNT,
         )
         await workflow.wait_condition(lambda: self._closing or hunt.done())
-        with suppress(TimeoutError):
-            await workflow.wait_condition(hunt.done, timeout=policies.HUNT_PATIENCE)
+        if not hunt.done():
+            with suppress(TimeoutError):
+                await workflow.wait_condition(hunt.done, timeout=policies.HUNT_PATIENCE)
         if hunt.done():
             return await hunt
         hunt.cancel()
@@ -171,20 +175,21 @@ class BotWorkflow:
     async def _carry_out_one(self, order: OrderTask) -> None:
         """Send and settle one order, then let the guard look at what has become of it."""
         request = OrderInput(user_id=self._bot.user_id, order_id=order.order_id)
-        state = order.state
+        result = OrderResult(state=order.state)
         try:
-            if state is OrderState.INTENDED:
-                state = (await self._place(request, order)).state
-            if not state.is_final:
-                state = (await self._settle(request, order)).state
-            if not state.is_final:
+            if result.state is OrderState.INTENDED:
+                result = await self._place(request, order)
+            if not result.state.is_final:
+                result = await self._settle(request, order)
+            if not result.state.is_final:
                 await workflow.sleep(policies.UNSETTLED_PAUSE)
         except ActivityError:
             # Sending or looking up did not end. The row says how far it came.
             await workflow.sleep(policies.UNSETTLED_PAUSE)
         finally:
             del self._orders[order.order_id]
-            self._guard_due = True
+            if result.guard_due or not result.state.is_final:
+                self._guard_due = True
 
     async def _place(self, request: OrderInput, order: OrderTask) -> OrderResult:
         self._sending.add(order.order_id)

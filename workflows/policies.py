@@ -9,7 +9,7 @@ from temporalio.common import RetryPolicy
 
 # A run continues as new after about this many events: replaying a bot then costs some ten
 # milliseconds, so hundreds of bots come back in seconds after a worker was lost.
-HISTORY_EVENTS_MAX = 60
+HISTORY_EVENTS_MAX = 150
 
 SILENCE_MAX = timedelta(seconds=150)
 """A bot that hears nothing (no watcher) looks for itself this often, by the wall clock."""

@@ -140,10 +140,11 @@ class OrderInput(Contract):
 
 
 class OrderResult(Contract):
-    """Where an order stands."""
+    """Where an order stands; `guard_due` is false where its booking left nothing to guard."""
 
     state: OrderState
     filled_quantity: Decimal = Decimal(0)
+    guard_due: bool = True
     summary: str = ""
 
 

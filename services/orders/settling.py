@@ -13,13 +13,14 @@ from uuid import UUID
 
 import structlog
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
 from domain.markets import VenueKey
-from domain.orders import FillReport, OrderReport, OrderState, Side
+from domain.orders import FillReport, Leg, OrderReport, OrderState, Side
 from domain.ports import AccountRef, VenueAccount, Venues, WallClock
 from domain.reconciliation import Anomaly, Correction, OurOrder, settle
-from models.trading import Fill, Order
+from models.trading import Fill, Order, Position
 from services.accounts import account_ref
 from services.database import Database
 from services.orders.booking import book
@@ -123,6 +124,7 @@ class OrderSettling:
                 refusal=("absent", "The venue never had the order") if is_absent else None,
                 came_back=Anomaly.CAME_BACK in correction.anomalies,
             )
+            guard_due = await _is_guard_due(session, order)
         _log.info(
             "order.settled",
             order_id=str(order.id),
@@ -132,7 +134,15 @@ class OrderSettling:
             state=order.state,
             filled_quantity=str(order.filled_quantity),
         )
-        return _result(order)
+        return _result(order, guard_due=guard_due)
+
+
+async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
+    """Not after an entry whose fill armed all there is to guard, unless its exit is asked for."""
+    if order.leg != Leg.ENTRY or not order.filled_quantity:
+        return True
+    position = await session.get(Position, order.position_id)
+    return position is None or position.close_requested is not None
 
 
 async def _find(account: VenueAccount, order: Order, sent_at: datetime) -> OrderReport | None:
@@ -156,5 +166,9 @@ def _our_order(order: Order, fills: dict[str, Decimal]) -> OurOrder:
     )
 
 
-def _result(order: Order) -> OrderResult:
-    return OrderResult(state=OrderState(order.state), filled_quantity=order.filled_quantity)
+def _result(order: Order, *, guard_due: bool = True) -> OrderResult:
+    return OrderResult(
+        state=OrderState(order.state),
+        filled_quantity=order.filled_quantity,
+        guard_due=guard_due,
+    )
