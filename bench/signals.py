@@ -26,7 +26,7 @@ from domain.contracts.bots import BotSignal, SignalAction, TradeSignal
 from tests.support.up import RunningStack, running_stack
 
 BOTS = 20
-RATE = 20.0
+RATES = (5.0, 20.0)
 WARMUP_SECONDS = 10.0
 MEASURED_SECONDS = 60.0
 SETTLING_SECONDS = 5.0
@@ -62,22 +62,33 @@ async def _measure(stack: RunningStack) -> dict[str, Any]:
     facts = stack.run
     workflows = TemporalWorkflows(facts["temporal_address"], "default", "nija")
     await workflows.client()
-    await _send(workflows, bots, WARMUP_SECONDS)
-    processes = Processes(facts["pids"])
-    sent = await _send(workflows, bots, MEASURED_SECONDS)
+    await _send(workflows, bots, RATES[0], WARMUP_SECONDS)
+    return {
+        "bots": BOTS,
+        **{f"at_{rate:g}_a_second": await _at(stack, workflows, bots, rate) for rate in RATES},
+    }
+
+
+async def _at(
+    stack: RunningStack, workflows: TemporalWorkflows, bots: Sequence[Bot], rate: float
+) -> dict[str, Any]:
+    processes = Processes(stack.run["pids"])
+    sent = await _send(workflows, bots, rate, MEASURED_SECONDS)
     used = processes.used()
     await asyncio.sleep(SETTLING_SECONDS)
     return {**await _matched(stack, sent), "processes": used}
 
 
-async def _send(workflows: TemporalWorkflows, bots: Sequence[Bot], seconds: float) -> list[Sent]:
+async def _send(
+    workflows: TemporalWorkflows, bots: Sequence[Bot], rate: float, seconds: float
+) -> list[Sent]:
     """Bot after bot; each opens, then closes, then opens again."""
-    count = int(seconds * RATE) // (2 * len(bots)) * 2 * len(bots)
+    count = int(seconds * rate) // (2 * len(bots)) * 2 * len(bots)
     begins = time.monotonic()
     wall = datetime.now(UTC)
     sending: list[asyncio.Task[Sent]] = []
     for number in range(count):
-        due = number / RATE
+        due = number / rate
         await asyncio.sleep(max(0.0, begins + due - time.monotonic()))
         is_buy = number // len(bots) % 2 == 0
         action = SignalAction.BUY if is_buy else SignalAction.CLOSE
@@ -115,8 +126,6 @@ async def _matched(stack: RunningStack, sent: Sequence[Sent]) -> dict[str, Any]:
             latencies[one.action].append((at - one.due_at).total_seconds() * 1000)
     everything = [value for values in latencies.values() for value in values]
     return {
-        "bots": BOTS,
-        "rate_per_second": RATE,
         "signals": len(sent),
         "orders": len(everything),
         "without_order": dict(why_none),

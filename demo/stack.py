@@ -127,6 +127,8 @@ def _environment(folder: DataFolder, settings: Mapping[str, str]) -> dict[str, s
         **inherited,
         **{f"NIJA_{name}": "0" for name in _PORTS},
         "NIJA_DATA_DIR": str(folder.root),
+        # A market of its own each time: one that is remembered would go on where it stopped.
+        "NIJA_SIMULATOR_DATABASE": str(folder.root / f"demo-{time.time_ns()}.sqlite3"),
         "NIJA_RATE_LIMITS": "off",
         **settings,
     }
