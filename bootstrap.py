@@ -13,10 +13,14 @@ from datetime import timedelta
 
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
+from activities.billing import BillingActivities
 from activities.bots import BotActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from adapters.clock import SystemClock
+from adapters.stripe.events import StripeEventVerifier
+from adapters.stripe.provider import StripeProvider
+from adapters.temporal.billing import TemporalBilling
 from adapters.temporal.client import TemporalWorkflows
 from adapters.vault import Vault
 from adapters.venues.paper import PaperFees
@@ -24,6 +28,13 @@ from adapters.venues.registry import VenueRegistry
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
+from services.billing.commands import Commands
+from services.billing.inbox import EventHandling, EventInbox
+from services.billing.refreshing import Refreshing
+from services.billing.subscriptions import Subscriptions
+from services.billing.sweeping import BillingSweep
+from services.billing.tending import Tending
+from services.billing.views import BillingViews
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
@@ -63,6 +74,24 @@ class Ground:
     vault: Vault
     venues: VenueRegistry
     workflows: TemporalWorkflows
+    provider: StripeProvider | None
+    billing_workflows: TemporalBilling
+
+    @property
+    def refreshing(self) -> Refreshing | None:
+        """Reading subscriptions; None without a payment provider."""
+        if self.provider is None:
+            return None
+        return Refreshing(self.database, self.provider, self.clock)
+
+    @property
+    def commands(self) -> Commands | None:
+        """Commands to the payment provider; None without one."""
+        if self.provider is None or self.refreshing is None:
+            return None
+        return Commands(
+            self.database, self.provider, self.billing_workflows, self.refreshing, self.clock
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +102,7 @@ class WorkerContainer:
     bots: BotActivities
     orders: OrderActivities
     markets: MarketActivities
+    billing: BillingActivities
     sweeper: Sweeper
 
 
@@ -95,6 +125,9 @@ class ApiContainer:
     views: AccountViews
     bot_views: BotViews
     trading: TradingService
+    subscriptions: Subscriptions
+    billing_views: BillingViews
+    billing_inbox: EventInbox
 
 
 def _required(value: str | None, name: str) -> str:
@@ -127,11 +160,22 @@ async def _ground(settings: Settings, runtime: Runtime | None) -> AsyncIterator[
         settings.task_queue,
         runtime,
     )
+    provider = _provider(settings)
     try:
         yield Ground(
-            settings, Realm(settings.venues), SystemClock(), database, vault, venues, workflows
+            settings,
+            Realm(settings.venues),
+            SystemClock(),
+            database,
+            vault,
+            venues,
+            workflows,
+            provider,
+            TemporalBilling(workflows, settings.task_queue),
         )
     finally:
+        if provider is not None:
+            await provider.close()
         await venues.close()
         await database.close()
 
@@ -141,6 +185,30 @@ async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
     """Everything a worker process runs."""
     async with _ground(settings, _runtime(settings.worker_metrics_port)) as ground:
         yield _worker(ground)
+
+
+def _provider(settings: Settings) -> StripeProvider | None:
+    """Stripe, where a key is set."""
+    key = settings.stripe_secret_key.get_secret_value() if settings.stripe_secret_key else ""
+    return StripeProvider.connect(key, api_base=settings.stripe_api_base) if key else None
+
+
+def _verifier(ground: Ground) -> StripeEventVerifier | None:
+    """Events are taken only where they can be verified and processed."""
+    secret = ground.settings.stripe_webhook_secret
+    if ground.provider is None or secret is None or not secret.get_secret_value().strip():
+        return None
+    return StripeEventVerifier(secret.get_secret_value())
+
+
+def _billing_activities(ground: Ground) -> BillingActivities:
+    database, clock, refreshing = ground.database, ground.clock, ground.refreshing
+    handling = None
+    if ground.provider is not None and refreshing is not None:
+        handling = EventHandling(
+            database, ground.provider, refreshing, ground.billing_workflows, clock
+        )
+    return BillingActivities(Tending(database, ground.commands, refreshing, clock), handling)
 
 
 def _runtime(metrics_port: int) -> Runtime | None:
@@ -181,6 +249,7 @@ def _worker(ground: Ground) -> WorkerContainer:
                 scan_length=scan_length,
             )
         ),
+        billing=_billing_activities(ground),
         sweeper=Sweeper(
             database,
             ground.workflows,
@@ -195,6 +264,7 @@ def _worker(ground: Ground) -> WorkerContainer:
             clock,
             realm=ground.realm,
             interval_seconds=settings.sweep_interval_seconds,
+            billing=BillingSweep(database, ground.billing_workflows, clock),
         ),
     )
 
@@ -254,6 +324,9 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         views=AccountViews(reads, realm=ground.realm),
         bot_views=BotViews(reads, clock, realm=ground.realm),
         trading=trading,
+        subscriptions=Subscriptions(database, ground.commands),
+        billing_views=BillingViews(database, ground.provider, clock),
+        billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
     )
 
 

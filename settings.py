@@ -117,6 +117,17 @@ class Settings(BaseSettings):
         default=None, description="`id:base64key[,id:base64key]`, the first encrypts."
     )
 
+    # --- payments ---------------------------------------------------------------------------
+    stripe_secret_key: SecretStr | None = Field(
+        default=None, description="Unset = plans, trial and limits work, paid calls answer 503."
+    )
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None, description="Signing secret of the webhook endpoint; unset = closed."
+    )
+    stripe_api_base: str | None = Field(
+        default=None, description="Another server than Stripe's own; tests use a stand-in."
+    )
+
     # --- doors ------------------------------------------------------------------------------
     cors_origins: str = Field(default="", description="Comma-separated origins; none by default.")
     trusted_proxies: str = Field(

@@ -20,9 +20,11 @@ from domain.ports import WorkflowServiceUnavailable
 from observability import configure_logging
 from settings import Settings, load
 from workflows.bot import BotWorkflow
+from workflows.stripe_event import StripeEventWorkflow
+from workflows.subscription import SubscriptionWorkflow
 from workflows.watch import WatchWorkflow
 
-WORKFLOWS = (BotWorkflow, WatchWorkflow)
+WORKFLOWS = (SubscriptionWorkflow, StripeEventWorkflow, BotWorkflow, WatchWorkflow)
 PASSED_THROUGH = ("activities", "domain", "pydantic", "workflows.policies")
 """Deterministic modules that the sandbox need not load again for every workflow."""
 
@@ -84,6 +86,8 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.orders.place,
             container.orders.settle,
             container.markets.watch,
+            container.billing.tend,
+            container.billing.handle_event,
         ],
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)

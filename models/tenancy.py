@@ -16,6 +16,7 @@ _CURRENT_USER = f"nullif(current_setting('{USER_SETTING}', true), '')::uuid"
 USER_TABLES: tuple[str, ...] = (
     "accounts",
     "balances",
+    "billing_commands",
     "bot_runs",
     "bots",
     "connections",
@@ -25,6 +26,7 @@ USER_TABLES: tuple[str, ...] = (
     "fills",
     "flows",
     "idempotency_keys",
+    "notices",
     "orders",
     "paper_balances",
     "paper_fills",
@@ -32,7 +34,9 @@ USER_TABLES: tuple[str, ...] = (
     "positions",
     "refresh_tokens",
     "sessions",
+    "subscriptions",
     "triggers",
+    "usage_periods",
     "user_settings",
 )
 """Tables whose every row belongs to the user in its `user_id` column."""
@@ -66,6 +70,8 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
         ),
         f"GRANT SELECT, INSERT, UPDATE ON kill_switches TO {APP_ROLE}",
     ),
+    # Of no user until it is processed: nobody but the system role sees it.
+    "stripe_events": ("ALTER TABLE stripe_events ENABLE ROW LEVEL SECURITY",),
     "audit_log": (
         "ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY",
         f"CREATE POLICY own_rows ON audit_log FOR SELECT USING (user_id = {_CURRENT_USER})",

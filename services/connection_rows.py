@@ -10,13 +10,13 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, VenueKey
-from domain.plans import Tier, effective_plan, is_trial_active
 from domain.positions import PositionState
 from models.columns import new_id
 from models.connections import Account, Connection, ConnectionStatus
 from models.ledgers import Balance, Flow, FlowKind
 from models.people import User
 from models.trading import Order, Position
+from services.billing.entitlements import plan_of
 from services.errors import (
     BrokerAlreadyConnected,
     ExceedsTierLimit,
@@ -55,8 +55,7 @@ async def require_room(
         raise BrokerAlreadyConnected(
             "This broker is being removed and still has open positions" if leaving else None
         )
-    trial_active = is_trial_active(user.trial_ends_at, now)
-    plan = effective_plan(Tier(user.subscription_tier), trial_active=trial_active)
+    plan = await plan_of(session, user_id, now)
     limit = plan.limits.max_brokers
     if limit is not None and len(standing) >= limit:
         raise ExceedsTierLimit(

@@ -13,12 +13,12 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import VenueKey
-from domain.plans import Plan, Tier, effective_plan, is_trial_active
+from domain.plans import Plan
 from domain.ports import Venues, VenueUnavailable, WallClock
 from domain.principal import Principal
 from models.connections import UserSettings
-from models.people import User
 from services.audit import AuditEvent, record
+from services.billing.entitlements import plan_of
 from services.database import Database
 from services.errors import (
     ExceedsTierLimit,
@@ -199,11 +199,9 @@ class UserSettingsService:
                 select(UserSettings).where(UserSettings.user_id == user_id).with_for_update()
             )
         ).first()
-        user = await session.get(User, user_id)
-        if stored is None or user is None:
+        if stored is None:
             raise TokenInvalid
-        trial_active = is_trial_active(user.trial_ends_at, self._clock.now())
-        return stored, effective_plan(Tier(user.subscription_tier), trial_active=trial_active)
+        return stored, await plan_of(session, user_id, self._clock.now())
 
 
 def check_wishes(wishes: Mapping[str, Any]) -> None:

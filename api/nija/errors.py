@@ -56,6 +56,11 @@ BY_CODE: Mapping[str, WireError] = {
     "token_expired": WireError(401, "TOKEN_EXPIRED"),
     "account_disabled": WireError(403, "ACCOUNT_DISABLED"),
     "account_suspended": WireError(403, "ACCOUNT_SUSPENDED"),
+    # billing
+    "billing_busy": WireError(409, "SUBSCRIPTION_BUSY"),
+    "payment_failed": WireError(402, "PAYMENT_FAILED"),
+    "invalid_signature": WireError(400, "INVALID_SIGNATURE"),
+    "invalid_event": WireError(400, "MALFORMED_BODY"),
     # trading
     "already_running": WireError(409, "ALREADY_RUNNING"),
     "paper_account_in_use": WireError(409, "ALREADY_RUNNING"),

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from api.kit.docs import add_docs_page
 from api.nija.errors import install
-from api.nija.routes import account, auth, config, operations, trading
+from api.nija.routes import account, auth, config, operations, stripe_webhook, subscription, trading
 
 PATH = "/api/v1"
 VERSION = "2.0"
@@ -31,7 +31,7 @@ def build_surface() -> FastAPI:
         redirect_slashes=False,
     )
     install(app)
-    for routes in (account, trading, auth, config):
+    for routes in (account, trading, auth, config, subscription, stripe_webhook):
         app.include_router(routes.router)
     add_docs_page(app)
     return app

@@ -13,16 +13,15 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, Realm, VenueKey
-from domain.plans import Tier, effective_plan, is_trial_active
 from domain.ports import AccountRef
 from domain.positions import PositionState
 from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
 from models.bots import Bot, BotRun, RunState
 from models.connections import Account, Connection, UserSettings
 from models.controls import KillSwitch
-from models.people import User
 from models.trading import Position
 from services.accounts import ref_of
+from services.billing.entitlements import plan_of
 from services.database import Database, all_rows
 
 
@@ -122,12 +121,8 @@ async def limits_of(
     session: AsyncSession, user_id: UUID, settings: UserSettings, mode: Mode, wall: datetime
 ) -> EffectiveLimits:
     """The lower of the user's plan and settings, read in the transaction that relies on it."""
-    user = (await session.exec(select(User).where(User.id == user_id))).one()
-    plan = effective_plan(
-        Tier(user.subscription_tier), trial_active=is_trial_active(user.trial_ends_at, wall)
-    )
     return effective_limits(
-        plan,
+        await plan_of(session, user_id, wall),
         SettingsLimits(
             max_position_size=settings.max_position_size_usd,
             max_positions=settings.max_concurrent_positions,

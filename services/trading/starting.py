@@ -9,15 +9,14 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, Realm, VenueClock, VenueKey
-from domain.plans import Tier, effective_plan, is_trial_active
 from domain.ports import Venues, VenueUnavailable, WallClock, WorkflowService
 from domain.principal import Principal
 from domain.risk import RiskLevel
 from domain.strategies.apex import DEFAULT_CONFIG, STRATEGY, STRATEGY_VERSION
 from models.bots import Bot, BotRun, BotState
 from models.connections import Account, Connection, ConnectionStatus, UserSettings
-from models.people import User
 from services import audit
+from services.billing.entitlements import plan_of
 from services.database import Database
 from services.errors import (
     AlreadyRunning,
@@ -144,11 +143,7 @@ class Starting:
         return account
 
     async def _require_live_plan(self, session: AsyncSession, user_id: UUID) -> None:
-        user = (await session.exec(select(User).where(User.id == user_id))).one()
-        plan = effective_plan(
-            Tier(user.subscription_tier),
-            trial_active=is_trial_active(user.trial_ends_at, self._clock.now()),
-        )
+        plan = await plan_of(session, user_id, self._clock.now())
         if not plan.features.live_trading:
             raise SubscriptionRequired
 

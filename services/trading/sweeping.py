@@ -28,6 +28,7 @@ from domain.ports import (
 )
 from models.bots import Bot, BotRun, RunState
 from models.trading import Trigger, TriggerState
+from services.billing.sweeping import BillingSweep
 from services.database import Database
 from services.orders.reconciling import Reconciling
 
@@ -53,11 +54,13 @@ class Sweeper:
         *,
         realm: Realm,
         interval_seconds: float,
+        billing: BillingSweep | None = None,
     ) -> None:
         self._database = database
         self._workflows = workflows
         self._venues = venues
         self._reconciling = reconciling
+        self._billing = billing
         self._clock = clock
         self._realm = realm
         self._interval = interval_seconds
@@ -89,6 +92,8 @@ class Sweeper:
             _log.info("sweep.waking", bots=len(bots), first=self._first)
         await self._wake(bots)
         await self._reconciling.reconcile_due(everybody=self._first)
+        if self._billing is not None:
+            await self._billing.sweep()
 
     async def _disagreeing(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         live = select(BotRun.bot_id).where(BotRun.state != RunState.ENDED.value)

@@ -21,7 +21,13 @@ pytestmark = pytest.mark.integration
 
 DOCUMENT = build_surface().openapi()
 METHODS = ("get", "post", "put", "patch", "delete")
-PUBLIC = {"/auth/register", "/auth/login", "/auth/refresh"}
+PUBLIC = {
+    "/auth/register",
+    "/auth/login",
+    "/auth/refresh",
+    "/subscription/plans",
+    "/webhooks/stripe",
+}
 AUTH_CALLS = PUBLIC | {"/auth/logout", "/auth/change-password", "/auth/sessions/{session_id}"}
 
 

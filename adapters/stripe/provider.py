@@ -1,0 +1,368 @@
+"""domain.billing.BillingProvider on Stripe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from uuid import UUID
+
+import stripe
+import structlog
+
+from adapters.stripe.calls import TIMEOUT_SECONDS, make_client, make_transport, reading, writing
+from adapters.stripe.parse import (
+    COMMAND,
+    PLAN,
+    USER,
+    id_of,
+    invoice_of,
+    metadata_of,
+    method_of,
+    subscription_of,
+    usd,
+)
+from adapters.stripe.prices import PriceBook, cents, stripe_interval
+from domain.billing import (
+    Invoice,
+    Payment,
+    PlanChoice,
+    ProviderRefused,
+    RefundShare,
+    RefusalReason,
+    Snapshot,
+    Subscription,
+)
+
+PAGE = 100
+REFUND_ENDED = frozenset({"failed", "canceled"})
+
+_log = structlog.get_logger("nija.stripe")
+
+
+class StripeProvider:
+    """Reads and keyed writes; no request is repeated in here."""
+
+    def __init__(self, client: stripe.StripeClient, transport: stripe.AIOHTTPClient) -> None:
+        self._v1 = client.v1
+        self._transport = transport
+        self._prices = PriceBook(client)
+
+    @classmethod
+    def connect(
+        cls, api_key: str, *, api_base: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> StripeProvider:
+        """A provider with connections of its own; `close` releases them.
+
+        Args:
+            api_key: `sk_...`.
+            api_base: another server than Stripe's own.
+            timeout_seconds: how long a request may take altogether.
+        """
+        transport = make_transport(timeout_seconds)
+        return cls(make_client(api_key, transport, api_base=api_base), transport)
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._transport.close_async()  # type: ignore[no-untyped-call]  # untyped there
+
+    # --- reads ------------------------------------------------------------------------------
+
+    async def find_customer(self, user_id: UUID) -> str | None:
+        """Search by metadata; a customer of the last minute may not be listed yet."""
+        async with reading():
+            found = await self._v1.customers.search_async(
+                {"query": f"metadata['{USER}']:'{user_id}'", "limit": 1}
+            )
+        return found.data[0].id if found.data else None
+
+    async def owner_of(self, customer_id: str) -> UUID | None:
+        """The user in a customer's metadata."""
+        async with reading():
+            customer = await self._v1.customers.retrieve_async(customer_id)
+        named = metadata_of(customer).get(USER)
+        try:
+            return UUID(named) if named else None
+        except ValueError:
+            return None
+
+    async def look(self, customer_id: str) -> Snapshot:
+        """Subscriptions and default payment method, both read now."""
+        async with reading():
+            listed, customer = await asyncio.gather(
+                self._v1.subscriptions.list_async(
+                    {
+                        "customer": customer_id,
+                        "status": "all",
+                        "limit": PAGE,
+                        "expand": ["data.latest_invoice", "data.schedule"],
+                    }
+                ),
+                self._v1.customers.retrieve_async(
+                    customer_id, {"expand": ["invoice_settings.default_payment_method"]}
+                ),
+            )
+        parsed = [await subscription_of(raw, self._prices) for raw in listed.data]
+        ours = [one for one in parsed if one is not None]
+        if sum(one.status.is_live for one in ours) > 1:
+            _log.error("stripe.two_live_subscriptions", customer_id=customer_id)
+        chosen = max(ours, key=lambda one: (one.status.is_live, one.created_at), default=None)
+        settings = None if getattr(customer, "deleted", False) else customer.invoice_settings
+        method = settings.default_payment_method if settings else None
+        return Snapshot(
+            customer_id,
+            chosen,
+            method_of(method) if isinstance(method, stripe.PaymentMethod) else None,
+        )
+
+    async def invoices(self, customer_id: str, *, limit: int) -> Sequence[Invoice]:
+        """Bills that were issued, newest first."""
+        async with reading():
+            listed = await self._v1.invoices.list_async({"customer": customer_id, "limit": limit})
+        return [invoice_of(raw) for raw in listed.data if raw.status != "draft"]
+
+    async def unused_value(self, subscription: Subscription) -> Decimal:
+        """What Stripe would credit if the subscription ended now."""
+        async with reading():
+            preview = await self._v1.invoices.create_preview_async(
+                {
+                    "subscription": subscription.id,
+                    "subscription_details": {
+                        "cancel_now": True,
+                        "proration_behavior": "create_prorations",
+                    },
+                }
+            )
+        return usd(-sum(line.amount for line in preview.lines.data if line.amount < 0))
+
+    async def payments(self, subscription: Subscription) -> Sequence[Payment]:
+        """Payments of the bills since the current period began."""
+        began = int(subscription.period_start.timestamp())
+        async with reading():
+            listed = await self._v1.invoices.list_async(
+                {
+                    "subscription": subscription.id,
+                    "status": "paid",
+                    "created": {"gte": began},
+                    "limit": PAGE,
+                    "expand": ["data.payments"],
+                }
+            )
+        made = [
+            (intent, usd(paid.amount_paid))
+            for raw in listed.data
+            for paid in (raw.payments.data if raw.payments else ())
+            if paid.status == "paid" and (intent := id_of(paid.payment.payment_intent))
+        ]
+        return [
+            Payment(
+                intent, amount, sum((one for _, one in await self._refunds(intent)), Decimal(0))
+            )
+            for intent, amount in made
+        ]
+
+    async def refunded_by(self, command_id: UUID, payment_id: str) -> Decimal | None:
+        """What a command gave back, by the command's id in the refund's metadata."""
+        named = str(command_id)
+        return next(
+            (amount for command, amount in await self._refunds(payment_id) if command == named),
+            None,
+        )
+
+    async def _refunds(self, payment_id: str) -> list[tuple[str | None, Decimal]]:
+        async with reading():
+            listed = await self._v1.refunds.list_async(
+                {"payment_intent": payment_id, "limit": PAGE}
+            )
+        return [
+            (metadata_of(raw).get(COMMAND), usd(raw.amount))
+            for raw in listed.data
+            if raw.status not in REFUND_ENDED
+        ]
+
+    # --- writes -----------------------------------------------------------------------------
+
+    async def create_customer(self, user_id: UUID, *, email: str, name: str, key: str) -> str:
+        """Make a customer that names our user."""
+        async with writing():
+            customer = await self._v1.customers.create_async(
+                {"email": email, "name": name, "metadata": {USER: str(user_id)}},
+                {"idempotency_key": key},
+            )
+        return customer.id
+
+    async def use_payment_method(
+        self, customer_id: str, payment_method_id: str, *, key: str
+    ) -> None:
+        """Attach and make the default; a test id becomes a method of its own by attaching."""
+        async with writing(RefusalReason.PAYMENT_METHOD):
+            attached = await self._v1.payment_methods.attach_async(
+                payment_method_id,
+                {"customer": customer_id},
+                {"idempotency_key": f"{key}:attach"},
+            )
+            await self._v1.customers.update_async(
+                customer_id,
+                {"invoice_settings": {"default_payment_method": attached.id}},
+                {"idempotency_key": f"{key}:default"},
+            )
+
+    async def subscribe(
+        self, customer_id: str, choice: PlanChoice, *, command_id: UUID, key: str
+    ) -> None:
+        """Create; `error_if_incomplete` leaves nothing behind when the card is declined."""
+        price = await self._prices.price_of(choice)
+        async with writing():
+            await self._v1.subscriptions.create_async(
+                {
+                    "customer": customer_id,
+                    "items": [{"price": price}],
+                    "payment_behavior": "error_if_incomplete",
+                    "metadata": _metadata(choice, command_id),
+                },
+                {"idempotency_key": key},
+            )
+
+    async def change_plan(
+        self, subscription: Subscription, choice: PlanChoice, *, command_id: UUID, key: str
+    ) -> None:
+        """Exchange the item's price, with the proration billed and paid at once."""
+        price = await self._prices.price_of(choice)
+        item_id = await self._item_of(subscription)
+        async with writing():
+            await self._v1.subscriptions.update_async(
+                subscription.id,
+                {
+                    "items": [{"id": item_id, "price": price}],
+                    "proration_behavior": "always_invoice",
+                    "payment_behavior": "error_if_incomplete",
+                    "cancel_at_period_end": False,
+                    "metadata": _metadata(choice, command_id),
+                },
+                {"idempotency_key": key},
+            )
+
+    async def _item_of(self, subscription: Subscription) -> str:
+        async with reading():
+            raw = await self._v1.subscriptions.retrieve_async(subscription.id)
+        item_id: str = raw["items"].data[0].id
+        return item_id
+
+    async def schedule_plan(
+        self, subscription: Subscription, choice: PlanChoice, *, command_id: UUID, key: str
+    ) -> None:
+        """A schedule: the current phase as it is, then the new price; then it lets go."""
+        price = await self._prices.price_of(choice)
+        schedule = await self._schedule_for(subscription, key)
+        now = schedule.current_phase
+        current = next(
+            phase for phase in schedule.phases if now and phase.start_date == now.start_date
+        )
+        async with writing():
+            await self._v1.subscription_schedules.update_async(
+                schedule.id,
+                {
+                    "end_behavior": "release",
+                    "proration_behavior": "none",
+                    "phases": [
+                        {
+                            "items": [{"price": id_of(current["items"][0].price) or ""}],
+                            "start_date": current.start_date,
+                            "end_date": int(subscription.period_end.timestamp()),
+                            "proration_behavior": "none",
+                        },
+                        {
+                            "items": [{"price": price}],
+                            "duration": {
+                                "interval": stripe_interval(choice.interval),
+                                "interval_count": 1,
+                            },
+                            "proration_behavior": "none",
+                            "metadata": _metadata(choice, command_id),
+                        },
+                    ],
+                },
+                {"idempotency_key": f"{key}:phases"},
+            )
+
+    async def _schedule_for(
+        self, subscription: Subscription, key: str
+    ) -> stripe.SubscriptionSchedule:
+        if subscription.schedule_id is not None:
+            async with reading():
+                return await self._v1.subscription_schedules.retrieve_async(
+                    subscription.schedule_id
+                )
+        async with writing():
+            return await self._v1.subscription_schedules.create_async(
+                {"from_subscription": subscription.id}, {"idempotency_key": f"{key}:create"}
+            )
+
+    async def release_schedule(self, schedule_id: str, *, key: str) -> None:
+        """Let go of a schedule."""
+        async with writing():
+            await self._v1.subscription_schedules.release_async(
+                schedule_id, {}, {"idempotency_key": key}
+            )
+
+    async def set_cancellation(
+        self, subscription: Subscription, *, at_period_end: bool, command_id: UUID, key: str
+    ) -> None:
+        """Set or take back the end with the period."""
+        async with writing():
+            await self._v1.subscriptions.update_async(
+                subscription.id,
+                {"cancel_at_period_end": at_period_end, "metadata": {COMMAND: str(command_id)}},
+                {"idempotency_key": key},
+            )
+
+    async def cancel(self, subscription: Subscription, *, comment: str, key: str) -> None:
+        """End now, without a last bill; the refund is a step of its own.
+
+        Stripe keeps no key for this call: a repeat is refused, and the subscription tells why.
+        """
+        try:
+            async with writing():
+                await self._v1.subscriptions.cancel_async(
+                    subscription.id,
+                    {
+                        "invoice_now": False,
+                        "prorate": False,
+                        "cancellation_details": {"comment": comment},
+                    },
+                    {"idempotency_key": key},
+                )
+        except ProviderRefused:
+            async with reading():
+                found = await self._v1.subscriptions.retrieve_async(subscription.id)
+            if found.status != "canceled":
+                raise
+
+    async def refund(self, share: RefundShare, *, command_id: UUID, key: str) -> None:
+        """Give part of a payment back."""
+        async with writing():
+            await self._v1.refunds.create_async(
+                {
+                    "payment_intent": share.payment_id,
+                    "amount": cents(share.amount),
+                    "metadata": {COMMAND: str(command_id)},
+                },
+                {"idempotency_key": key},
+            )
+
+    async def pay(self, invoice_id: str, *, key: str) -> None:
+        """Collect; a refusal of a bill that turns out to be paid is none."""
+        try:
+            async with writing():
+                await self._v1.invoices.pay_async(invoice_id, {}, {"idempotency_key": key})
+        except ProviderRefused as refused:
+            if refused.reason is not RefusalReason.OTHER:
+                raise
+            async with reading():
+                invoice = await self._v1.invoices.retrieve_async(invoice_id)
+            if invoice.status != "paid":
+                raise
+
+
+def _metadata(choice: PlanChoice, command_id: UUID) -> dict[str, str]:
+    return {COMMAND: str(command_id), PLAN: choice.lookup_key}

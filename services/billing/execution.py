@@ -1,0 +1,341 @@
+"""Carrying out one committed command, step by step, as often as it takes and with one effect.
+
+Every write goes out under a key made from the command's id and the step's name, so the provider
+itself drops a repeat. A run that follows another one first reads whether a step was done, because
+the provider forgets keys after a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from domain.billing import (
+    BillingProvider,
+    PlanChoice,
+    ProviderOutcomeUnknown,
+    ProviderRefused,
+    RefundShare,
+    RefusalReason,
+    Snapshot,
+    Subscription,
+    spread_refund,
+)
+from domain.plans import PLANS, BillingInterval, Tier
+from domain.ports import WallClock
+from models.billing import BillingCommand, CommandKind
+from models.people import User
+from services.billing.rows import find_row, lock_row
+from services.database import Database
+
+REPLAYS = 2
+"""How often a step whose answer was lost is repeated at once, before it is left to be looked up."""
+
+REPLAY_PAUSE_SECONDS = 0.5
+
+CHARGED_WITHIN = timedelta(minutes=10)
+"""A charge that was not made by then is not made at all: nobody expects it any more."""
+
+Result = dict[str, Any]
+
+
+class Execution:
+    """One run of one command.
+
+    Attributes:
+        has_acted: whether anything was sent that changes subscription or money, or may have been.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        provider: BillingProvider,
+        clock: WallClock,
+        command: BillingCommand,
+        *,
+        replay_pause_seconds: float = REPLAY_PAUSE_SECONDS,
+    ) -> None:
+        self._database = database
+        self._provider = provider
+        self._clock = clock
+        self._command = command
+        self._pause = replay_pause_seconds
+        self._request: dict[str, Any] = command.request
+        self.has_acted = command.attempts > 1
+
+    async def run(self) -> Result:
+        """Carry the command out.
+
+        Raises:
+            ProviderRefused: refused; what was sent had no effect on subscription or money.
+            ProviderOutcomeUnknown, ProviderUnavailable: run it again later.
+        """
+        match CommandKind(self._command.kind):
+            case CommandKind.UPGRADE:
+                return await self._upgrade()
+            case CommandKind.DOWNGRADE:
+                return await self._downgrade()
+            case CommandKind.CANCEL if self._request["immediately"]:
+                return await self._cancel_now()
+            case CommandKind.CANCEL:
+                return await self._cancel_later()
+            case CommandKind.PAYMENT_METHOD:
+                return await self._payment_method()
+
+    # --- the commands -----------------------------------------------------------------------
+
+    async def _upgrade(self) -> Result:
+        choice = _choice(self._request)
+        customer_id = await self._customer()
+        method = self._request.get("payment_method_id")
+        if method:
+            await self._use_payment_method(customer_id, method)
+        current = await self._current(customer_id)
+        bill_before = current.latest_invoice.id if current and current.latest_invoice else None
+        decided = await self._decide({"bill_before": bill_before})
+        if not self._is_done(current):
+            self._refuse_if_late()
+            await self._start_or_change(customer_id, current, choice)
+            current = await self._current(customer_id)
+        assert current is not None, "a subscription that was just paid for exists"
+        # Undoing a cancellation makes no bill.
+        bill = current.latest_invoice
+        bill = None if bill is None or bill.id == decided["bill_before"] else bill
+        return {
+            "subscription_id": current.id,
+            "tier": choice.tier.value,
+            "interval": choice.interval.value,
+            "amount": _price(choice),
+            "proration_credit": str(bill.credit) if bill else "0",
+            "amount_due_now": str(bill.amount_due) if bill else "0",
+        }
+
+    async def _start_or_change(
+        self, customer_id: str, current: Subscription | None, choice: PlanChoice
+    ) -> None:
+        if current is None or not current.status.is_live:
+            await self._act(
+                "subscribe",
+                lambda key: self._provider.subscribe(
+                    customer_id, choice, command_id=self._command.id, key=key
+                ),
+            )
+            return
+        await self._release(current)
+        if current.choice == choice:
+            await self._set_cancellation(current, at_period_end=False)
+            return
+        await self._act(
+            "change",
+            lambda key: self._provider.change_plan(
+                current, choice, command_id=self._command.id, key=key
+            ),
+        )
+
+    async def _downgrade(self) -> Result:
+        choice = _choice(self._request)
+        current = await self._require_current()
+        if current.scheduled != choice:
+            if current.cancel_at_period_end:
+                await self._set_cancellation(current, at_period_end=False)
+            await self._act(
+                "schedule",
+                lambda key: self._provider.schedule_plan(
+                    current, choice, command_id=self._command.id, key=key
+                ),
+            )
+        return {
+            "subscription_id": current.id,
+            "tier": choice.tier.value,
+            "interval": choice.interval.value,
+            "amount": _price(choice),
+            "effective_at": current.period_end.isoformat(),
+        }
+
+    async def _cancel_later(self) -> Result:
+        current = await self._require_current()
+        if not self._is_done(current):
+            await self._release(current)
+            await self._set_cancellation(current, at_period_end=True)
+        return {
+            "cancel_at_period_end": True,
+            "access_until": current.period_end.isoformat(),
+            "refund_amount": "0",
+        }
+
+    async def _cancel_now(self) -> Result:
+        customer_id = await self._customer()
+        current = await self._current(customer_id)
+        decided = self._command.decided or await self._decide_refund(current)
+        if current is not None and current.status.is_live:
+            await self._release(current)
+            comment = self._request.get("reason") or ""
+            await self._act(
+                "cancel", lambda key: self._provider.cancel(current, comment=comment, key=key)
+            )
+        shares = [
+            RefundShare(one["payment_id"], Decimal(one["amount"])) for one in decided["shares"]
+        ]
+        for number, share in enumerate(shares):
+            await self._refund(number, share)
+        return {
+            "cancel_at_period_end": False,
+            "access_until": decided["ended_at"],
+            "refund_amount": str(sum((share.amount for share in shares), Decimal(0))),
+        }
+
+    async def _payment_method(self) -> Result:
+        customer_id = await self._customer()
+        await self._use_payment_method(customer_id, self._request["payment_method_id"])
+        snapshot = await self._provider.look(customer_id)
+        current = snapshot.subscription
+        if current is not None and current.status.is_in_arrears and current.latest_invoice:
+            invoice_id = current.latest_invoice.id
+            self._refuse_if_late()
+            await self._act("pay", lambda key: self._provider.pay(invoice_id, key=key))
+        return {}
+
+    # --- steps ------------------------------------------------------------------------------
+
+    async def _act(self, step: str, write: Callable[[str], Awaitable[None]]) -> None:
+        """Send a write that changes subscription or money."""
+        self.has_acted = True
+        await self._once(step, write)
+
+    def _refuse_if_late(self) -> None:
+        if self._clock.now() - self._command.created_at > CHARGED_WITHIN:
+            raise ProviderRefused(
+                RefusalReason.OTHER, "The payment was not confirmed in time; nothing was charged"
+            )
+
+    async def _once(self, step: str, write: Callable[[str], Awaitable[None]]) -> None:
+        """Send a write under the step's key; an answer that got lost is asked for again."""
+        key = f"nija:{self._command.id}:{step}"
+        for replay in range(REPLAYS + 1):
+            try:
+                return await write(key)
+            except ProviderOutcomeUnknown:
+                if replay == REPLAYS:
+                    raise
+                await asyncio.sleep(self._pause * 2**replay)
+        raise AssertionError("unreachable")
+
+    async def _customer(self) -> str:
+        """The user's customer: the stored one, else the one at the provider, else a new one."""
+        user_id = self._command.user_id
+        async with self._database.for_user(user_id) as session:
+            row = await find_row(session, user_id)
+            if row is not None and row.customer_id is not None:
+                return row.customer_id
+            user = await session.get_one(User, user_id)
+        found = await self._provider.find_customer(user_id)
+        customer_id = found or await self._make_customer(user)
+        async with self._database.for_user(user_id) as session:
+            locked = await lock_row(session, user_id, self._clock.now())
+            locked.customer_id = customer_id
+            session.add(locked)
+        return customer_id
+
+    async def _make_customer(self, user: User) -> str:
+        made: list[str] = []
+
+        async def make(_: str) -> None:
+            # Keyed by the user, not by the command: two commands must not make two customers.
+            made.append(
+                await self._provider.create_customer(
+                    user.id, email=user.email, name=user.full_name, key=f"nija:customer:{user.id}"
+                )
+            )
+
+        await self._once("customer", make)
+        return made[0]
+
+    async def _use_payment_method(self, customer_id: str, method: str) -> None:
+        await self._once(
+            "method",
+            lambda key: self._provider.use_payment_method(customer_id, method, key=key),
+        )
+
+    async def _set_cancellation(self, current: Subscription, *, at_period_end: bool) -> None:
+        await self._act(
+            "cancellation",
+            lambda key: self._provider.set_cancellation(
+                current, at_period_end=at_period_end, command_id=self._command.id, key=key
+            ),
+        )
+
+    async def _release(self, current: Subscription) -> None:
+        schedule_id = current.schedule_id
+        if schedule_id is not None:
+            await self._act(
+                f"release:{schedule_id}",
+                lambda key: self._provider.release_schedule(schedule_id, key=key),
+            )
+
+    async def _refund(self, number: int, share: RefundShare) -> None:
+        if self._command.attempts > 1:
+            done = await self._provider.refunded_by(self._command.id, share.payment_id)
+            if done is not None:
+                return
+        await self._act(
+            f"refund:{number}",
+            lambda key: self._provider.refund(share, command_id=self._command.id, key=key),
+        )
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def _is_done(self, current: Subscription | None) -> bool:
+        """Whether an earlier run of this command reached the subscription."""
+        return current is not None and current.command_id == str(self._command.id)
+
+    async def _current(self, customer_id: str) -> Subscription | None:
+        snapshot: Snapshot = await self._provider.look(customer_id)
+        return snapshot.subscription
+
+    async def _require_current(self) -> Subscription:
+        current = await self._current(await self._customer())
+        if current is None or not current.status.is_live:
+            raise ProviderRefused(
+                RefusalReason.OTHER, "There is no subscription to change any more"
+            )
+        return current
+
+    async def _decide_refund(self, current: Subscription | None) -> Result:
+        """Settle once how much goes back, before anything is sent that changes the answer."""
+        if current is None or not current.status.is_live:
+            raise ProviderRefused(
+                RefusalReason.OTHER, "There is no subscription to cancel any more"
+            )
+        shares: tuple[RefundShare, ...] = ()
+        if not current.status.is_in_arrears:
+            unused = await self._provider.unused_value(current)
+            shares = spread_refund(unused, await self._provider.payments(current))
+        return await self._decide(
+            {
+                "ended_at": self._clock.now().isoformat(),
+                "shares": [
+                    {"payment_id": share.payment_id, "amount": str(share.amount)}
+                    for share in shares
+                ],
+            }
+        )
+
+    async def _decide(self, decided: Result) -> Result:
+        """Keep what must not be decided twice; the first decision stands."""
+        async with self._database.for_user(self._command.user_id) as session:
+            stored = await session.get_one(BillingCommand, self._command.id, with_for_update=True)
+            if stored.decided is None:
+                stored.decided = decided
+                session.add(stored)
+            return dict(stored.decided)
+
+
+def _choice(request: dict[str, Any]) -> PlanChoice:
+    return PlanChoice(Tier(request["tier"]), BillingInterval(request["interval"]))
+
+
+def _price(choice: PlanChoice) -> str:
+    return str(PLANS[choice.tier].price(choice.interval))

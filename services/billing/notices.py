@@ -1,0 +1,54 @@
+"""Notices: what a user is to be told, written in the transaction that made it true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.billing import Notice
+from models.columns import new_id
+
+
+class NoticeKind(StrEnum):
+    """What billing tells."""
+
+    TRIAL_ENDING = "trial_ending"
+    TRIAL_ENDED = "trial_ended"
+    PLAN_CHANGED = "plan_changed"
+    PLAN_LOST = "plan_lost"
+    RENEWED = "subscription_renewed"
+    PAYMENT_FAILED = "payment_failed"
+    PAYMENT_RECOVERED = "payment_recovered"
+    CANCELLATION_SET = "cancellation_set"
+    SUBSCRIPTION_ENDED = "subscription_ended"
+    REFUNDED = "refunded"
+
+
+async def tell(
+    session: AsyncSession,
+    user_id: UUID,
+    kind: NoticeKind,
+    about: str,
+    *,
+    now: datetime,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Leave a notice for delivery; the same one (kind and what it is about) is left only once."""
+    await (await session.connection()).execute(
+        insert(Notice)
+        .values(
+            id=new_id(),
+            user_id=user_id,
+            kind=kind.value,
+            key=f"{kind.value}:{about}",
+            facts=dict(facts or {}),
+            created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["user_id", "key"])
+    )

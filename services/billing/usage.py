@@ -1,0 +1,135 @@
+"""What a user used in a period: counted from the tables that hold it, never from a copy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.plans import Plan
+from models.billing import Subscription, UsagePeriod
+from models.columns import new_id
+
+WARN_AT = 0.8
+"""The share of a limit from which on the user is warned."""
+
+_DAYS_A_MONTH = 30
+_MINUTES_A_DAY = 24 * 60
+
+_COUNTS = text("""
+SELECT
+  (SELECT count(DISTINCT o.position_id) FROM orders o
+    WHERE o.user_id = :user_id AND o.leg = 'entry' AND o.filled_quantity > 0
+      AND o.created_at >= :since AND o.created_at < :until) AS trades_executed,
+  (SELECT count(*) FROM positions p
+    WHERE p.user_id = :user_id AND p.state IN ('open', 'closed')
+      AND EXISTS (SELECT 1 FROM orders o WHERE o.position_id = p.id AND o.leg = 'entry'
+        AND o.created_at >= :since AND o.created_at < :until)) AS positions_opened,
+  (SELECT count(*) FROM positions p
+    WHERE p.user_id = :user_id AND p.state IN ('pending', 'open')) AS positions_live,
+  (SELECT count(*) FROM connections c
+    WHERE c.user_id = :user_id AND c.status IN ('connected', 'broken')) AS brokers_connected
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Counted things; `positions_live` is of this moment."""
+
+    api_calls: int
+    trades_executed: int
+    positions_opened: int
+    positions_live: int
+    brokers_connected: int
+
+    def record(self) -> dict[str, Any]:
+        """As stored with a closed period."""
+        return asdict(self)
+
+
+def calls_limit(plan: Plan) -> int:
+    """Calls that the plan's rate allows in thirty days."""
+    return plan.limits.api_calls_per_minute * _MINUTES_A_DAY * _DAYS_A_MONTH
+
+
+def calendar_month(now: datetime) -> tuple[datetime, datetime]:
+    """The period of a user who pays nothing: the calendar month, UTC."""
+    start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    year, month = divmod(start.year * 12 + start.month, 12)
+    return start, start.replace(year=year, month=month + 1)
+
+
+async def count_usage(
+    session: AsyncSession, user_id: UUID, since: datetime, until: datetime
+) -> Counts:
+    """Count what a user did from `since` until before `until` (wall time)."""
+    connection = await session.connection()
+    row = (
+        (await connection.execute(_COUNTS, {"user_id": user_id, "since": since, "until": until}))
+        .mappings()
+        .one()
+    )
+    return Counts(api_calls=await count_api_calls(session, user_id, since, until), **row)
+
+
+async def count_api_calls(
+    session: AsyncSession, user_id: UUID, since: datetime, until: datetime
+) -> int:
+    """Requests of a user in a period, from the request counters; 0 while nothing counts them.
+
+    The counters are another part's: a table `api_call_counts` with one row a user and UTC day.
+    """
+    connection = await session.connection()
+    exists = await connection.scalar(text("SELECT to_regclass('api_call_counts') IS NOT NULL"))
+    if not exists:
+        return 0
+    counted = await connection.scalar(
+        text(
+            "SELECT coalesce(sum(calls), 0) FROM api_call_counts"
+            " WHERE user_id = :user_id AND day >= :since AND day < :until"
+        ),
+        {"user_id": user_id, "since": since.date(), "until": until.date()},
+    )
+    return int(counted or 0)
+
+
+async def close_period(
+    session: AsyncSession, row: Subscription, until: datetime, now: datetime
+) -> None:
+    """Keep what was used in the stored period, which ended at `until`."""
+    if row.period_start is None or row.tier is None:
+        return
+    counts = await count_usage(session, row.user_id, row.period_start, until)
+    await (await session.connection()).execute(
+        insert(UsagePeriod)
+        .values(
+            id=new_id(),
+            user_id=row.user_id,
+            period_start=row.period_start,
+            period_end=until,
+            tier=row.tier,
+            usage=counts.record(),
+            closed_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["user_id", "period_start"])
+    )
+
+
+def warnings_of(counts: Counts, plan: Plan) -> list[str]:
+    """Sentences about limits that are nearly used up."""
+    limits = plan.limits
+    looked_at = (
+        ("API calls", counts.api_calls, calls_limit(plan)),
+        ("trades", counts.trades_executed, limits.monthly_trades),
+        ("concurrent positions", counts.positions_live, limits.max_positions),
+    )
+    return [
+        f"{used} of {limit} {what} used ({used * 100 // limit} %)"
+        for what, used, limit in looked_at
+        if limit and used >= limit * WARN_AT
+    ]

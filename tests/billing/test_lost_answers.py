@@ -1,0 +1,311 @@
+"""Answers that get lost, processes that die, requests that come twice: one effect each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.billing import ProviderOutcomeUnknown
+from domain.plans import Tier
+from services.billing import commands
+from services.billing.errors import (
+    BillingBusy,
+    BillingNotSetUp,
+    BillingOutcomeUnknown,
+    BillingUnavailable,
+    PaymentFailed,
+)
+from services.billing.subscriptions import Subscriptions
+from services.errors import WorkflowUnavailable
+from tests.billing.harness import MONTHLY, Till
+
+pytestmark = pytest.mark.integration
+
+SUBSCRIBE = "POST /v1/subscriptions"
+
+
+async def test_a_lost_answer_to_the_charge_is_asked_for_again_under_its_key(till: Till) -> None:
+    who = await till.add_user()
+    till.lose_answer(SUBSCRIBE)
+
+    upgraded = await till.upgrade(who, method=till.standin.add_card())
+
+    assert upgraded.amount_due_now == 149
+    assert till.standin.charges() == [149_00]
+    assert till.standin.replays == 1
+    assert till.standin.writes.count(SUBSCRIBE) == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "POST /v1/customers",
+        "POST /v1/payment_methods/{card}/attach",
+        "POST /v1/customers/{customer}",
+    ],
+)
+async def test_a_lost_answer_before_the_charge_costs_nothing(till: Till, write: str) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+    customer = ""
+    if "{customer}" in write:
+        customer = await till.provider.create_customer(
+            who.user_id, email="a@example.com", name="A", key="one"
+        )
+    till.lose_answer(write.format(card=card, customer=customer))
+
+    await till.upgrade(who, method=card)
+
+    assert till.standin.charges() == [149_00]
+    assert len(till.standin.customers()) == 1
+
+
+async def test_a_lost_answer_to_a_proration(till: Till) -> None:
+    who = await till.subscriber(Tier.BASIC)
+    (subscription,) = till.standin.subscriptions()
+    till.lose_answer(f"POST /v1/subscriptions/{subscription.id}")
+
+    upgraded = await till.upgrade(who, Tier.PRO)
+
+    assert upgraded.amount_due_now == 100
+    assert till.standin.charges() == [49_00, 100_00]
+
+
+@pytest.mark.parametrize("write", ["DELETE /v1/subscriptions/{id}", "POST /v1/refunds"])
+async def test_a_lost_answer_while_cancelling(till: Till, write: str) -> None:
+    who = await till.subscriber()
+    (subscription,) = till.standin.subscriptions()
+    till.lose_answer(write.format(id=subscription.id))
+
+    cancelled = await till.subscriptions.cancel(who, immediately=True)
+
+    assert cancelled.refund_amount == 149
+    assert till.standin.refunds() == [149_00]
+    assert (await till.row(who))["status"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    "write", ["POST /v1/subscription_schedules", "POST /v1/subscription_schedules/{id}"]
+)
+async def test_a_lost_answer_while_downgrading(till: Till, write: str) -> None:
+    who = await till.subscriber()
+    if "{id}" in write:
+        # Only Stripe knows the id beforehand, so the second write after the first one is lost.
+        def second(what: str) -> None:
+            if what == "POST /v1/subscription_schedules":
+                (schedule,) = [one.schedule for one in till.standin.subscriptions()]
+                till.lose_answer(write.format(id=schedule))
+
+        till.standin.after_write = second
+    else:
+        till.lose_answer(write)
+
+    await till.subscriptions.downgrade(who, tier=Tier.BASIC, interval=None)
+
+    assert (await till.row(who))["scheduled_tier"] == "basic"
+    assert till.standin.writes.count("POST /v1/subscription_schedules") == 1
+    assert till.standin.replays >= 1
+
+
+async def _die_after(
+    till: Till, monkeypatch: pytest.MonkeyPatch, write: str, act: Callable[[], Awaitable[object]]
+) -> None:
+    """The write is carried out; then nobody hears anything any more, for longer than we ask."""
+    for name in ("subscribe", "change_plan", "refund"):
+        real = getattr(till.provider, name)
+
+        async def deaf(*args: object, _real: object = real, **named: object) -> None:
+            await _real(*args, **named)  # type: ignore[operator]
+            raise ProviderOutcomeUnknown("the answer got lost")
+
+        if name == write:
+            monkeypatch.setattr(till.provider, name, deaf)
+    with pytest.raises(BillingOutcomeUnknown):
+        await act()
+    monkeypatch.undo()
+
+
+async def test_an_unknown_charge_is_found_by_the_timer(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+    await _die_after(till, monkeypatch, "subscribe", lambda: till.upgrade(who, method=card))
+    assert (await till.command(who))["state"] == "open"
+    till.standin.answers.clear()  # Stripe forgets keys
+    till.wall.advance(days=2)
+
+    tended = await till.tending.tend(who.user_id)
+
+    command = await till.command(who)
+    assert command["state"] == "done"
+    assert command["result"]["amount_due_now"] == "149"
+    assert till.standin.charges() == [149_00]
+    assert (await till.row(who))["subscription_tier"] == "pro"
+    assert tended.wait_seconds is not None
+
+
+async def test_asking_again_after_an_unknown_charge_does_not_charge_again(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+    await _die_after(till, monkeypatch, "subscribe", lambda: till.upgrade(who, method=card))
+
+    upgraded = await till.upgrade(who, method=card)
+
+    assert upgraded.amount_due_now == 149
+    assert till.standin.charges() == [149_00]
+
+
+async def test_an_unknown_proration_is_found_without_its_key(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.subscriber(Tier.BASIC)
+    await _die_after(till, monkeypatch, "change_plan", lambda: till.upgrade(who, Tier.PRO))
+    till.standin.answers.clear()
+
+    upgraded = await till.upgrade(who, Tier.PRO)
+
+    assert upgraded.amount_due_now == 100
+    assert till.standin.charges() == [49_00, 100_00]
+
+
+async def test_an_unknown_refund_is_found_without_its_key(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.subscriber()
+    await till.pass_time(days=15.5)
+    await _die_after(
+        till, monkeypatch, "refund", lambda: till.subscriptions.cancel(who, immediately=True)
+    )
+    till.standin.answers.clear()
+    till.wall.advance(hours=30)
+
+    cancelled = await till.subscriptions.cancel(who, immediately=True)
+
+    assert cancelled.refund_amount == Decimal("74.50"), "as decided when it was asked for"
+    assert till.standin.refunds() == [74_50]
+
+
+async def test_a_charge_that_never_reached_stripe_is_not_made_hours_later(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+
+    async def lost(*_: object, **__: object) -> None:
+        raise ProviderOutcomeUnknown("lost on the way there")
+
+    monkeypatch.setattr(till.provider, "subscribe", lost)
+    with pytest.raises(BillingOutcomeUnknown):
+        await till.upgrade(who, method=card)
+    monkeypatch.undo()
+    till.wall.advance(minutes=11)
+
+    await till.tending.tend(who.user_id)
+
+    assert (await till.command(who))["state"] == "refused"
+    assert till.standin.charges() == []
+
+
+async def test_a_process_that_died_is_followed_up_after_its_lease(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+    real = till.provider.subscribe
+
+    async def killed(*args: object, **named: object) -> None:
+        await real(*args, **named)  # type: ignore[arg-type]
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(till.provider, "subscribe", killed)
+    with pytest.raises(asyncio.CancelledError):
+        await till.upgrade(who, method=card)
+    monkeypatch.undo()
+
+    with pytest.raises(BillingBusy):
+        await till.upgrade(who, method=card)
+    tended = await till.tending.tend(who.user_id)
+    assert tended.wait_seconds == 30
+    till.wall.advance(seconds=commands.LEASE.total_seconds())
+    await till.tending.tend(who.user_id)
+
+    assert (await till.row(who))["subscription_tier"] == "pro"
+    assert till.standin.charges() == [149_00]
+
+
+async def test_the_same_request_twice_at_once_charges_once(till: Till) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+
+    ended = await asyncio.gather(
+        *(till.upgrade(who, method=card) for _ in range(4)), return_exceptions=True
+    )
+
+    assert till.standin.charges() == [149_00]
+    assert any(not isinstance(one, BaseException) for one in ended)
+    assert all(isinstance(one, BillingBusy) for one in ended if isinstance(one, BaseException))
+
+
+async def test_the_same_request_again_answers_what_it_did(till: Till) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+    first = await till.upgrade(who, method=card)
+
+    assert await till.upgrade(who, method=card) == first
+    assert till.standin.charges() == [149_00]
+
+
+async def test_nothing_is_sent_while_nobody_would_follow_it_up(till: Till) -> None:
+    who = await till.add_user()
+    till.workflows.is_away = True
+
+    with pytest.raises(WorkflowUnavailable):
+        await till.upgrade(who, method=till.standin.add_card())
+
+    assert till.standin.customers() == []
+    till.workflows.is_away = False
+    await till.upgrade(who, method=till.standin.add_card())
+    assert till.standin.charges() == [149_00]
+
+
+async def test_a_stripe_that_does_not_answer_charges_nothing(till: Till) -> None:
+    who = await till.add_user()
+    till.proxy.loses_answers = till.proxy.breaks_connections = True
+
+    with pytest.raises((BillingUnavailable, BillingOutcomeUnknown)):
+        await till.upgrade(who, method=till.standin.add_card())
+
+    till.proxy.loses_answers = False
+    assert till.standin.charges() == []
+    assert (await till.command(who))["state"] == "refused"
+
+
+async def test_a_card_that_is_declined_stays_declined_when_asked_again(till: Till) -> None:
+    who = await till.add_user()
+    till.lose_answer(SUBSCRIBE)
+
+    with pytest.raises(PaymentFailed):
+        await till.upgrade(who, method=till.standin.add_card("4000000000000341"))
+
+    assert till.standin.charges() == []
+
+
+async def test_without_a_key_paid_calls_say_so_and_the_rest_works(till: Till) -> None:
+    who = await till.add_user(trial_days=14)
+    closed = Subscriptions(till.database, None)
+
+    with pytest.raises(BillingNotSetUp, match="NIJA_STRIPE_SECRET_KEY"):
+        await closed.upgrade(who, tier=Tier.PRO, interval=MONTHLY, payment_method_id="pm_1")
+
+    view = await till.views.current(who)
+    assert (view.tier, view.status, view.effective_tier) == ("free", "trialing", "pro")
+    till.wall.advance(days=14)
+    assert (await till.plan(who)).tier is Tier.FREE
+    assert timedelta(0) < view.period_end - view.period_start
