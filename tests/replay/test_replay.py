@@ -23,7 +23,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 ACTIVITIES = (BotActivities, OrderActivities, MarketActivities)
 
 # Names are part of every running history: one that goes or changes strands the bots that use it.
-WORKFLOW_NAMES = {"bot", "watch"}
+WORKFLOW_NAMES = {"bot", "watch", "subscription", "stripe_event"}
 ACTIVITY_NAMES = {"bots.guard", "bots.hunt", "orders.place", "orders.settle", "markets.watch"}
 SIGNAL_NAMES = {
     "stop",
