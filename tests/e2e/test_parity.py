@@ -116,6 +116,7 @@ def servers(postgres: EmbeddedPostgres) -> Iterator[Mapping[Mode, Servers]]:
                 stack.enter_context(temporal_server()),
                 stack.enter_context(
                     running_simulator(
+                        NIJA_MARKET_DATA_DIR=os.environ["NIJA_MARKET_DATA_DIR"],
                         NIJA_REPLAY_START=START,
                         NIJA_SIMULATOR_SYMBOLS=",".join(PAIRS),
                         NIJA_SIMULATOR_FEE_TIER=FEE_TIER,
