@@ -1,17 +1,31 @@
-"""Users with running bots, all made through the API as anybody's are."""
+"""Users with running bots.
+
+They register with a cheap password hash, everything else goes through the API: five hundred real
+registrations and logins are minutes of Argon2, which nothing here measures. A stored hash names its
+own cost, so their logins are cheap too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from pwdlib.hashers.argon2 import Argon2Hasher
 
+from adapters.clock import SystemClock
 from bench.http import Connection, HttpFailed, prepared
+from domain.markets import Realm
+from services.database import Database
+from services.identity.passwords import Passwords
+from services.identity.registration import Registration
+from services.paper_accounts import PaperAccounts
+from settings import Settings
 from tests.support.up import PASSWORD, RunningStack
 
 AT_ONCE = 4
@@ -42,7 +56,8 @@ class Bot:
 async def populate(
     stack: RunningStack, count: int, *, live: bool, pairs: Sequence[str]
 ) -> list[Trader]:
-    """Register that many users and start their bots; live ones get an account each."""
+    """Make that many users and start their bots; live ones get a venue account each."""
+    await _register(stack.run, count)
     numbers = iter(range(count))
     api_url: str = stack.run["api_url"]
 
@@ -72,16 +87,38 @@ async def wait_running(stack: RunningStack, count: int) -> list[Bot]:
             await asyncio.sleep(0.25)
 
 
+async def _register(run: Mapping[str, Any], count: int) -> None:
+    settings = Settings()
+    database = Database(run["app_database_url"], run["system_database_url"], pool_size=2)
+    clock = SystemClock()
+    passwords = Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))
+    paper = PaperAccounts(
+        database, clock, realm=Realm(settings.venues), opening_balance=settings.paper_balance
+    )
+    trial = timedelta(days=settings.trial_days)
+    registration = Registration(database, clock, passwords, paper, trial=trial)
+    try:
+        for number in range(count):
+            await registration.register(
+                email=_email(number), password=PASSWORD, full_name="Bench", accept_terms=True
+            )
+    finally:
+        passwords.close()
+        await database.close()
+
+
+def _email(number: int) -> str:
+    return f"trader{number}@bench.example"
+
+
 async def _trader(
     stack: RunningStack, calls: _Calls, number: int, *, live: bool, pairs: Sequence[str]
 ) -> Trader:
-    login = {"email": f"trader{number}@bench.example", "password": PASSWORD}
-    user = await calls.data(
-        "POST", "/auth/register", {**login, "full_name": "Bench", "accept_terms": True}
-    )
+    login = {"email": _email(number), "password": PASSWORD}
     token = (await calls.data("POST", "/auth/login", login))["access_token"]
+    calls.authorization = f"Bearer {token}"
+    user = await calls.data("GET", "/auth/me", None)
     trader = Trader(UUID(hex=user["user_id"].removeprefix("usr_")), token)
-    calls.authorization = trader.authorization
     await calls.data("PUT", "/config/settings", {"trading": {"allowed_pairs": list(pairs)}})
     if live:
         account = await asyncio.to_thread(stack.open_venue_account, fee_tier="vip")

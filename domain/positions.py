@@ -115,8 +115,11 @@ class Position:
         state: pending, open, closed or cancelled.
         entry_quantity: base currency bought (long) or sold (short), before fees.
         entry_notional: quote currency of the entries.
-        exit_quantity: base currency of the exits.
-        exit_notional: quote currency of the exits.
+        exit_quantity: base currency of the exits, up to what was held.
+        exit_notional: quote currency of the exits, up to what was held.
+        surplus_quantity: base currency that exits sold (long) or bought (short) beyond what was
+            held: an exit taken for lost filled after its replacement had. It traded the account's
+            own currency and is no part of the position's price P&L; its fee is.
         fee_base_quantity: fees that were taken in the base currency, in the base currency.
         fee_base_notional: the same valued at the fills' prices, in the quote currency.
         fees: every fee that can be valued, in the quote currency.
@@ -132,6 +135,7 @@ class Position:
     entry_notional: Decimal
     exit_quantity: Decimal
     exit_notional: Decimal
+    surplus_quantity: Decimal
     fee_base_quantity: Decimal
     fee_base_notional: Decimal
     fees: Decimal
@@ -142,10 +146,7 @@ class Position:
 
     @property
     def remaining_quantity(self) -> Decimal:
-        """Base currency still held (long) or owed (short).
-
-        Negative when exits exceed what was held, which only reconciliation can explain.
-        """
+        """Base currency still held (long) or owed (short)."""
         return (
             self.entry_quantity - self.exit_quantity - self.fee_base_quantity * self.direction.sign
         )
@@ -239,14 +240,19 @@ def fold_fills(
     exits = [fill for fill in distinct if fill.side is direction.exit_side]
     in_base = [fill for fill in distinct if fill.fee_currency == base]
     fee_values = [_fee_value(fill, base=base, quote=quote) for fill in distinct]
+    entry_quantity = sum((fill.quantity for fill in entries), ZERO)
+    fee_base_quantity = sum((fill.fee for fill in in_base), ZERO)
+    held = max(ZERO, entry_quantity - fee_base_quantity * direction.sign)
+    exit_quantity, exit_notional, surplus_quantity = _exited(exits, held)
     position = Position(
         direction=direction,
         state=PositionState.PENDING,
-        entry_quantity=sum((fill.quantity for fill in entries), ZERO),
+        entry_quantity=entry_quantity,
         entry_notional=sum((fill.notional for fill in entries), ZERO),
-        exit_quantity=sum((fill.quantity for fill in exits), ZERO),
-        exit_notional=sum((fill.notional for fill in exits), ZERO),
-        fee_base_quantity=sum((fill.fee for fill in in_base), ZERO),
+        exit_quantity=exit_quantity,
+        exit_notional=exit_notional,
+        surplus_quantity=surplus_quantity,
+        fee_base_quantity=fee_base_quantity,
         fee_base_notional=sum((fill.fee * fill.price for fill in in_base), ZERO),
         fees=sum((value for value in fee_values if value is not None), ZERO),
         fees_known=None not in fee_values,
@@ -259,6 +265,22 @@ def fold_fills(
     if state is PositionState.CLOSED:
         closed_at = max(fill.filled_at for fill in distinct)
     return replace(position, state=state, closed_at=closed_at)
+
+
+def _exited(exits: list[PositionFill], held: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+    """Quantity and notional of the exits up to what was held, and the quantity beyond it.
+
+    The earliest fills come first: what left when nothing was held any more is the surplus.
+    """
+    quantity = sum((fill.quantity for fill in exits), ZERO)
+    if quantity <= held:
+        return quantity, sum((fill.notional for fill in exits), ZERO), ZERO
+    left, notional = held, ZERO
+    for fill in sorted(exits, key=lambda fill: (fill.filled_at, fill.fill_id)):
+        taken = min(fill.quantity, left)
+        notional += taken * fill.price
+        left -= taken
+    return held, notional, quantity - held
 
 
 def _distinct(fills: Iterable[PositionFill]) -> list[PositionFill]:

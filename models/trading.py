@@ -26,6 +26,8 @@ class Position(SQLModel, table=True):
 
     Quantities are in the base currency; notionals, fees and profits in the quote currency. They
     are a fold over the position's fills, written in the transaction that stores the fills.
+    `surplus_quantity` is what exits traded beyond what was held, `came_back` that the position was
+    taken for cancelled when its entry filled after all.
     """
 
     __tablename__ = "positions"
@@ -37,13 +39,15 @@ class Position(SQLModel, table=True):
         one_of("side", Direction),
         CheckConstraint("entry_quantity >= 0 AND exit_quantity >= 0", name="quantities"),
         CheckConstraint("exit_quantity <= entry_quantity", name="never_oversold"),
+        CheckConstraint("surplus_quantity >= 0", name="surplus_not_negative"),
         CheckConstraint("open_quantity >= 0", name="open_not_negative"),
         Index(
             "uq_positions_live_symbol",
             "account_id",
             "symbol",
             unique=True,
-            postgresql_where=text("state IN ('pending', 'open')"),
+            # An entry taken for lost may fill after all, beside the position that took its place.
+            postgresql_where=text("state IN ('pending', 'open') AND NOT came_back"),
         ),
         Index(
             "ix_positions_live",
@@ -70,6 +74,7 @@ class Position(SQLModel, table=True):
     entry_notional: Decimal = amount_field(default=ZERO)
     exit_quantity: Decimal = amount_field(default=ZERO)
     exit_notional: Decimal = amount_field(default=ZERO)
+    surplus_quantity: Decimal = amount_field(default=ZERO)
     open_quantity: Decimal = amount_field(default=ZERO)
     fees: Decimal = amount_field(default=ZERO)
     atr: Decimal = amount_field()
@@ -84,6 +89,7 @@ class Position(SQLModel, table=True):
     exit_reason: str | None = None
     opened_at: datetime = timestamp_field()
     closed_at: datetime | None = timestamp_field(nullable=True)
+    came_back: bool = False
 
 
 class Order(SQLModel, table=True):
@@ -118,6 +124,7 @@ class Order(SQLModel, table=True):
         Index("ix_orders_live", "account_id", postgresql_where=text(NOT_FINAL)),
         Index("ix_orders_live_bot", "bot_id", postgresql_where=text(NOT_FINAL)),
         Index("ix_orders_position", "position_id"),
+        Index("ix_orders_absent", "settled_at", postgresql_where=text("state='absent'")),
         Index("ix_orders_account_created", "user_id", "account_id", text("created_at DESC")),
     )
 

@@ -23,8 +23,8 @@ from domain.plans import Tier
 from models.billing import Subscription
 from models.people import User
 from services import audit
-from services.billing.notices import NoticeKind, tell
 from services.billing.usage import close_period
+from services.notices import NoticeKind, tell
 
 
 async def apply_snapshot(

@@ -35,10 +35,10 @@ from services.billing.errors import (
     PaymentFailed,
 )
 from services.billing.execution import REPLAY_PAUSE_SECONDS, Execution, Result
-from services.billing.notices import NoticeKind, tell
 from services.billing.refreshing import Refreshing
 from services.database import Database
 from services.errors import InvalidRequest, WorkflowUnavailable
+from services.notices import NoticeKind, tell
 
 LEASE = timedelta(seconds=90)
 """How long a run has its command for itself."""

@@ -20,10 +20,10 @@ from domain.ports import WallClock, WorkflowServiceUnavailable
 from models.billing import StripeEvent, Subscription
 from models.people import User
 from services.billing.errors import WebhookClosed, WebhookForged, WebhookMalformed
-from services.billing.notices import NoticeKind, tell
 from services.billing.refreshing import Refreshing
 from services.billing.rows import lock_row
 from services.database import Database
+from services.notices import NoticeKind, tell
 
 HANDLED_TYPES = frozenset(
     {

@@ -23,10 +23,10 @@ from models.people import User
 from services.billing.applying import give
 from services.billing.commands import Commands
 from services.billing.errors import BillingBusy, BillingOutcomeUnknown, BillingUnavailable
-from services.billing.notices import NoticeKind, tell
 from services.billing.refreshing import Refreshing
 from services.billing.rows import lock_row
 from services.database import Database
+from services.notices import NoticeKind, tell
 
 TRIAL_REMINDER = timedelta(days=3)
 OPEN_COMMAND_LOOK = timedelta(seconds=30)

@@ -7,12 +7,13 @@ everything else is folded again from all fills of the position.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
@@ -32,10 +33,14 @@ from domain.strategies.apex import (
     on_target_filled,
     plan_exit,
 )
+from models.bots import BotRun, RunState
 from models.connections import Account
 from models.ledgers import Balance, DailyResult
 from models.trading import Fill, Order, Position
+from services.notices import NoticeKind, tell
 from services.orders.protection import cancel_triggers, sync_triggers
+
+_log = structlog.get_logger("nija.orders")
 
 TARGET_LEGS = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3})
 
@@ -94,8 +99,10 @@ async def book(
     position, order = await lock_position_and_order(session, order_id)
     if venue_order_id is not None:
         order.venue_order_id = venue_order_id
-    if OrderState(order.state).is_final and order.state != state and not came_back:
-        # A final state stands; late fills of it are still facts and are booked below.
+    is_revived = came_back and (state.is_final or order.leg == Leg.ENTRY)
+    if OrderState(order.state).is_final and order.state != state and not is_revived:
+        # A final state stands; late fills of it are still facts and are booked below. An exit that
+        # came back and is not over yet keeps its end until it is: its replacement may be live.
         state = OrderState(order.state)
     order.state = state
     if refusal is not None or state in {OrderState.FILLED, OrderState.CANCELLED}:
@@ -211,7 +218,8 @@ async def _move_balances(
 async def _refold(session: AsyncSession, position: Position, order: Order, at: datetime) -> None:
     rules = rules_from_record(position.rules)
     folded = await _fold(session, position, rules)
-    was_closed = position.state == PositionState.CLOSED
+    before = _trade(position)
+    await _note_what_came_back(session, position, order, folded, at)
     position.state = folded.state
     position.entry_quantity = folded.entry_quantity
     position.entry_notional = folded.entry_notional
@@ -225,12 +233,50 @@ async def _refold(session: AsyncSession, position: Position, order: Order, at: d
         position.closed_at = None  # an order that came back opens its position again
     if folded.state is PositionState.OPEN:
         await _protect(session, position, order, folded, rules, at)
-    elif folded.state is PositionState.CLOSED and not was_closed:
+    elif folded.state is PositionState.CLOSED:
         await _close(session, position, order, folded)
     elif folded.state is PositionState.CANCELLED:
         position.closed_at = at
+    await _count_trade(session, position, before, _trade(position))
     session.add(position)
     await session.flush()
+
+
+async def _note_what_came_back(
+    session: AsyncSession, position: Position, order: Order, folded: FoldedPosition, at: datetime
+) -> None:
+    """An order that was taken for lost filled after all: its position stands, wherever it is now.
+
+    Another position may have taken its place since, and its run may be over: then it goes on in the
+    run that trades the account now, which guards it.
+    """
+    was_over = position.state in {PositionState.CANCELLED, PositionState.CLOSED}
+    if was_over and folded.state is PositionState.OPEN:
+        position.came_back = True
+        position.realized_pnl = position.exit_reason = None
+        position.run_id = await _trading_run(session, position)
+        _log.error("position.came_back", position_id=str(position.id), symbol=position.symbol)
+        facts = {"position_id": position.id.hex, "symbol": position.symbol}
+        about = f"{position.id.hex}:{folded.entry_quantity}"
+        kind = NoticeKind.POSITION_CAME_BACK
+        await tell(session, position.user_id, kind, about, now=at, facts=facts)
+    if folded.surplus_quantity > position.surplus_quantity:
+        surplus = {"symbol": position.symbol, "quantity": str(folded.surplus_quantity)}
+        _log.error("position.surplus_exit", position_id=str(position.id), **surplus)
+        facts = {"position_id": position.id.hex, "side": order.side, **surplus}
+        about = f"{position.id.hex}:{folded.surplus_quantity}"
+        await tell(session, position.user_id, NoticeKind.SURPLUS_EXIT, about, now=at, facts=facts)
+    position.surplus_quantity = folded.surplus_quantity
+
+
+async def _trading_run(session: AsyncSession, position: Position) -> UUID:
+    """The account's run that has not ended; the position's own where there is none."""
+    found = await session.exec(
+        select(BotRun.id).where(
+            BotRun.account_id == position.account_id, BotRun.state != RunState.ENDED.value
+        )
+    )
+    return found.first() or position.run_id
 
 
 async def _fold(session: AsyncSession, position: Position, rules: MarketRules) -> FoldedPosition:
@@ -307,11 +353,11 @@ def store_plan(position: Position, plan: ExitPlan) -> None:
 async def _close(
     session: AsyncSession, position: Position, order: Order, folded: FoldedPosition
 ) -> None:
+    if position.closed_at is None:
+        position.exit_reason = _exit_reason(position, Leg(order.leg))
     position.closed_at = folded.closed_at
     position.realized_pnl = folded.price_pnl
-    position.exit_reason = _exit_reason(position, Leg(order.leg))
     await cancel_triggers(session, position.id)
-    await _add_to_day(session, position, folded)
 
 
 def _exit_reason(position: Position, leg: Leg) -> str:
@@ -322,31 +368,57 @@ def _exit_reason(position: Position, leg: Leg) -> str:
     return position.close_requested or ExitReason.MANUAL
 
 
-async def _add_to_day(session: AsyncSession, position: Position, folded: FoldedPosition) -> None:
-    """Add a trade to its UTC day in the transaction that closes it: none missed, none twice."""
-    if folded.closed_at is None:
+@dataclass(frozen=True, slots=True)
+class _Trade:
+    """What a closed position adds to a day of its run."""
+
+    run_id: UUID
+    day: date
+    price_pnl: Decimal
+    fees: Decimal
+
+
+def _trade(position: Position) -> _Trade | None:
+    """The trade that a position is; None while it is not closed."""
+    if position.state != PositionState.CLOSED or position.closed_at is None:
+        return None
+    day = trading_day(position.closed_at)
+    return _Trade(position.run_id, day, position.realized_pnl or ZERO, position.fees)
+
+
+async def _count_trade(
+    session: AsyncSession, position: Position, before: _Trade | None, after: _Trade | None
+) -> None:
+    """Add a trade to its UTC day in the transaction that closes it: none missed, none twice.
+
+    A closed position may open again or get another fill, when an order taken for lost comes back;
+    then what it counted as before is taken off.
+    """
+    if before == after:
         return
-    net = folded.price_pnl - folded.fees
-    new = insert(DailyResult).values(
-        run_id=position.run_id,
-        day=trading_day(folded.closed_at),
-        account_id=position.account_id,
-        user_id=position.user_id,
-        trades=1,
-        wins=int(net > ZERO),
-        price_pnl=folded.price_pnl,
-        net_pnl=net,
-        fees=folded.fees,
-    )
+    if before is not None:
+        await _add_to_day(session, position, before, -1)
+    if after is not None:
+        await _add_to_day(session, position, after, 1)
+
+
+async def _add_to_day(session: AsyncSession, position: Position, trade: _Trade, sign: int) -> None:
+    net = trade.price_pnl - trade.fees
+    amounts = {
+        "trades": sign,
+        "wins": sign * int(net > ZERO),
+        "price_pnl": sign * trade.price_pnl,
+        "net_pnl": sign * net,
+        "fees": sign * trade.fees,
+    }
+    key = {"run_id": trade.run_id, "day": trade.day}
+    owner = {"account_id": position.account_id, "user_id": position.user_id}
+    columns = DailyResult.__table__.c  # type: ignore[attr-defined]
     await session.exec(
-        new.on_conflict_do_update(
-            index_elements=["run_id", "day"],
-            set_={
-                "trades": col(DailyResult.trades) + 1,
-                "wins": col(DailyResult.wins) + int(net > ZERO),
-                "price_pnl": col(DailyResult.price_pnl) + folded.price_pnl,
-                "net_pnl": col(DailyResult.net_pnl) + net,
-                "fees": col(DailyResult.fees) + folded.fees,
-            },
+        insert(DailyResult)
+        .values(**key, **owner, **amounts)
+        .on_conflict_do_update(
+            index_elements=list(key),
+            set_={name: columns[name] + amount for name, amount in amounts.items()},
         )
     )

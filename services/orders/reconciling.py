@@ -43,7 +43,7 @@ _log = structlog.get_logger("nija.reconcile")
 
 
 class Reconciling:
-    """Reconciles accounts that have a live run."""
+    """Reconciles accounts that trade, or did a moment ago."""
 
     def __init__(
         self,
@@ -61,7 +61,10 @@ class Reconciling:
         self._interval = timedelta(seconds=interval_seconds)
 
     async def reconcile_due(self, *, everybody: bool) -> None:
-        """Reconcile every account with a live run whose last time is too long ago."""
+        """Reconcile every account that trades and whose last time is too long ago.
+
+        An account with an order whose absence may be doubted counts as trading.
+        """
         due = await self._due(everybody=everybody)
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -72,9 +75,15 @@ class Reconciling:
         await asyncio.gather(*(one(user_id, account_id) for user_id, account_id in due))
 
     async def _due(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
-        before = self._clock.now() - self._interval
+        now = self._clock.now()
+        before = now - self._interval
         live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
-        statement = select(col(Account.user_id), col(Account.id)).where(col(Account.id).in_(live))
+        doubted = select(Order.account_id).where(
+            Order.state == OrderState.ABSENT.value, col(Order.settled_at) > now - DOUBT_LENGTH
+        )
+        statement = select(col(Account.user_id), col(Account.id)).where(
+            col(Account.id).in_(live) | col(Account.id).in_(doubted)
+        )
         if not everybody:
             statement = statement.where(
                 col(Account.reconciled_at).is_(None)

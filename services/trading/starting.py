@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, Realm, VenueClock, VenueKey
 from domain.ports import Venues, VenueUnavailable, WallClock, WorkflowService
+from domain.positions import PositionState
 from domain.principal import Principal
 from domain.risk import RiskLevel
 from domain.strategies.apex import DEFAULT_CONFIG, STRATEGY, STRATEGY_VERSION
 from models.bots import Bot, BotRun, BotState
 from models.connections import Account, Connection, ConnectionStatus, UserSettings
+from models.trading import Position
 from services import audit
 from services.billing.entitlements import plan_of
 from services.database import Database
@@ -188,6 +191,7 @@ class Starting:
         await session.flush()
         bot.current_run_id = run.id
         session.add(bot)
+        await _adopt_what_came_back(session, run)
         audit.record(
             session,
             audit.AuditEvent.TRADING_STARTED,
@@ -196,6 +200,19 @@ class Starting:
             meta={"broker": run.venue, "mode": run.mode, "risk_profile": risk_level},
         )
         return bot
+
+
+async def _adopt_what_came_back(session: AsyncSession, run: BotRun) -> None:
+    """Guard what an order left behind that was taken for lost and filled when no run was there."""
+    await session.exec(
+        update(Position)
+        .where(
+            col(Position.account_id) == run.account_id,
+            col(Position.state) == PositionState.OPEN.value,
+            col(Position.came_back),
+        )
+        .values(run_id=run.id)
+    )
 
 
 async def lock_bot(session: AsyncSession, user_id: UUID) -> Bot | None:

@@ -166,11 +166,19 @@ def test_a_rest_below_the_quantity_step_counts_as_flat() -> None:
     assert closed.remaining_quantity == Decimal("0.0005")
 
 
-def test_exits_beyond_what_is_held_stay_visible() -> None:
-    position = fold(fill("1", LONG_ENTRY, "100", "1"), fill("2", LONG_EXIT, "110", "1.5"))
-    assert position.remaining_quantity == Decimal("-0.5")
+def test_exits_beyond_what_is_held_are_a_surplus_and_no_profit_of_the_position() -> None:
+    position = fold(
+        fill("1", LONG_ENTRY, "100", "1"),
+        fill("2", LONG_EXIT, "110", "0.8", "0.1"),
+        fill("3", LONG_EXIT, "120", "0.8", "0.2"),
+    )
+    assert position.state is PositionState.CLOSED
+    assert (position.exit_quantity, position.surplus_quantity) == (Decimal(1), Decimal("0.6"))
+    assert position.exit_notional == Decimal("0.8") * 110 + Decimal("0.2") * 120
+    assert position.price_pnl == Decimal(12)
+    assert position.net_pnl == Decimal("11.7")
+    assert position.remaining_quantity == position.open_notional == 0
     assert position.unrealized_pnl(Decimal(500)) == 0
-    assert position.open_notional == 0
 
 
 @pytest.mark.parametrize(
@@ -291,7 +299,8 @@ def test_net_pnl_of_a_flat_position_is_the_cash_it_made(
     if base * direction.sign > 0:
         trade(direction.exit_side, exit_price, abs(base), "USD")
     position = fold(*fills, direction=direction)
-    assert position.remaining_quantity == base * direction.sign
+    assert position.remaining_quantity == max(Decimal(0), base * direction.sign)
+    assert position.surplus_quantity == max(Decimal(0), -base * direction.sign)
     if base == 0:
         assert position.state is PositionState.CLOSED
         assert position.net_pnl is not None

@@ -133,12 +133,13 @@ def test_a_position_has_one_live_exit(system: psycopg.Connection, rows: dict[str
 def test_a_symbol_has_one_live_position_an_account(
     system: psycopg.Connection, rows: dict[str, Row]
 ) -> None:
-    insert(system, "positions", another(rows, "positions", state="closed"))
+    insert(system, "positions", another(rows, "positions", state="open", came_back=True))
+    insert(system, "positions", another(rows, "positions", state="open", came_back=False))
 
     refused(
         system,
         "positions",
-        another(rows, "positions", state="pending"),
+        another(rows, "positions", state="pending", came_back=False),
         by="uq_positions_live_symbol",
     )
 

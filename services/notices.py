@@ -16,7 +16,7 @@ from models.columns import new_id
 
 
 class NoticeKind(StrEnum):
-    """What billing tells."""
+    """What users are told."""
 
     TRIAL_ENDING = "trial_ending"
     TRIAL_ENDED = "trial_ended"
@@ -28,6 +28,8 @@ class NoticeKind(StrEnum):
     CANCELLATION_SET = "cancellation_set"
     SUBSCRIPTION_ENDED = "subscription_ended"
     REFUNDED = "refunded"
+    POSITION_CAME_BACK = "position_came_back"
+    SURPLUS_EXIT = "surplus_exit"
 
 
 async def tell(

@@ -1,0 +1,186 @@
+"""Orders that were taken for lost and filled after all: every fill is booked, wherever it lands."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from tests.support.books import assert_in_order
+from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
+from tests.support.fake_venue import Answer
+
+pytestmark = pytest.mark.integration
+
+
+async def test_an_entry_that_comes_back_stands_beside_the_one_that_took_its_place(
+    engine: Engine, bot: RunningBot
+) -> None:
+    lost = await _lose(engine, bot)
+    second = await engine.open_position(bot)
+
+    await _relist(engine, bot)
+
+    assert (await engine.order(lost)).state == "filled"
+    positions = await _positions(engine, bot)
+    assert [(row["state"], row["came_back"]) for row in positions] == [
+        ("open", True),
+        ("open", False),
+    ]
+    assert positions[1]["id"] == second.id
+    assert await _notices(engine, bot) == ["position_came_back"]
+    await assert_in_order(engine, bot)
+    await engine.execute(
+        "UPDATE positions SET close_requested = 'manual' WHERE account_id = :account",
+        account=bot.trader.account_id,
+    )
+    await engine.carry_out(bot)
+    assert {row["state"] for row in await _positions(engine, bot)} == {"closed"}
+    await assert_in_order(engine, bot)
+
+
+async def test_an_exit_that_comes_back_after_its_replacement_sold_everything_is_a_surplus(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """It sold the user's own coins: the books say so, the trade's profit does not count it."""
+    engine.account(bot).deposit("BTC", "10")
+    await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
+    position = await engine.open_position(bot)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    engine.account(bot).listing_delay = GRACE * 4
+    await engine.fire(position, "stop")
+    (task,) = (await engine.guard(bot)).orders
+    await engine.place(bot, task.order_id)
+    engine.venue.market.now += GRACE
+    engine.wall.time += GRACE
+    assert (await engine.settle(bot, task.order_id)).state == "absent"
+    engine.account(bot).listing_delay = GRACE * 0
+    await engine.carry_out(bot)
+    before = await engine.position(bot)
+    assert (before.state, before.surplus_quantity) == ("closed", Decimal(0))
+
+    await _relist(engine, bot)
+
+    after = await engine.position(bot)
+    assert (await engine.order(task.order_id)).state == "filled"
+    assert (after.state, after.exit_quantity) == ("closed", QUANTITY)
+    assert after.surplus_quantity == QUANTITY
+    assert after.realized_pnl == before.realized_pnl
+    assert after.fees > before.fees, "the fee of the surplus was paid all the same"
+    assert await _notices(engine, bot) == ["surplus_exit"]
+    await assert_in_order(engine, bot)
+
+
+async def test_a_trade_that_opens_again_counts_once(engine: Engine, bot: RunningBot) -> None:
+    position = await engine.open_position(bot)
+    late = await _second_entry(engine, position.id)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    engine.account(bot).listing_delay = GRACE * 4
+    await engine.place(bot, late)
+    engine.venue.market.now += GRACE
+    engine.wall.time += GRACE
+    assert (await engine.settle(bot, late)).state == "absent"
+    engine.account(bot).listing_delay = GRACE * 0
+    await engine.fire(position, "stop")
+    await engine.carry_out(bot)
+    assert (await engine.position(bot)).state == "closed"
+    assert await _trades_counted(engine, bot) == 1
+
+    await _relist(engine, bot)
+
+    assert (await engine.position(bot)).state == "open"
+    assert await _trades_counted(engine, bot) == 0
+    await assert_in_order(engine, bot)
+    await engine.fire(await engine.position(bot), "stop")
+    await engine.carry_out(bot)
+    assert (await engine.position(bot)).state == "closed"
+    await assert_in_order(engine, bot)
+
+
+async def test_what_comes_back_when_no_run_is_there_is_guarded_by_the_next(
+    engine: Engine, bot: RunningBot
+) -> None:
+    lost = await _lose(engine, bot)
+    await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    await engine.carry_out(bot)
+    assert (await engine.run(bot)).state == "ended"
+
+    await _relist(engine, bot, due=True)
+    assert (await engine.order(lost)).state == "filled"
+    assert [row["run_id"] for row in await _positions(engine, bot)] == [bot.run_id]
+    await engine.trading.start(
+        bot.trader.principal, broker="coinbase", paper_trading=True, risk_profile="medium"
+    )
+
+    (position,) = await _positions(engine, bot)
+    assert (position["state"], position["run_id"] == bot.run_id) == ("open", False)
+    await engine.fire(await engine.position(bot), "stop")
+    await engine.carry_out(bot)
+    assert (await engine.position(bot)).state == "closed"
+
+
+async def _lose(engine: Engine, bot: RunningBot) -> UUID:
+    """An entry that fills, but is not listed until it has been taken for absent."""
+    order_id = await engine.intend_entry(bot)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    engine.account(bot).listing_delay = GRACE * 4
+    await engine.place(bot, order_id)
+    engine.venue.market.now += GRACE
+    engine.wall.time += GRACE
+    assert (await engine.settle(bot, order_id)).state == "absent"
+    engine.account(bot).listing_delay = GRACE * 0
+    return order_id
+
+
+async def _relist(engine: Engine, bot: RunningBot, *, due: bool = False) -> None:
+    """The venue lists everything now, and the account is reconciled."""
+    engine.venue.market.now += GRACE * 4
+    engine.wall.time += GRACE * 4
+    if due:
+        await engine.reconciling.reconcile_due(everybody=False)
+    else:
+        await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
+
+
+async def _second_entry(engine: Engine, position_id: UUID) -> UUID:
+    """Another entry order of a position, as a strategy that adds to it would make."""
+    await engine.execute(
+        "INSERT INTO orders (id, user_id, account_id, bot_id, run_id, position_id, cause, leg,"
+        " attempt, client_order_id, symbol, side, type, time_in_force, quantity, limit_price,"
+        " reserved_quote, state, filled_quantity, created_at, intended_at)"
+        " SELECT gen_random_uuid(), user_id, account_id, bot_id, run_id, position_id, cause, leg,"
+        " 2, gen_random_uuid()::text, symbol, side, type, time_in_force, quantity, limit_price,"
+        " reserved_quote, 'intended', 0, created_at, intended_at"
+        " FROM orders WHERE position_id = :position AND leg = 'entry'",
+        position=position_id,
+    )
+    (row,) = await engine.rows(
+        "SELECT id FROM orders WHERE attempt = 2 AND leg = 'entry' AND position_id = :position",
+        position=position_id,
+    )
+    return UUID(str(row["id"]))
+
+
+async def _positions(engine: Engine, bot: RunningBot) -> list[dict[str, object]]:
+    rows = await engine.rows(
+        "SELECT * FROM positions WHERE account_id = :account ORDER BY came_back DESC",
+        account=bot.trader.account_id,
+    )
+    return [dict(row) for row in rows]
+
+
+async def _trades_counted(engine: Engine, bot: RunningBot) -> int:
+    (row,) = await engine.rows(
+        "SELECT coalesce(sum(trades), 0)::int AS trades FROM daily_results WHERE run_id = :run",
+        run=bot.run_id,
+    )
+    return int(row["trades"])
+
+
+async def _notices(engine: Engine, bot: RunningBot) -> list[str]:
+    rows = await engine.rows(
+        "SELECT kind FROM notices WHERE user_id = :user ORDER BY created_at",
+        user=bot.trader.user_id,
+    )
+    return [row["kind"] for row in rows]
