@@ -128,6 +128,24 @@ class Settings(BaseSettings):
         default=None, description="Another server than Stripe's own; tests use a stand-in."
     )
 
+    # --- mail and notifications -------------------------------------------------------------
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="smtp[s]://user:password@host:port, `?tls=none` for plain; unset = no mail.",
+    )
+    mail_from: str = Field(
+        default="NIJA <nija@localhost>", description="From of every mail; also names Message-IDs."
+    )
+    public_url: str | None = Field(
+        default=None, description="Where users reach the API; links in mails begin with it."
+    )
+    notify_private_addresses: bool = Field(
+        default=False, description="Users' channels may name servers at private addresses."
+    )
+    notify_interval_seconds: float = Field(
+        default=2.0, gt=0, description="Wall seconds between two looks for new notices."
+    )
+
     # --- doors ------------------------------------------------------------------------------
     cors_origins: str = Field(default="", description="Comma-separated origins; none by default.")
     trusted_proxies: str = Field(
@@ -150,6 +168,11 @@ class Settings(BaseSettings):
         if self.venues == "real" and self.simulator_mode == "step":
             raise ValueError("NIJA_SIMULATOR_MODE=step needs NIJA_VENUES=simulated")
         return self
+
+    @property
+    def base_url(self) -> str:
+        """Where users reach the API, without a slash at the end."""
+        return (self.public_url or f"http://{self.bind_host}:{self.api_port}").rstrip("/")
 
     @property
     def cors_origin_list(self) -> tuple[str, ...]:

@@ -13,3 +13,4 @@ from models import (  # noqa: F401 - registers the tables
     people,
     trading,
 )
+    notifications,

@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from domain.billing import SubscriptionStatus
 from domain.plans import BillingInterval, Tier
-from models.columns import json_field, new_id, one_of, timestamp_field
+from models.columns import json_field, new_id, one_of, owned_by, timestamp_field
 
 
 class Subscription(SQLModel, table=True):
@@ -135,15 +135,19 @@ class StripeEvent(SQLModel, table=True):
 
 
 class Notice(SQLModel, table=True):
-    """Something a user is to be told, in the transaction that made it true. `key`: told once."""
+    """Something a user is to be told, in the transaction that made it true. `key`: told once.
+
+    `message_id` is the message it is sent with, none while nobody has looked at it.
+    """
 
     __tablename__ = "notices"
     __table_args__ = (
         UniqueConstraint("user_id", "id"),
         UniqueConstraint("user_id", "key"),
-        Index(
-            "ix_notices_undelivered", "created_at", postgresql_where=text("delivered_at IS NULL")
-        ),
+        owned_by("message_id", "messages"),
+        Index("ix_notices_new", "created_at", postgresql_where=text("message_id IS NULL")),
+        Index("ix_notices_message", "message_id"),
+        Index("ix_notices_user_time", "user_id", text("created_at DESC")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -153,6 +157,7 @@ class Notice(SQLModel, table=True):
     facts: dict[str, Any] = json_field()
     created_at: datetime = timestamp_field()
     delivered_at: datetime | None = timestamp_field(nullable=True)
+    message_id: UUID | None = None
 
 
 class UsagePeriod(SQLModel, table=True):
