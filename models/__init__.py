@@ -8,6 +8,7 @@ from models import (  # noqa: F401 - registers the tables
     bots,
     connections,
     controls,
+    events,
     ledgers,
     markets,
     people,

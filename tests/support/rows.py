@@ -48,6 +48,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "paper_balances": {"held": Decimal(0)},
     "paper_orders": {"state": "open", "side": "buy", "type": "market", "time_in_force": "ioc"},
     "positions": {"side": "long", "state": "open"},
+    "stream_events": {"channel": "trades", "kind": "trade"},
     "subscriptions": {
         "status": "active",
         "tier": "pro",
@@ -124,6 +125,7 @@ def _generic(column: Any) -> Any:
         "Date": AT.date(),
         "Numeric": Decimal(1),
         "Integer": 1,
+        "BigInteger": 1,
         "Boolean": True,
         "LargeBinary": b"sealed",
         "AutoString": f"{column.name}-{uuid4().hex}",
