@@ -18,8 +18,8 @@ DAYS_A_YEAR = Decimal(365)
 """Crypto markets trade every day; Sharpe is annualised with this."""
 
 _ONE_DAY = timedelta(days=1)
-_SECONDS_A_MINUTE = 60
-_MICROSECONDS_A_SECOND = 1_000_000
+_MICROSECONDS_A_MINUTE = 60_000_000
+_ONE_MICROSECOND = timedelta(microseconds=1)
 _SMALLEST_SAMPLE = 2
 
 
@@ -43,6 +43,75 @@ class ClosedTrade:
     def net_pnl(self) -> Decimal:
         """After fees."""
         return self.price_pnl - self.fees
+
+
+@dataclass(frozen=True, slots=True)
+class TradeSums:
+    """Sums over closed trades: all that metrics need of them, added up beforehand or here.
+
+    Attributes:
+        trades: how many.
+        wins: those with a positive net P&L.
+        losses: those with a negative net P&L.
+        price_pnl: before fees.
+        fees: of all fills.
+        gross_profit: net P&L of the wins.
+        gross_loss: net P&L of the losses; negative.
+        best_net: highest net P&L of a trade; None without trades.
+        worst_net: lowest net P&L of a trade; None without trades.
+        held_microseconds: time from entry to exit.
+    """
+
+    trades: int = 0
+    wins: int = 0
+    losses: int = 0
+    price_pnl: Decimal = ZERO
+    fees: Decimal = ZERO
+    gross_profit: Decimal = ZERO
+    gross_loss: Decimal = ZERO
+    best_net: Decimal | None = None
+    worst_net: Decimal | None = None
+    held_microseconds: Decimal = ZERO
+
+    @classmethod
+    def of(cls, trades: Iterable[ClosedTrade]) -> TradeSums:
+        """Add trades up."""
+        closed = tuple(trades)
+        nets = [trade.net_pnl for trade in closed]
+        wins = [net for net in nets if net > ZERO]
+        losses = [net for net in nets if net < ZERO]
+        return cls(
+            trades=len(closed),
+            wins=len(wins),
+            losses=len(losses),
+            price_pnl=sum((trade.price_pnl for trade in closed), ZERO),
+            fees=sum((trade.fees for trade in closed), ZERO),
+            gross_profit=sum(wins, ZERO),
+            gross_loss=sum(losses, ZERO),
+            best_net=max(nets, default=None),
+            worst_net=min(nets, default=None),
+            held_microseconds=sum((held_microseconds(trade) for trade in closed), ZERO),
+        )
+
+    @property
+    def net_pnl(self) -> Decimal:
+        """After fees."""
+        return self.price_pnl - self.fees
+
+    @property
+    def win_rate(self) -> Decimal:
+        """Winning share of all trades, 0 to 1; 0 without any."""
+        return Decimal(self.wins) / self.trades if self.trades else ZERO
+
+    @property
+    def avg_held_minutes(self) -> Decimal:
+        """Mean time from entry to exit; 0 without any trade."""
+        return _mean(self.held_microseconds, self.trades) / _MICROSECONDS_A_MINUTE
+
+
+def held_microseconds(trade: ClosedTrade) -> Decimal:
+    """Time from entry to exit as an integer number, so no float is involved."""
+    return Decimal((trade.closed_at - trade.opened_at) // _ONE_MICROSECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +197,25 @@ def measure_performance(
     first_day: date | None = None,
     last_day: date | None = None,
 ) -> Performance:
-    """Compute everything from scratch.
+    """Compute everything from single trades; otherwise as `performance_of`."""
+    return performance_of(
+        TradeSums.of(trades), daily_net, initial_equity, first_day=first_day, last_day=last_day
+    )
+
+
+def performance_of(
+    sums: TradeSums,
+    daily_net: Mapping[date, Decimal],
+    initial_equity: Decimal,
+    *,
+    first_day: date | None = None,
+    last_day: date | None = None,
+) -> Performance:
+    """Compute metrics and series.
 
     Args:
-        trades: trades closed in the period.
-        daily_net: net P&L by UTC day of the fills; days without any may be missing.
+        sums: over the trades closed in the period.
+        daily_net: net P&L by UTC day of the closing; days without any may be missing.
         initial_equity: equity before the first day.
         first_day: start of the series; the first day of `daily_net` if not given.
         last_day: end of the series, inclusive; the last day of `daily_net` if not given.
@@ -140,32 +223,30 @@ def measure_performance(
     daily = _every_day(daily_net, first_day, last_day)
     curve = _curve(daily, initial_equity)
     drawdown, drawdown_pct, recovery = _drawdown(curve, initial_equity)
-    closed = tuple(trades)
-    wins = [trade.net_pnl for trade in closed if trade.net_pnl > ZERO]
-    losses = [trade.net_pnl for trade in closed if trade.net_pnl < ZERO]
-    avg_win, avg_loss = _mean(wins), _mean(losses)
-    total_pnl = sum((trade.price_pnl for trade in closed), ZERO)
-    total_fees = sum((trade.fees for trade in closed), ZERO)
+    avg_win, avg_loss = (
+        _mean(sums.gross_profit, sums.wins),
+        _mean(sums.gross_loss, sums.losses),
+    )
     metrics = PerformanceMetrics(
-        total_trades=len(closed),
-        winning_trades=len(wins),
-        losing_trades=len(losses),
-        win_rate=Decimal(len(wins)) / len(closed) if closed else ZERO,
-        total_pnl=total_pnl,
-        total_pnl_pct=pct(total_pnl, initial_equity),
+        total_trades=sums.trades,
+        winning_trades=sums.wins,
+        losing_trades=sums.losses,
+        win_rate=sums.win_rate,
+        total_pnl=sums.price_pnl,
+        total_pnl_pct=pct(sums.price_pnl, initial_equity),
         avg_win=avg_win,
         avg_loss=avg_loss,
-        largest_win=max(wins, default=ZERO),
-        largest_loss=min(losses, default=ZERO),
-        profit_factor=_gain_to_loss(sum(wins, ZERO), sum(losses, ZERO)),
+        largest_win=max(sums.best_net or ZERO, ZERO),
+        largest_loss=min(sums.worst_net or ZERO, ZERO),
+        profit_factor=_gain_to_loss(sums.gross_profit, sums.gross_loss),
         payoff_ratio=_gain_to_loss(avg_win, avg_loss),
         sharpe_ratio=_sharpe(daily, curve, initial_equity),
         max_drawdown=drawdown,
         max_drawdown_pct=drawdown_pct,
         recovery_time_days=recovery,
-        avg_trade_duration_minutes=_mean([_minutes(trade) for trade in closed]),
-        total_fees=total_fees,
-        net_pnl=total_pnl - total_fees,
+        avg_trade_duration_minutes=sums.avg_held_minutes,
+        total_fees=sums.fees,
+        net_pnl=sums.net_pnl,
     )
     return Performance(metrics, daily, curve)
 
@@ -219,7 +300,7 @@ def _sharpe(
     if len(daily) < _SMALLEST_SAMPLE or any(opening <= ZERO for opening in openings):
         return None
     returns = [row.pnl / opening for row, opening in zip(daily, openings, strict=True)]
-    mean = _mean(returns)
+    mean = _mean(sum(returns, ZERO), len(returns))
     variance = sum(((value - mean) ** 2 for value in returns), ZERO) / (len(returns) - 1)
     return mean / variance.sqrt() * DAYS_A_YEAR.sqrt() if variance else None
 
@@ -231,12 +312,5 @@ def _gain_to_loss(gain: Decimal, loss: Decimal) -> Decimal | None:
     return gain / -loss if loss else None
 
 
-def _mean(values: Sequence[Decimal]) -> Decimal:
-    return sum(values, ZERO) / len(values) if values else ZERO
-
-
-def _minutes(trade: ClosedTrade) -> Decimal:
-    """Duration from the integer microseconds, so no float is involved."""
-    duration = trade.closed_at - trade.opened_at
-    microseconds = Decimal(duration // timedelta(microseconds=1))
-    return microseconds / (_MICROSECONDS_A_SECOND * _SECONDS_A_MINUTE)
+def _mean(total: Decimal, count: int) -> Decimal:
+    return total / count if count else ZERO

@@ -8,10 +8,12 @@ from models import (  # noqa: F401 - registers the tables
     bots,
     connections,
     controls,
+    exports,
     events,
     ledgers,
     markets,
     people,
+    rollups,
     trading,
 )
     notifications,

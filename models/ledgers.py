@@ -82,7 +82,11 @@ class DailyResult(SQLModel, table=True):
     """A run's closed trades of one UTC day (venue clock), kept with the closing fill."""
 
     __tablename__ = "daily_results"
-    __table_args__ = (owned_by("account_id", "accounts"), owned_by("run_id", "bot_runs"))
+    __table_args__ = (
+        owned_by("account_id", "accounts"),
+        owned_by("run_id", "bot_runs"),
+        Index("ix_daily_results_account_day", "account_id", "day"),
+    )
 
     run_id: UUID = Field(primary_key=True)
     day: date = Field(primary_key=True)

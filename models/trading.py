@@ -19,6 +19,11 @@ from models.columns import amount_field, json_field, new_id, one_of, owned_by, t
 
 _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_STATES))
 NOT_FINAL = f"state NOT IN ({_FINAL})"
+_CLOSED_TRADES = (
+    ("closed", ""),
+    ("wins", " AND realized_pnl > fees"),
+    ("losses", " AND realized_pnl < fees"),
+)
 
 
 class Position(SQLModel, table=True):
@@ -55,7 +60,25 @@ class Position(SQLModel, table=True):
             "account_id",
             postgresql_where=text("state IN ('pending', 'open')"),
         ),
-        Index("ix_positions_account_opened", "user_id", "account_id", text("opened_at DESC")),
+        # Pages of the history, and how many there are, are found without the rows themselves.
+        Index(
+            "ix_positions_account_opened",
+            "user_id",
+            "account_id",
+            text("opened_at DESC"),
+            text("id DESC"),
+            postgresql_include=["symbol", "state", "closed_at"],
+        ),
+        *(
+            Index(
+                f"ix_positions_{name}",
+                "account_id",
+                "closed_at",
+                "id",
+                postgresql_where=text(f"state = 'closed'{also}"),
+            )
+            for name, also in _CLOSED_TRADES
+        ),
         Index("ix_positions_run", "run_id"),
     )
 

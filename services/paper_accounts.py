@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import delete, exists
+from sqlalchemy import delete, exists, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -26,6 +26,7 @@ from models.connections import Account
 from models.ledgers import Balance, Flow, FlowKind, PaperBalance, PaperOrder
 from models.markets import VenueState
 from models.trading import Order, Position
+from services.analytics.recounting import forget
 from services.audit import AuditEvent, record
 from services.database import Database
 from services.errors import ObjectNotFound, PaperAccountInUse
@@ -154,6 +155,12 @@ class PaperAccounts:
         await session.exec(delete(PaperBalance).where(col(PaperBalance.account_id) == account.id))
         await session.exec(delete(Balance).where(col(Balance.account_id) == account.id))
         session.expunge_all()
+        await forget(session, account.id)
+        await session.exec(
+            update(Account)
+            .where(col(Account.id) == account.id)
+            .values(opening_equity=self._opening_balance)
+        )
         self._add_cash(session, account, at)
         await session.flush()
 

@@ -7,8 +7,8 @@ everything else is folded again from all fills of the position.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,6 @@ from domain.orders import FillReport, Leg, OrderState, Side
 from domain.positions import Direction, PositionFill, PositionState, fold_fills
 from domain.positions import Position as FoldedPosition
 from domain.reconciliation import flows_of
-from domain.risk import trading_day
 from domain.strategies.apex import (
     ExitPlan,
     ExitReason,
@@ -35,8 +34,9 @@ from domain.strategies.apex import (
 )
 from models.bots import BotRun, RunState
 from models.connections import Account
-from models.ledgers import Balance, DailyResult
+from models.ledgers import Balance
 from models.trading import Fill, Order, Position
+from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
 from services.orders.protection import cancel_triggers, sync_triggers
 
@@ -218,7 +218,7 @@ async def _move_balances(
 async def _refold(session: AsyncSession, position: Position, order: Order, at: datetime) -> None:
     rules = rules_from_record(position.rules)
     folded = await _fold(session, position, rules)
-    before = _trade(position)
+    before = counted(position)
     await _note_what_came_back(session, position, order, folded, at)
     position.state = folded.state
     position.entry_quantity = folded.entry_quantity
@@ -237,7 +237,7 @@ async def _refold(session: AsyncSession, position: Position, order: Order, at: d
         await _close(session, position, order, folded)
     elif folded.state is PositionState.CANCELLED:
         position.closed_at = at
-    await _count_trade(session, position, before, _trade(position))
+    await count_trade(session, position, before, counted(position))
     session.add(position)
     await session.flush()
 
@@ -366,59 +366,3 @@ def _exit_reason(position: Position, leg: Leg) -> str:
     if leg is Leg.STOP and position.exit_plan:
         return ExitPlan.from_record(position.exit_plan).stop_reason
     return position.close_requested or ExitReason.MANUAL
-
-
-@dataclass(frozen=True, slots=True)
-class _Trade:
-    """What a closed position adds to a day of its run."""
-
-    run_id: UUID
-    day: date
-    price_pnl: Decimal
-    fees: Decimal
-
-
-def _trade(position: Position) -> _Trade | None:
-    """The trade that a position is; None while it is not closed."""
-    if position.state != PositionState.CLOSED or position.closed_at is None:
-        return None
-    day = trading_day(position.closed_at)
-    return _Trade(position.run_id, day, position.realized_pnl or ZERO, position.fees)
-
-
-async def _count_trade(
-    session: AsyncSession, position: Position, before: _Trade | None, after: _Trade | None
-) -> None:
-    """Add a trade to its UTC day in the transaction that closes it: none missed, none twice.
-
-    A closed position may open again or get another fill, when an order taken for lost comes back;
-    then what it counted as before is taken off.
-    """
-    if before == after:
-        return
-    if before is not None:
-        await _add_to_day(session, position, before, -1)
-    if after is not None:
-        await _add_to_day(session, position, after, 1)
-
-
-async def _add_to_day(session: AsyncSession, position: Position, trade: _Trade, sign: int) -> None:
-    net = trade.price_pnl - trade.fees
-    amounts = {
-        "trades": sign,
-        "wins": sign * int(net > ZERO),
-        "price_pnl": sign * trade.price_pnl,
-        "net_pnl": sign * net,
-        "fees": sign * trade.fees,
-    }
-    key = {"run_id": trade.run_id, "day": trade.day}
-    owner = {"account_id": position.account_id, "user_id": position.user_id}
-    columns = DailyResult.__table__.c  # type: ignore[attr-defined]
-    await session.exec(
-        insert(DailyResult)
-        .values(**key, **owner, **amounts)
-        .on_conflict_do_update(
-            index_elements=list(key),
-            set_={name: columns[name] + amount for name, amount in amounts.items()},
-        )
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,9 +12,10 @@ from sqlmodel import select
 from domain.positions import PositionState
 from models.bots import Bot, BotRun, Decision, Evaluation
 from models.connections import Account
-from models.ledgers import Balance, DailyResult
+from models.ledgers import Balance
 from models.markets import VenueQuote, VenueState
 from models.trading import Position
+from services.analytics.counting import count_trade, counted
 from tests.api.fakes import VENUE_NOW
 from tests.api.harness import REALM, Api, World
 
@@ -131,7 +132,7 @@ async def make_position(world: World, run: BotRun, **changes: Any) -> Position:
 async def make_closed(
     world: World, run: BotRun, *, pnl: str, fees: str = "1", closed_at: datetime, **changes: Any
 ) -> Position:
-    """A closed position with its day's roll-up."""
+    """A closed position with its roll-ups."""
     position = await make_position(
         world,
         run,
@@ -146,23 +147,9 @@ async def make_closed(
         closed_at=closed_at,
         **changes,
     )
-    await roll_up(world, run, closed_at.date(), Decimal(pnl), Decimal(fees))
-    return position
-
-
-async def roll_up(world: World, run: BotRun, day: date, pnl: Decimal, fees: Decimal) -> None:
     async with world.database.as_system() as session:
-        row = await session.get(DailyResult, (run.id, day))
-        if row is None:
-            row = DailyResult(
-                run_id=run.id, day=day, account_id=run.account_id, user_id=run.user_id
-            )
-            session.add(row)
-        row.trades += 1
-        row.wins += pnl - fees > 0
-        row.price_pnl += pnl
-        row.net_pnl += pnl - fees
-        row.fees += fees
+        await count_trade(session, await session.merge(position), None, counted(position))
+    return position
 
 
 async def hold(world: World, account: Account, currency: str, total: str) -> None:

@@ -10,6 +10,7 @@ from domain.money import ZERO
 from domain.orders import OrderState, Side
 from domain.positions import Direction, PositionFill, fold_fills
 from domain.risk import trading_day
+from services.analytics.recounting import count_differences
 from services.orders.booking import rules_from_record
 from tests.support.engine import Engine, RunningBot
 
@@ -24,6 +25,7 @@ async def assert_in_order(engine: Engine, bot: RunningBot) -> None:
     await _assert_positions_are_their_fills(engine, bot)
     await _assert_protected(engine, bot)
     await _assert_days_add_up(engine, bot)
+    await _assert_roll_ups_are_their_trades(engine, bot)
     assert await engine.balances(bot) == {
         name: total for name, total in engine.account(bot).totals.items() if total
     }
@@ -135,6 +137,11 @@ async def _assert_days_add_up(engine: Engine, bot: RunningBot) -> None:
     }
     assert {day: sums for day, sums in counted.items() if any(sums)} == expected
     assert all(row["net_pnl"] == row["price_pnl"] - row["fees"] for row in days)
+
+
+async def _assert_roll_ups_are_their_trades(engine: Engine, bot: RunningBot) -> None:
+    async with engine.database.for_user(bot.trader.user_id) as session:
+        assert await count_differences(session, bot.trader.account_id) == 0
 
 
 async def _positions(engine: Engine, bot: RunningBot) -> Sequence[Mapping[str, Any]]:

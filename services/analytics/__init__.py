@@ -1,0 +1,1 @@
+"""Roll-ups of closed trades, and the analytics read from them."""

@@ -1,0 +1,118 @@
+"""The roll-ups computed from scratch: what they must equal, and how they are made anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.analytics.counting import SUMS
+from services.database import Database
+
+COLUMNS = (
+    "account_id",
+    "hour",
+    "symbol",
+    "grain",
+    "bucket",
+    "user_id",
+    *SUMS,
+    "best_net",
+    "best_id",
+    "worst_net",
+    "worst_id",
+)
+
+RECOUNTED = """
+SELECT t.account_id, h.hour, s.symbol, g.grain, g.bucket, t.user_id,
+       count(*), count(*) FILTER (WHERE t.net > 0), count(*) FILTER (WHERE t.net < 0),
+       sum(t.pnl), sum(t.net), sum(t.fees),
+       coalesce(sum(t.net) FILTER (WHERE t.net > 0), 0),
+       coalesce(sum(t.net) FILTER (WHERE t.net < 0), 0),
+       sum(t.entry_notional), sum(t.entry_notional + t.exit_notional),
+       sum(extract(epoch FROM t.closed_at - t.opened_at) * 1000000),
+       max(t.net), (array_agg(t.id ORDER BY t.net DESC, t.id))[1],
+       min(t.net), (array_agg(t.id ORDER BY t.net, t.id))[1]
+FROM (
+    SELECT p.*, coalesce(p.realized_pnl, 0) AS pnl, coalesce(p.realized_pnl, 0) - p.fees AS net,
+           (p.closed_at AT TIME ZONE 'UTC')::date AS day
+    FROM positions p
+    WHERE p.state = 'closed' AND p.account_id = :account_id AND p.closed_at > coalesce(
+        (SELECT max(f.at) FROM flows f WHERE f.account_id = p.account_id AND f.kind = 'reset'),
+        '-infinity'
+    )
+) t
+CROSS JOIN LATERAL (
+    VALUES ('day', t.day), ('month', date_trunc('month', t.day::timestamp)::date)
+) g (grain, bucket)
+CROSS JOIN LATERAL (VALUES (''), (t.symbol)) s (symbol)
+CROSS JOIN LATERAL (
+    VALUES (-1), (extract(hour FROM t.closed_at AT TIME ZONE 'UTC')::int)
+) h (hour)
+GROUP BY t.account_id, h.hour, s.symbol, g.grain, g.bucket, t.user_id
+"""
+"""Every roll-up row of an account, from its closed positions alone."""
+
+_LISTED = ", ".join(COLUMNS)
+_KEPT = f"SELECT {_LISTED} FROM trade_rollups WHERE account_id = :account_id AND trades <> 0"  # noqa: S608 - literals
+_LOCK = text("SELECT id FROM accounts WHERE id = :account_id FOR UPDATE")
+_DIFFERENT = text(
+    f"SELECT count(*) FROM (({_KEPT} EXCEPT {RECOUNTED}) UNION ALL ({RECOUNTED} EXCEPT {_KEPT})) d"  # noqa: S608 - literals
+)
+_EMPTY = text("DELETE FROM trade_rollups WHERE account_id = :account_id")
+_FILL = text(f"INSERT INTO trade_rollups ({_LISTED}) {RECOUNTED}")
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """What a look at all accounts found."""
+
+    accounts: int
+    wrong: tuple[UUID, ...]
+
+
+async def count_differences(session: AsyncSession, account_id: UUID) -> int:
+    """How many roll-up rows of an account differ from a full recomputation; 0 when all is well."""
+    found = await _run(session, _DIFFERENT, account_id)
+    return int(found or 0)
+
+
+async def rebuild(session: AsyncSession, account_id: UUID) -> None:
+    """Make an account's roll-ups anew; fills of the account wait meanwhile."""
+    await _run(session, _LOCK, account_id)
+    await _run(session, _EMPTY, account_id)
+    await _run(session, _FILL, account_id)
+
+
+async def forget(session: AsyncSession, account_id: UUID) -> None:
+    """Begin anew: an account that is reset keeps its trades, but they count no more."""
+    await _run(session, _EMPTY, account_id)
+
+
+async def recount_all(database: Database, *, mend: bool) -> Recount:
+    """Compare every account's roll-ups with its trades, one account a transaction.
+
+    Args:
+        database: where they are.
+        mend: rebuild those that are wrong.
+    """
+    async with database.as_system() as session:
+        connection = await session.connection()
+        accounts = (await connection.execute(text("SELECT id FROM accounts ORDER BY id"))).scalars()
+        ids = list(accounts)
+    wrong = []
+    for account_id in ids:
+        async with database.as_system() as session:
+            await _run(session, _LOCK, account_id)
+            if await count_differences(session, account_id):
+                wrong.append(account_id)
+                if mend:
+                    await rebuild(session, account_id)
+    return Recount(len(ids), tuple(wrong))
+
+
+async def _run(session: AsyncSession, statement: TextClause, account_id: UUID) -> object:
+    result = await (await session.connection()).execute(statement, {"account_id": account_id})
+    return result.scalar() if result.returns_rows else None
