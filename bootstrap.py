@@ -15,6 +15,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from activities.billing import BillingActivities
 from activities.bots import BotActivities
+from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from adapters.clock import SystemClock
@@ -22,12 +23,14 @@ from adapters.stripe.events import StripeEventVerifier
 from adapters.stripe.provider import StripeProvider
 from adapters.temporal.billing import TemporalBilling
 from adapters.temporal.client import TemporalWorkflows
+from adapters.temporal.kill_switches import TemporalKillSwitches
 from adapters.vault import Vault
 from adapters.venues.paper import PaperFees
 from adapters.venues.registry import VenueRegistry
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
+from services.audit_chain import AuditSealing
 from services.billing.commands import Commands
 from services.billing.inbox import EventHandling, EventInbox
 from services.billing.refreshing import Refreshing
@@ -53,6 +56,8 @@ from services.stored_credentials import StoredCredentials
 from services.trading.commands import TradingService
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
+from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
+from services.trading.kill_switches import KillSwitches
 from services.trading.signals import SignalHandling
 from services.trading.sweeping import Sweeper
 from services.user_settings import UserSettingsService
@@ -76,6 +81,7 @@ class Ground:
     workflows: TemporalWorkflows
     provider: StripeProvider | None
     billing_workflows: TemporalBilling
+    kill_switch_workflows: TemporalKillSwitches
 
     @property
     def refreshing(self) -> Refreshing | None:
@@ -103,6 +109,7 @@ class WorkerContainer:
     orders: OrderActivities
     markets: MarketActivities
     billing: BillingActivities
+    kill_switch: KillSwitchActivities
     sweeper: Sweeper
 
 
@@ -128,6 +135,7 @@ class ApiContainer:
     subscriptions: Subscriptions
     billing_views: BillingViews
     billing_inbox: EventInbox
+    kill_switches: KillSwitches
 
 
 def _required(value: str | None, name: str) -> str:
@@ -172,6 +180,7 @@ async def _ground(settings: Settings, runtime: Runtime | None) -> AsyncIterator[
             workflows,
             provider,
             TemporalBilling(workflows, settings.task_queue),
+            TemporalKillSwitches(workflows, settings.task_queue),
         )
     finally:
         if provider is not None:
@@ -250,6 +259,7 @@ def _worker(ground: Ground) -> WorkerContainer:
             )
         ),
         billing=_billing_activities(ground),
+        kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
         sweeper=Sweeper(
             database,
             ground.workflows,
@@ -264,7 +274,11 @@ def _worker(ground: Ground) -> WorkerContainer:
             clock,
             realm=ground.realm,
             interval_seconds=settings.sweep_interval_seconds,
-            billing=BillingSweep(database, ground.billing_workflows, clock),
+            chores=(
+                AuditSealing(database, clock),
+                KillSwitchSweep(database, ground.kill_switch_workflows),
+                BillingSweep(database, ground.billing_workflows, clock),
+            ),
         ),
     )
 
@@ -327,6 +341,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         subscriptions=Subscriptions(database, ground.commands),
         billing_views=BillingViews(database, ground.provider, clock),
         billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
+        kill_switches=KillSwitches(database, ground.kill_switch_workflows, clock),
     )
 
 

@@ -20,11 +20,18 @@ from domain.ports import WorkflowServiceUnavailable
 from observability import configure_logging
 from settings import Settings, load
 from workflows.bot import BotWorkflow
+from workflows.kill_switch import KillSwitchWorkflow
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.watch import WatchWorkflow
 
-WORKFLOWS = (SubscriptionWorkflow, StripeEventWorkflow, BotWorkflow, WatchWorkflow)
+WORKFLOWS = (
+    SubscriptionWorkflow,
+    StripeEventWorkflow,
+    KillSwitchWorkflow,
+    BotWorkflow,
+    WatchWorkflow,
+)
 PASSED_THROUGH = ("activities", "domain", "pydantic", "workflows.policies")
 """Deterministic modules that the sandbox need not load again for every workflow."""
 
@@ -88,6 +95,10 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.markets.watch,
             container.billing.tend,
             container.billing.handle_event,
+            container.kill_switch.begin,
+            container.kill_switch.tell,
+            container.kill_switch.look,
+            container.kill_switch.finish,
         ],
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)

@@ -324,5 +324,17 @@ class WorkflowService(Protocol):
         ...
 
 
+class KillSwitchWorkflows(Protocol):
+    """Starts the telling of bots and users; the switch itself is a row and holds without it."""
+
+    async def tell_of_switch(self, switch_id: UUID) -> None:
+        """Start the switch's workflow unless it runs.
+
+        Raises:
+            WorkflowServiceUnavailable: it could not be started.
+        """
+        ...
+
+
 class WorkflowServiceUnavailable(Exception):
     """The workflow service did not answer."""

@@ -1,4 +1,4 @@
-"""Kill switches, the audit log, idempotency keys."""
+"""Kill switches, the audit log and its chain, idempotency keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from models.columns import json_field, new_id, one_of, timestamp_field
@@ -22,7 +30,12 @@ class KillScope(StrEnum):
 
 
 class KillSwitch(SQLModel, table=True):
-    """A stop of entries that survives restarts, until somebody releases it with a reason."""
+    """A stop of entries that survives restarts, until somebody releases it with a reason.
+
+    `revision` grows with everything bots and users have to be told of (engaged, escalated,
+    released), `handled_revision` is the last one of which all were told, and `report` what came of
+    it.
+    """
 
     __tablename__ = "kill_switches"
     __table_args__ = (
@@ -36,6 +49,11 @@ class KillSwitch(SQLModel, table=True):
             text("coalesce(venue, '')"),
             unique=True,
             postgresql_where=text("released_at IS NULL"),
+        ),
+        Index(
+            "ix_kill_switches_unhandled",
+            "id",
+            postgresql_where=text("handled_revision < revision"),
         ),
     )
 
@@ -51,15 +69,30 @@ class KillSwitch(SQLModel, table=True):
     released_at: datetime | None = timestamp_field(nullable=True)
     released_by: UUID | None = None
     release_reason: str | None = None
+    close_positions: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    notify_users: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    revision: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    handled_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    report: dict[str, Any] | None = json_field(nullable=True)
 
 
 class AuditEntry(SQLModel, table=True):
-    """One line of the audit log: append-only, for people and operators. Never holds a secret."""
+    """One line of the audit log: append-only, for people and operators. Never holds a secret.
+
+    `sequence`, `previous_hash` and `hash` seal it into the chain some seconds after it committed
+    (`services.audit_chain`); they are written once and nothing else is ever changed.
+    """
 
     __tablename__ = "audit_log"
     __table_args__ = (
         Index("ix_audit_log_user_time", "user_id", text("at DESC")),
         Index("ix_audit_log_type_time", "event_type", text("at DESC")),
+        Index("ix_audit_log_time", text("at DESC"), text("id DESC")),
+        Index("ix_audit_log_unsealed", "at", "id", postgresql_where=text("sequence IS NULL")),
+        CheckConstraint(
+            "(sequence IS NULL) = (hash IS NULL) AND (hash IS NULL) = (previous_hash IS NULL)",
+            name="sealed_whole",
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -70,6 +103,22 @@ class AuditEntry(SQLModel, table=True):
     ip_address: str | None = None
     user_agent: str | None = None
     meta: dict[str, Any] = json_field()
+    sequence: int | None = Field(
+        default=None, sa_column=Column(BigInteger, unique=True, nullable=True)
+    )
+    previous_hash: str | None = None
+    hash: str | None = None
+
+
+class AuditChain(SQLModel, table=True):
+    """The end of a chain of audit entries: without it, a row missing at the end would not show."""
+
+    __tablename__ = "audit_chains"
+
+    name: str = Field(primary_key=True)
+    sequence: int = Field(sa_column=Column(BigInteger, nullable=False))
+    hash: str
+    sealed_at: datetime = timestamp_field()
 
 
 class IdempotencyKey(SQLModel, table=True):

@@ -83,9 +83,18 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
     "audit_log": (
         "ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY",
         f"CREATE POLICY own_rows ON audit_log FOR SELECT USING (user_id = {_CURRENT_USER})",
-        f"CREATE POLICY own_write ON audit_log FOR INSERT WITH CHECK (user_id = {_CURRENT_USER})",
+        (
+            "CREATE POLICY own_write ON audit_log"
+            f" FOR INSERT WITH CHECK (user_id = {_CURRENT_USER} AND sequence IS NULL)"
+        ),
         f"GRANT SELECT, INSERT ON audit_log TO {APP_ROLE}",
+        # Sealing into the chain; a trigger lets it happen once a row.
+        f"GRANT UPDATE (sequence, previous_hash, hash) ON audit_log TO {SYSTEM_ROLE}",
     ),
+    # Of the platform, not of a user: nobody but the system role sees these.
+    "audit_chains": ("ALTER TABLE audit_chains ENABLE ROW LEVEL SECURITY",),
+    "user_notes": ("ALTER TABLE user_notes ENABLE ROW LEVEL SECURITY",),
+    "api_minutes": ("ALTER TABLE api_minutes ENABLE ROW LEVEL SECURITY",),
 }
 """Tables whose rule is not simply *rows of the user*."""
 

@@ -13,10 +13,10 @@ from domain.ports import AccountRef
 from models.connections import Account, Connection
 
 KILL_SWITCH_LOCK = 0x6B696C6C
-"""Advisory lock, shared by whatever lets an entry pass, exclusive for engaging a switch.
+"""Advisory lock, shared by whatever lets an entry pass, exclusive for whoever engages a switch.
 
-So an entry is either marked as being sent before the switch commits (and the switch waits for it
-to end), or it sees the switch.
+So an entry either sees the committed switch, or is marked as being sent before the lock was held
+exclusively (and the switch waits for it to end).
 """
 
 

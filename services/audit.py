@@ -40,6 +40,11 @@ class AuditEvent(StrEnum):
     EMERGENCY_RELEASED = "emergency_stop_released"
     POSITION_CLOSED = "position_close_requested"
     POSITION_MODIFIED = "position_modified"
+    KILL_SWITCH_ENGAGED = "kill_switch_engaged"
+    KILL_SWITCH_RELEASED = "kill_switch_released"
+    KILL_SWITCH_TOLD = "kill_switch_told"
+    USER_UPDATED = "user_updated_by_admin"
+    ADMIN_READ = "admin_read"
 
 
 def record(

@@ -69,3 +69,8 @@ WATCH = ActivityOptions(
     heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=_KEEP_TRYING,
 )
+KILL_SWITCH = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=60),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    retry_policy=_KEEP_TRYING,
+)

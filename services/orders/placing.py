@@ -44,7 +44,7 @@ from models.trading import Order
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
-from services.orders.settling import SEND_LENGTH_MAX, OrderSettling
+from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX, OrderSettling
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
@@ -91,9 +91,10 @@ class OrderPlacing:
             return await self._deny(
                 user_id, order_id, ("keys_refused", "The broker refused the API keys"), venue_now
             )
+        deadline = _deadline(is_entry=sendable.is_entry)
         if not await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry):
             return await self._settling.result(user_id, order_id)
-        outcome = await _send(account, sendable.request)
+        outcome = await _send(account, sendable.request, deadline)
         result = await self._record(user_id, order_id, outcome, venue_now)
         if isinstance(outcome, Accepted):
             return await self._settling.settle(user_id, order_id)
@@ -130,8 +131,9 @@ class OrderPlacing:
     ) -> bool:
         """Commit that the order is about to leave; False when it must not or already has."""
         async with self._database.for_user(user_id) as session:
-            await let_entries_pass(session)
             if is_entry:
+                # Exits take neither lock: nothing that is done to entries may keep one waiting.
+                await let_entries_pass(session)
                 await _hold_bot(session, order_id)
             _position, order = await lock_position_and_order(session, order_id)
             if order.state != OrderState.INTENDED:
@@ -235,10 +237,18 @@ async def _hold_bot(session: AsyncSession, order_id: UUID) -> None:
     await session.exec(select(Bot.id).where(Bot.id == bot_id).with_for_update(read=True))
 
 
-async def _send(account: VenueAccount, request: OrderRequest) -> PlaceOutcome:
+def _deadline(*, is_entry: bool) -> float:
+    """When a send that is marked from now on must have ended, by the loop's clock."""
+    length = ENTRY_SEND_LENGTH_MAX if is_entry else SEND_LENGTH_MAX
+    return asyncio.get_running_loop().time() + length.total_seconds()
+
+
+async def _send(account: VenueAccount, request: OrderRequest, deadline: float) -> PlaceOutcome:
     """Send; a venue that takes longer than any send may has given no answer."""
+    if asyncio.get_running_loop().time() >= deadline:
+        return Refused("sent_too_late", "Marking it took longer than a send may; it never left")
     try:
-        async with asyncio.timeout(SEND_LENGTH_MAX.total_seconds()):
+        async with asyncio.timeout_at(deadline):
             return await account.place(request)
     except TimeoutError:
         return Unknown("The venue did not answer in time")

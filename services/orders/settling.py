@@ -31,6 +31,10 @@ LOOKUP_MARGIN = timedelta(minutes=5)
 SEND_LENGTH_MAX = timedelta(seconds=12)
 """Wall time after which a send counts as unanswered."""
 
+ENTRY_SEND_LENGTH_MAX = timedelta(seconds=4)
+"""The same for entries, counted from before they are marked as being sent. It is shorter than
+engaging a kill switch waits, so that no entry can begin after the switch was reported engaged."""
+
 IN_FLIGHT_MAX = SEND_LENGTH_MAX + timedelta(seconds=3)
 """Wall time in which a send may still arrive at the venue: until then not listed proves nothing,
 however fast the venue's own clock runs."""

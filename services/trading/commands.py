@@ -33,6 +33,7 @@ from services.database import Database
 from services.errors import NotRunning, PositionNotFound, VenueFailed
 from services.orders.booking import rules_from_record, store_plan
 from services.orders.protection import cancel_triggers, sync_triggers
+from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS, live_positions
 from services.trading.starting import READY_SECONDS, Starting, StartRequest, lock_bot
 
@@ -249,7 +250,7 @@ class TradingService:
             left = await _count(session, [account.id])
             if bot is None:
                 return left
-            runs = await _live_runs(session, bot.id, account.id)
+            runs = await live_runs(session, bot.id, account.id)
             entering = any(run.state == RunState.ENTERING for run in runs)
             for run in runs:
                 run.state = RunState.ENDED if force else RunState.EXIT_ONLY
@@ -353,24 +354,12 @@ class TradingService:
     # --- parts ------------------------------------------------------------------------------
 
     def _change(self, session: AsyncSession, bot: Bot, state: BotState) -> None:
-        bot.state = state
-        bot.state_changed_at = self._clock.now()
-        bot.revision += 1
-        session.add(bot)
+        change_state(session, bot, state, self._clock.now())
 
     async def _end_entries(
         self, session: AsyncSession, bot: Bot, state: BotState, reason: str
     ) -> Sequence[BotRun]:
-        """Make every live run exit-only, in the same transaction as the bot's state."""
-        self._change(session, bot, state)
-        await session.flush()
-        runs = await _live_runs(session, bot.id)
-        for run in runs:
-            if run.state == RunState.ENTERING:
-                run.state = RunState.EXIT_ONLY
-                run.end_reason = reason
-                session.add(run)
-        return runs
+        return await end_entries(session, bot, state, reason, self._clock.now())
 
     def _audit(
         self, session: AsyncSession, principal: Principal, event: AuditEvent, **meta: object
@@ -424,37 +413,13 @@ async def _running_bot(session: AsyncSession, user_id: UUID) -> Bot:
     return bot
 
 
-async def _live_runs(
-    session: AsyncSession, bot_id: UUID, account_id: UUID | None = None
-) -> Sequence[BotRun]:
-    statement = select(BotRun).where(BotRun.bot_id == bot_id, BotRun.state != RunState.ENDED.value)
-    if account_id is not None:
-        statement = statement.where(BotRun.account_id == account_id)
-    return (await session.exec(statement.with_for_update(key_share=True))).all()
-
-
 async def _request_close(
     session: AsyncSession, runs: Sequence[BotRun], reason: ExitReason | None
 ) -> Sequence[UUID]:
-    """Ask for the exit of every live position of these runs; pending ones leave once filled."""
+    """Ask for the exit of every live position of these runs; which they are."""
     if reason is None:
         return ()
-    positions = (
-        await session.exec(
-            select(Position)
-            .where(
-                col(Position.run_id).in_([run.id for run in runs]),
-                col(Position.state).in_(LIVE_POSITIONS),
-            )
-            .order_by(col(Position.id))
-            .with_for_update()
-        )
-    ).all()
-    for position in positions:
-        if position.close_requested is None:
-            position.close_requested = reason
-            position.close_cause = f"command:{uuid4()}"
-            session.add(position)
+    positions = await request_close(session, runs, reason, lambda _position: f"command:{uuid4()}")
     return [position.id for position in positions]
 
 

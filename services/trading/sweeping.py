@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -28,7 +29,6 @@ from domain.ports import (
 )
 from models.bots import Bot, BotRun, RunState
 from models.trading import Trigger, TriggerState
-from services.billing.sweeping import BillingSweep
 from services.database import Database
 from services.orders.reconciling import Reconciling
 
@@ -39,6 +39,14 @@ NO_PROGRESS = timedelta(seconds=400)
 TELLING_AT_ONCE = 25
 
 _log = structlog.get_logger("nija.sweep")
+
+
+class Chore(Protocol):
+    """Work that nobody else is at: found in the rows, safe to repeat, quick."""
+
+    async def sweep(self) -> int:
+        """Do one round; how much there was to do."""
+        ...
 
 
 class Sweeper:
@@ -54,13 +62,13 @@ class Sweeper:
         *,
         realm: Realm,
         interval_seconds: float,
-        billing: BillingSweep | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self._database = database
         self._workflows = workflows
         self._venues = venues
         self._reconciling = reconciling
-        self._billing = billing
+        self._chores = tuple(chores)
         self._clock = clock
         self._realm = realm
         self._interval = interval_seconds
@@ -85,6 +93,8 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One round; the first wakes every live bot: starting and recovering are one path."""
+        for chore in self._chores:
+            await chore.sweep()
         for venue in self._venues.supported():
             await self._workflows.ensure_watch(VenueKey(venue, self._realm))
         bots = await self._disagreeing(everybody=self._first)
@@ -92,8 +102,6 @@ class Sweeper:
             _log.info("sweep.waking", bots=len(bots), first=self._first)
         await self._wake(bots)
         await self._reconciling.reconcile_due(everybody=self._first)
-        if self._billing is not None:
-            await self._billing.sweep()
 
     async def _disagreeing(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         live = select(BotRun.bot_id).where(BotRun.state != RunState.ENDED.value)

@@ -23,6 +23,7 @@ AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "accounts": {"mode": "live", "realm": "simulated"},
     "connections": {"realm": "simulated", "status": "connected"},
+    "audit_log": {"sequence": None, "previous_hash": None, "hash": None},
     "billing_commands": {"kind": "upgrade", "state": "open"},
     "bot_runs": {
         "mode": "paper",

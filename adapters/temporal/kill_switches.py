@@ -1,0 +1,40 @@
+"""Starting the workflows of kill switches."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
+from domain.contracts.kill_switches import (
+    KILL_SWITCH_WORKFLOW,
+    KillSwitchInput,
+    kill_switch_workflow_id,
+)
+
+
+class TemporalKillSwitches:
+    """domain.ports.KillSwitchWorkflows on the shared Temporal client."""
+
+    def __init__(self, workflows: TemporalWorkflows, task_queue: str) -> None:
+        self._workflows = workflows
+        self._task_queue = task_queue
+
+    async def tell_of_switch(self, switch_id: UUID) -> None:
+        """Start the switch's one workflow; one that runs sees the row's new revision by itself."""
+        client = await self._workflows.client()
+        try:
+            await client.start_workflow(
+                KILL_SWITCH_WORKFLOW,
+                KillSwitchInput(switch_id=switch_id),
+                id=kill_switch_workflow_id(switch_id),
+                task_queue=self._task_queue,
+                static_summary="kill switch",
+                rpc_timeout=CALL_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as failure:
+            raise _translated(failure) from failure

@@ -1,0 +1,81 @@
+"""Ending entries and asking for exits, in the transaction of whoever has the right to.
+
+The bot's row is locked by the caller, first of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.strategies.apex import ExitReason
+from models.bots import Bot, BotRun, BotState, RunState
+from models.trading import Position
+from services.trading.figures import LIVE_POSITIONS
+
+
+def change_state(session: AsyncSession, bot: Bot, state: BotState, now: datetime) -> None:
+    """Give the bot a state, and its workflow something to notice."""
+    bot.state = state
+    bot.state_changed_at = now
+    bot.revision += 1
+    session.add(bot)
+
+
+async def live_runs(
+    session: AsyncSession, bot_id: UUID, account_id: UUID | None = None
+) -> Sequence[BotRun]:
+    """Lock and return the runs that are not over, of one account or of all."""
+    statement = select(BotRun).where(BotRun.bot_id == bot_id, BotRun.state != RunState.ENDED.value)
+    if account_id is not None:
+        statement = statement.where(BotRun.account_id == account_id)
+    return (await session.exec(statement.with_for_update(key_share=True))).all()
+
+
+async def end_entries(
+    session: AsyncSession, bot: Bot, state: BotState, reason: str, now: datetime
+) -> Sequence[BotRun]:
+    """Make every live run exit-only, together with the bot's new state; returns the live runs."""
+    change_state(session, bot, state, now)
+    await session.flush()
+    runs = await live_runs(session, bot.id)
+    for run in runs:
+        if run.state == RunState.ENTERING:
+            run.state = RunState.EXIT_ONLY
+            run.end_reason = reason
+            session.add(run)
+    return runs
+
+
+async def request_close(
+    session: AsyncSession,
+    runs: Sequence[BotRun],
+    reason: ExitReason,
+    cause: Callable[[Position], str],
+) -> Sequence[Position]:
+    """Ask for the exit of every live position of these runs; pending ones leave once filled.
+
+    `cause` names what asks, different for each position. One that is leaving already keeps its
+    reason and cause.
+    """
+    positions = (
+        await session.exec(
+            select(Position)
+            .where(
+                col(Position.run_id).in_([run.id for run in runs]),
+                col(Position.state).in_(LIVE_POSITIONS),
+            )
+            .order_by(col(Position.id))
+            .with_for_update()
+        )
+    ).all()
+    for position in positions:
+        if position.close_requested is None:
+            position.close_requested = reason
+            position.close_cause = cause(position)
+            session.add(position)
+    return positions

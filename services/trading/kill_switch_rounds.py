@@ -1,0 +1,332 @@
+"""Telling bots and users of a kill switch: what its workflow does, one page of bots at a time.
+
+Everything is read from the switch's row and from the bots' own rows, so each step may run twice, on
+any worker, after any crash. What came of a round is counted from the rows, never added up on the
+way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import BotSignal, Nudge
+from domain.contracts.kill_switches import (
+    KillSwitchCounts,
+    KillSwitchEnd,
+    KillSwitchLook,
+    KillSwitchPage,
+    KillSwitchRound,
+)
+from domain.orders import Leg, OrderState
+from domain.ports import (
+    KillSwitchWorkflows,
+    WallClock,
+    WorkflowService,
+    WorkflowServiceUnavailable,
+)
+from domain.strategies.apex import ExitReason
+from models.bots import Bot, BotRun
+from models.controls import KillSwitch
+from models.markets import VenueState
+from models.trading import Order
+from services import audit
+from services.audit import AuditEvent
+from services.database import Database
+from services.notices import NoticeKind, tell
+from services.orders.booking import book, lock_position_and_order
+from services.trading.ending import live_runs, request_close
+from services.trading.kill_switches import COVERED, SwitchTarget, target_of
+
+PAGE = 100
+
+_BOTS = text(f"""
+SELECT DISTINCT b.id, b.user_id FROM bots b JOIN bot_runs r ON r.bot_id = b.id
+WHERE r.state <> 'ended' AND {COVERED} AND (CAST(:after AS uuid) IS NULL OR b.id > :after)
+ORDER BY b.id LIMIT :page
+""")  # noqa: S608 - every part is a literal, every value a parameter
+
+_UNASKED = text(f"""
+SELECT DISTINCT b.id, b.user_id FROM bots b JOIN bot_runs r ON r.bot_id = b.id
+JOIN positions p ON p.run_id = r.id
+WHERE r.state <> 'ended' AND {COVERED} AND p.state IN ('pending', 'open')
+  AND p.close_requested IS NULL
+ORDER BY b.id LIMIT :page
+""")  # noqa: S608 - the same
+
+_LOOK = text(f"""
+SELECT (SELECT count(*) FROM positions p JOIN bot_runs r ON r.id = p.run_id
+        WHERE p.state = 'open' AND r.state <> 'ended' AND {COVERED}) AS open_positions,
+       (SELECT count(*) FROM orders o JOIN bot_runs r ON r.id = o.run_id
+        WHERE o.leg = 'entry' AND o.state IN ('sending', 'unknown', 'open') AND {COVERED}) AS sends
+""")  # noqa: S608 - the same
+
+_OUTCOME = text(f"""
+SELECT (SELECT count(*) FROM orders o JOIN bot_runs r ON r.id = o.run_id
+        WHERE o.leg = 'entry' AND o.state = 'denied' AND o.refusal_code = 'kill_switch'
+          AND o.settled_at >= :engaged_at AND {COVERED}) AS entries_cancelled,
+       (SELECT count(*) FROM positions WHERE close_cause LIKE :causes) AS positions_asked,
+       (SELECT count(*) FROM positions WHERE close_cause LIKE :causes
+          AND state IN ('pending', 'open')) AS positions_leaving,
+       (SELECT count(DISTINCT user_id) FROM notices WHERE key = :notice) AS users_told
+""")  # noqa: S608 - the same
+
+_log = structlog.get_logger("nija.kill_switch")
+
+
+class KillSwitchRounds:
+    """Rounds of telling; the worker's side of `services.trading.kill_switches`."""
+
+    def __init__(self, database: Database, workflows: WorkflowService, clock: WallClock) -> None:
+        self._database = database
+        self._workflows = workflows
+        self._clock = clock
+
+    async def begin(self, switch_id: UUID) -> KillSwitchRound:
+        """The newest revision, if not everybody was told of it."""
+        switch = await self._load(switch_id)
+        if switch is None:  # it went with its user
+            return KillSwitchRound(switch_id=switch_id, revision=0, is_due=False)
+        return KillSwitchRound(
+            switch_id=switch_id,
+            revision=switch.revision,
+            is_due=switch.handled_revision < switch.revision,
+            flatten=switch.close_positions and switch.released_at is None,
+        )
+
+    async def tell(self, due: KillSwitchRound, after: UUID | None) -> KillSwitchPage:
+        """Tell the bots after one, in the order of their ids."""
+        switch = await self._load(due.switch_id)
+        if switch is None or switch.revision != due.revision:
+            return KillSwitchPage(superseded=True)
+        bots = await self._rows(_BOTS, target_of(switch), after=after, page=PAGE)
+        untold = users = 0
+        for bot in bots:
+            users += await self._mind_bot(switch, bot)
+            untold += not await self._nudge(switch, bot)
+        return KillSwitchPage(
+            last=bots[-1]["id"] if len(bots) == PAGE else None,
+            counts=KillSwitchCounts(bots=len(bots), users_told=users, untold=untold),
+        )
+
+    async def look(self, due: KillSwitchRound) -> KillSwitchLook:
+        """Count what is open and on its way; ask again for what nobody asked to leave yet."""
+        switch = await self._load(due.switch_id)
+        if switch is None or switch.revision != due.revision:
+            return KillSwitchLook(superseded=True)
+        if due.flatten:
+            # An entry that was taken for lost may have filled since the pages were told.
+            for bot in await self._rows(_UNASKED, target_of(switch), page=PAGE):
+                await self._mind_bot(switch, bot)
+                await self._nudge(switch, bot)
+        found = (await self._rows(_LOOK, target_of(switch)))[0]
+        return KillSwitchLook(
+            open_positions=found["open_positions"], sends_in_flight=found["sends"]
+        )
+
+    async def finish(self, end: KillSwitchEnd) -> None:
+        """Store the report and that everybody was told of this revision."""
+        due, now = end.round, self._clock.now()
+        switch = await self._load(due.switch_id)
+        if switch is None:
+            return
+        report = await self._report(switch, end)
+        async with self._database.as_system() as session:
+            stored = await session.exec(
+                update(KillSwitch)
+                .where(
+                    col(KillSwitch.id) == due.switch_id,
+                    col(KillSwitch.handled_revision) < due.revision,
+                )
+                .values(handled_revision=due.revision, report=report)
+            )
+            if not stored.rowcount:
+                return
+            audit.record(
+                session,
+                AuditEvent.KILL_SWITCH_TOLD,
+                user_id=switch.user_id,
+                actor_id=switch.engaged_by,
+                at=now,
+                meta={"switch_id": str(switch.id), **report},
+            )
+        _log.info("kill_switch.told", switch_id=str(switch.id), **report)
+
+    async def _report(self, switch: KillSwitch, end: KillSwitchEnd) -> dict[str, Any]:
+        found = await self._rows(
+            _OUTCOME,
+            target_of(switch),
+            engaged_at=switch.engaged_at,
+            causes=f"{_cause(switch)}:%",
+            notice=_notice_key(switch),
+        )
+        return {
+            "revision": end.round.revision,
+            "bots_told": end.counts.bots,
+            "bots_not_reached": end.counts.untold,
+            **{name: int(value) for name, value in found[0].items()},
+            "open_positions": end.look.open_positions,
+            "sends_in_flight": end.look.sends_in_flight,
+            "is_flat": not end.look.open_positions and not end.look.sends_in_flight,
+            "reported_at": self._clock.now().isoformat(),
+        }
+
+    # --- one bot ----------------------------------------------------------------------------
+
+    async def _mind_bot(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool:
+        """Do to one bot's rows what the switch asks for; whether its user is told of it."""
+        user_id, is_released = found["user_id"], switch.released_at is not None
+        async with self._database.for_user(user_id) as session:
+            bot = (
+                await session.exec(
+                    select(Bot).where(Bot.id == found["id"]).with_for_update(key_share=True)
+                )
+            ).one_or_none()
+            if bot is None:
+                return False
+            if not is_released:
+                runs = [run for run in await live_runs(session, bot.id) if _covers(switch, run)]
+                changed = await self._cancel_intents(session, runs)
+                if switch.close_positions:
+                    changed += await _ask_to_leave(session, switch, runs)
+                if changed:
+                    bot.revision += 1  # so that the sweeper tells it if we cannot
+                    session.add(bot)
+            if switch.notify_users:
+                await self._leave_notice(session, switch, user_id)
+        return switch.notify_users
+
+    async def _cancel_intents(self, session: AsyncSession, runs: Sequence[BotRun]) -> int:
+        """Deny entries that are decided and not sent; sent ones are IOC and end by themselves."""
+        cancelled = 0
+        for run in runs:
+            intended = (
+                await session.exec(
+                    select(Order.id)
+                    .where(
+                        Order.run_id == run.id,
+                        Order.leg == Leg.ENTRY.value,
+                        Order.state == OrderState.INTENDED.value,
+                    )
+                    .order_by(col(Order.position_id))
+                )
+            ).all()
+            for order_id in intended:
+                _position, order = await lock_position_and_order(session, order_id)
+                if order.state == OrderState.INTENDED:
+                    await book(
+                        session,
+                        order_id,
+                        fills=(),
+                        state=OrderState.DENIED,
+                        at=await _venue_now(session, run),
+                        wall=self._clock.now(),
+                        refusal=("kill_switch", "A kill switch is active"),
+                    )
+                    cancelled += 1
+        return cancelled
+
+    async def _leave_notice(self, session: AsyncSession, switch: KillSwitch, user_id: UUID) -> None:
+        await tell(
+            session,
+            user_id,
+            _notice_kind(switch),
+            str(switch.id),
+            now=self._clock.now(),
+            facts={
+                "scope": switch.scope,
+                "broker": switch.venue,
+                "reason": switch.release_reason if switch.released_at else switch.reason,
+                "positions_are_closed": switch.close_positions,
+            },
+        )
+
+    async def _nudge(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool:
+        signal = BotSignal.UPDATE_SETTINGS if switch.released_at else BotSignal.ORDER_UPDATE
+        try:
+            await self._workflows.signal_bot(found["user_id"], found["id"], signal, Nudge())
+        except WorkflowServiceUnavailable:
+            return False
+        return True
+
+    # --- reading ----------------------------------------------------------------------------
+
+    async def _load(self, switch_id: UUID) -> KillSwitch | None:
+        async with self._database.as_system() as session:
+            return await session.get(KillSwitch, switch_id)
+
+    async def _rows(
+        self, query: Any, target: SwitchTarget, **params: object
+    ) -> Sequence[Mapping[str, Any]]:
+        async with self._database.as_system() as session:
+            connection = await session.connection()
+            found = await connection.execute(query, {**target.params(), **params})
+            return [dict(row) for row in found.mappings()]
+
+
+class KillSwitchSweep:
+    """Finds switches whose bots were not told, whatever came between."""
+
+    def __init__(self, database: Database, workflows: KillSwitchWorkflows) -> None:
+        self._database = database
+        self._workflows = workflows
+
+    async def sweep(self) -> int:
+        """Start the workflow of every switch with something to tell; returns how many there are.
+
+        Raises:
+            WorkflowServiceUnavailable: the next round goes on.
+        """
+        async with self._database.as_system() as session:
+            untold = (
+                await session.exec(
+                    select(KillSwitch.id).where(KillSwitch.handled_revision < KillSwitch.revision)
+                )
+            ).all()
+        for switch_id in untold:
+            await self._workflows.tell_of_switch(switch_id)
+        return len(untold)
+
+
+async def _ask_to_leave(session: AsyncSession, switch: KillSwitch, runs: Sequence[BotRun]) -> int:
+    """Ask the positions of these runs to leave at the market; how many were asked for it by now."""
+    if not runs:
+        return 0
+    positions = await request_close(
+        session,
+        runs,
+        ExitReason.KILL_SWITCH,
+        lambda position: f"{_cause(switch)}:{position.id}",
+    )
+    return len(positions)
+
+
+async def _venue_now(session: AsyncSession, run: BotRun) -> datetime:
+    """The venue's clock as its watcher last saw it."""
+    seen = await session.get(VenueState, (run.venue, run.realm))
+    return run.venue_started_at if seen is None else seen.clock_at
+
+
+def _covers(switch: KillSwitch, run: BotRun) -> bool:
+    target = target_of(switch)
+    everybody = target.user_id is None and target.broker is None
+    return everybody or run.user_id == target.user_id or run.venue == target.broker
+
+
+def _cause(switch: KillSwitch) -> str:
+    return f"command:{switch.id}"
+
+
+def _notice_kind(switch: KillSwitch) -> NoticeKind:
+    return NoticeKind.KILL_SWITCH_RELEASED if switch.released_at else NoticeKind.KILL_SWITCH
+
+
+def _notice_key(switch: KillSwitch) -> str:
+    return f"{_notice_kind(switch).value}:{switch.id}"
