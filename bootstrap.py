@@ -44,6 +44,8 @@ from services.database import Database
 from services.idempotency import IdempotencyKeys
 from services.identity.identity import Identity, IdentityPolicy
 from services.identity.people import ensure_person
+from services.limits.policy import AddressLimits
+from services.limits.sweeping import LimitSweep
 from services.markets.evaluating import EvaluationService
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
@@ -145,11 +147,14 @@ def _required(value: str | None, name: str) -> str:
 
 
 @asynccontextmanager
-async def _ground(settings: Settings, runtime: Runtime | None) -> AsyncIterator[Ground]:
+async def _ground(
+    settings: Settings, runtime: Runtime | None, *, ping_first: bool
+) -> AsyncIterator[Ground]:
     database = Database(
         _required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
         _required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
         pool_size=settings.database_pool_size,
+        ping_first=ping_first,
     )
     keys = settings.vault_keys.get_secret_value() if settings.vault_keys else None
     vault = Vault(_required(keys, "NIJA_VAULT_KEYS"))
@@ -192,7 +197,8 @@ async def _ground(settings: Settings, runtime: Runtime | None) -> AsyncIterator[
 @asynccontextmanager
 async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
     """Everything a worker process runs."""
-    async with _ground(settings, _runtime(settings.worker_metrics_port)) as ground:
+    runtime = _runtime(settings.worker_metrics_port)
+    async with _ground(settings, runtime, ping_first=False) as ground:
         yield _worker(ground)
 
 
@@ -278,6 +284,7 @@ def _worker(ground: Ground) -> WorkerContainer:
                 AuditSealing(database, clock),
                 KillSwitchSweep(database, ground.kill_switch_workflows),
                 BillingSweep(database, ground.billing_workflows, clock),
+                LimitSweep(database, IdempotencyKeys(database, clock), clock),
             ),
         ),
     )
@@ -286,11 +293,12 @@ def _worker(ground: Ground) -> WorkerContainer:
 @asynccontextmanager
 async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
     """Everything the API serves."""
-    async with _ground(settings, None) as ground:
+    async with _ground(settings, None, ping_first=True) as ground:
         reads = Reads(
             _required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
             ground.clock,
             pool_size=settings.database_pool_size,
+            address_limits=_address_limits(settings),
         )
         await reads.open()
         container = _api(ground, reads)
@@ -348,6 +356,14 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
 def _paper_accounts(settings: Settings, database: Database, clock: WallClock) -> PaperAccounts:
     return PaperAccounts(
         database, clock, realm=Realm(settings.venues), opening_balance=settings.paper_balance
+    )
+
+
+def _address_limits(settings: Settings) -> AddressLimits | None:
+    if settings.rate_limits == "off":
+        return None
+    return AddressLimits(
+        auth=settings.auth_calls_per_minute, public=settings.public_calls_per_minute
     )
 
 

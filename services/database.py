@@ -29,22 +29,31 @@ def driver_url(url: str) -> URL:
 
 
 class Database:
-    """The two doors to PostgreSQL: bound and unbound by row-level security."""
+    """The two doors to PostgreSQL: bound and unbound by row-level security.
 
-    def __init__(self, app_url: str, system_url: str, *, pool_size: int = 10) -> None:
-        self._app = self._engine(app_url, pool_size)
-        self._system = self._engine(system_url, pool_size)
+    Args:
+        app_url: as the role that row-level security binds.
+        system_url: as the role that it does not.
+        pool_size: connections through each door.
+        ping_first: ask whether a pooled connection lives before each use. A server that was killed
+            leaves dead ones; where nobody repeats what fails, as the API's callers, one more round
+            trip is cheaper than an error after every restart. Activities are repeated anyway.
+    """
+
+    def __init__(
+        self, app_url: str, system_url: str, *, pool_size: int = 10, ping_first: bool = True
+    ) -> None:
+        self._app = self._engine(app_url, pool_size, ping_first)
+        self._system = self._engine(system_url, pool_size, ping_first)
 
     @staticmethod
-    def _engine(url: str, pool_size: int) -> AsyncEngine:
+    def _engine(url: str, pool_size: int, ping_first: bool) -> AsyncEngine:
         return create_async_engine(
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
-            # A server that was killed leaves dead connections in the pool; one more round trip
-            # per checkout is cheaper than a request that fails after every restart.
-            pool_pre_ping=True,
+            pool_pre_ping=ping_first,
             # Error texts end in logs and workflow histories; values must not.
             hide_parameters=True,
             connect_args={

@@ -127,18 +127,19 @@ async def lock_position_and_order(session: AsyncSession, order_id: UUID) -> tupl
     A hunt locks the account and then positions; a fill's foreign key shares the account. Taken the
     other way round the two would wait for each other.
     """
-    account_id, position_id = (
-        await session.exec(
-            select(col(Order.account_id), col(Order.position_id)).where(Order.id == order_id)
-        )
-    ).one()
     await session.exec(
         select(Account.id)
-        .where(Account.id == account_id)
-        .with_for_update(read=True, key_share=True)
+        .join(Order, col(Order.account_id) == Account.id)
+        .where(Order.id == order_id)
+        .with_for_update(read=True, key_share=True, of=Account)
     )
     position = (
-        await session.exec(select(Position).where(Position.id == position_id).with_for_update())
+        await session.exec(
+            select(Position)
+            .join(Order, col(Order.position_id) == Position.id)
+            .where(Order.id == order_id)
+            .with_for_update(of=Position)
+        )
     ).one()
     order = (
         await session.exec(

@@ -128,8 +128,8 @@ class OrderPlacing:
 
     async def _mark_sending(
         self, user_id: UUID, order_id: UUID, venue_now: datetime, *, is_entry: bool
-    ) -> bool:
-        """Commit that the order is about to leave; False when it must not or already has."""
+    ) -> Order | None:
+        """Commit that the order is about to leave; None when it must not or already has."""
         async with self._database.for_user(user_id) as session:
             if is_entry:
                 # Exits take neither lock: nothing that is done to entries may keep one waiting.
@@ -137,17 +137,17 @@ class OrderPlacing:
                 await _hold_bot(session, order_id)
             _position, order = await lock_position_and_order(session, order_id)
             if order.state != OrderState.INTENDED:
-                return False
+                return None
             if is_entry:
                 refusal = await self._entry_refusal(session, order, venue_now)
                 if refusal is not None:
                     await self._book_denied(session, order_id, refusal, venue_now)
-                    return False
+                    return None
             order.state = OrderState.SENDING
             order.sent_at = self._clock.now()
             order.venue_sent_at = venue_now
             session.add(order)
-        return True
+        return order
 
     async def _deny(
         self, user_id: UUID, order_id: UUID, refusal: tuple[str, str], venue_now: datetime
@@ -218,23 +218,17 @@ class OrderPlacing:
                 wall=self._clock.now(),
                 refusal=refusal,
             )
-        _log.info(
-            "order.sent",
-            order_id=str(order_id),
-            leg=order.leg,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=str(order.quantity),
-            state=order.state,
-            refusal_code=order.refusal_code,
-        )
         return OrderResult(state=OrderState(order.state))
 
 
 async def _hold_bot(session: AsyncSession, order_id: UUID) -> None:
     """Let no command change the bot between the gates and the mark; locked first, as they do."""
-    bot_id = (await session.exec(select(Order.bot_id).where(Order.id == order_id))).one()
-    await session.exec(select(Bot.id).where(Bot.id == bot_id).with_for_update(read=True))
+    await session.exec(
+        select(Bot.id)
+        .join(Order, col(Order.bot_id) == Bot.id)
+        .where(Order.id == order_id)
+        .with_for_update(read=True, of=Bot)
+    )
 
 
 def _deadline(*, is_entry: bool) -> float:

@@ -19,7 +19,9 @@ from domain.contracts.bots import OrderResult
 from domain.markets import VenueKey
 from domain.orders import FillReport, Leg, OrderReport, OrderState, Side
 from domain.ports import AccountRef, VenueAccount, Venues, WallClock
+from domain.positions import PositionState
 from domain.reconciliation import Anomaly, Correction, OurOrder, settle
+from models.bots import BotRun, RunState
 from models.trading import Fill, Order, Position
 from services.accounts import account_ref
 from services.database import Database
@@ -72,6 +74,29 @@ class OrderSettling:
         order, ours, ref = await self._load(user_id, order_id)
         if order.state == OrderState.INTENDED or (ours.state.is_final and not doubt_the_end):
             return _result(order)
+        return await self._look_up(order, ours, ref)
+
+    async def settle_accepted(
+        self, order: Order, ref: AccountRef, venue_order_id: str
+    ) -> OrderResult:
+        """Look up an order that the venue has just accepted, and book it.
+
+        Args:
+            order: the row as it was marked as being sent; it has no fills.
+            ref: its account.
+            venue_order_id: the venue's id of it.
+
+        Returns:
+            How it stands; still `sending` when the venue does not list it yet, and then nothing
+            was booked.
+
+        Raises:
+            VenueUnavailable, VenueRefusedKeys: the venue could not be asked.
+        """
+        order.venue_order_id = venue_order_id
+        return await self._look_up(order, _our_order(order, {}), ref)
+
+    async def _look_up(self, order: Order, ours: OurOrder, ref: AccountRef) -> OrderResult:
         sent_at = order.venue_sent_at or order.created_at
         account = await self._venues.account(ref)
         now = (await self._venues.market_data(VenueKey(ref.venue, ref.realm)).clock()).now
@@ -142,11 +167,20 @@ class OrderSettling:
 
 
 async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
-    """Not after an entry whose fill armed all there is to guard, unless its exit is asked for."""
-    if order.leg != Leg.ENTRY or not order.filled_quantity:
-        return True
+    """Whether something is left to guard: an exit to repeat, or a run that may end now.
+
+    Not after an entry whose fill armed all there is to guard, unless its exit is asked for, nor
+    after the exit that closed the position of a run that goes on.
+    """
     position = await session.get(Position, order.position_id)
-    return position is None or position.close_requested is not None
+    if position is None or not order.filled_quantity:
+        return True
+    if order.leg == Leg.ENTRY:
+        return position.close_requested is not None
+    if position.state != PositionState.CLOSED:
+        return True
+    run = await session.get(BotRun, position.run_id)
+    return run is None or run.state != RunState.ENTERING
 
 
 async def _find(account: VenueAccount, order: Order, sent_at: datetime) -> OrderReport | None:

@@ -7,7 +7,6 @@ entries does not stop this.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -15,30 +14,20 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotRef, GuardResult, OrderTask
-from domain.money import ZERO
 from domain.orders import (
     FINAL_STATES,
-    Leg,
     OrderState,
-    OrderType,
-    TimeInForce,
-    derive_client_order_id,
 )
 from domain.ports import WallClock
-from domain.positions import Direction, PositionState
-from domain.strategies.apex import ExitPlan, ExitReason, exit_quantity
+from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
 from models.connections import Account, Connection, ConnectionStatus
-from models.markets import VenueState
 from models.trading import Order, Position, Trigger, TriggerState
 from services.database import Database
-from services.orders.booking import rules_from_record
+from services.trading.leaving import leave
 
-RETRY_SECONDS_FIRST = 1.0
-RETRY_SECONDS_MAX = 60.0
 _FINAL = tuple(state.value for state in FINAL_STATES)
 _LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
-_COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
 
 _log = structlog.get_logger("nija.bots")
 
@@ -103,82 +92,10 @@ class GuardService:
         waits: list[float] = []
         for run in runs:
             for position in await _positions_to_leave(session, run.id):
-                wait = await self._leave(session, bot, run, position)
-                if wait is not None:
-                    waits.append(wait)
+                made = await leave(session, run, bot.id, position, self._clock.now())
+                if made.retry_seconds is not None:
+                    waits.append(made.retry_seconds)
         return min(waits, default=None)
-
-    async def _leave(
-        self, session: AsyncSession, bot: Bot, run: BotRun, position: Position
-    ) -> float | None:
-        if position.open_quantity <= ZERO or await _has_live_exit(session, position.id):
-            return None
-        trigger = await _fired_trigger(session, position.id)
-        if position.close_requested is not None:
-            trigger = None
-            is_commanded = position.close_requested in _COMMANDED
-            leg = Leg.FLATTEN if is_commanded else Leg.EXIT
-            cause = position.close_cause or f"close:{position.id}"
-        elif trigger is not None:
-            leg, cause = Leg(trigger.leg), f"trigger:{trigger.id}"
-        else:
-            return None
-        attempts, last_failed_at = await _earlier_attempts(session, position, cause, leg)
-        wait = _wait_before_retry(attempts, last_failed_at, self._clock.now())
-        if wait > 0:
-            return wait
-        await self._intend_exit(session, bot, run, position, trigger, leg, cause, attempts + 1)
-        return None
-
-    async def _intend_exit(
-        self,
-        session: AsyncSession,
-        bot: Bot,
-        run: BotRun,
-        position: Position,
-        trigger: Trigger | None,
-        leg: Leg,
-        cause: str,
-        attempt: int,
-    ) -> None:
-        rules = rules_from_record(position.rules)
-        quantity = position.open_quantity
-        if position.exit_plan is not None:
-            plan = ExitPlan.from_record(position.exit_plan)
-            quantity = exit_quantity(plan, leg, position.open_quantity, rules)
-        if quantity <= ZERO:
-            return
-        order = Order(
-            user_id=bot.user_id,
-            account_id=position.account_id,
-            bot_id=bot.id,
-            run_id=run.id,
-            position_id=position.id,
-            trigger_id=trigger.id if trigger else None,
-            cause=cause,
-            leg=leg,
-            attempt=attempt,
-            client_order_id=str(
-                derive_client_order_id(position.account_id, run.id, cause, leg, attempt)
-            ),
-            symbol=position.symbol,
-            side=Direction(position.side).exit_side,
-            type=OrderType.MARKET,
-            time_in_force=TimeInForce.IOC,
-            quantity=quantity,
-            created_at=await _venue_now(session, run),
-            intended_at=self._clock.now(),
-        )
-        session.add(order)
-        await session.flush()
-        _log.info(
-            "exit.intended",
-            bot_id=str(bot.id),
-            position_id=str(position.id),
-            symbol=position.symbol,
-            leg=leg,
-            attempt=attempt,
-        )
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -246,53 +163,6 @@ async def _positions_to_leave(session: AsyncSession, run_id: UUID) -> Sequence[P
     ).all()
 
 
-async def _has_live_exit(session: AsyncSession, position_id: UUID) -> bool:
-    found = await session.exec(
-        select(Order.id).where(
-            Order.position_id == position_id,
-            Order.leg != Leg.ENTRY.value,
-            col(Order.state).not_in(_FINAL),
-        )
-    )
-    return found.first() is not None
-
-
-async def _fired_trigger(session: AsyncSession, position_id: UUID) -> Trigger | None:
-    """The fired trigger that goes first: the stop, else the nearest target."""
-    fired = (
-        await session.exec(
-            select(Trigger).where(
-                Trigger.position_id == position_id, Trigger.state == TriggerState.FIRED.value
-            )
-        )
-    ).all()
-    return min(fired, key=lambda trigger: (trigger.leg != Leg.STOP, trigger.leg), default=None)
-
-
-async def _earlier_attempts(
-    session: AsyncSession, position: Position, cause: str, leg: Leg
-) -> tuple[int, datetime | None]:
-    """How often this exit was tried, and when the last try without any fill ended."""
-    row = (
-        await session.exec(
-            select(func.max(Order.attempt), func.max(Order.settled_at)).where(
-                Order.account_id == position.account_id,
-                Order.run_id == position.run_id,
-                Order.cause == cause,
-                Order.leg == leg.value,
-            )
-        )
-    ).one()
-    return int(row[0] or 0), row[1]
-
-
-def _wait_before_retry(attempts: int, failed_at: datetime | None, now: datetime) -> float:
-    if not attempts or failed_at is None:
-        return 0.0
-    pause = min(RETRY_SECONDS_FIRST * 2 ** (attempts - 1), RETRY_SECONDS_MAX)
-    return (failed_at + timedelta(seconds=pause) - now).total_seconds()
-
-
 async def _live_orders(session: AsyncSession, bot_id: UUID) -> tuple[OrderTask, ...]:
     rows = (
         await session.exec(
@@ -325,15 +195,3 @@ async def _count_open_of_account(session: AsyncSession, account_id: UUID) -> int
             .where(Position.account_id == account_id, col(Position.state).in_(_LIVE_POSITIONS))
         )
     ).one()
-
-
-async def _venue_now(session: AsyncSession, run: BotRun) -> datetime:
-    """The venue's clock as last seen by its watcher; the run's start where it was never seen."""
-    seen = (
-        await session.exec(
-            select(VenueState.clock_at).where(
-                VenueState.venue == run.venue, VenueState.realm == run.realm
-            )
-        )
-    ).one_or_none()
-    return seen or run.venue_started_at

@@ -1,33 +1,44 @@
-"""Outside signals: entries and exits somebody else wishes for, by the same gates."""
+"""Outside signals: entries and exits somebody else wishes for, by the same gates.
+
+All signals of one look are decided in one transaction, in their order: what a storm of them has in
+common is locked, read and written once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
 
 import structlog
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.alerts import EXPIRED, AlertState
 from domain.contracts.bots import HuntResult, OrderTask, SignalAction, TradeSignal
 from domain.markets import FeeRates, MarketRules, Quote, VenueClock
 from domain.orders import Leg, OrderState
 from domain.ports import Venues, WallClock
-from domain.positions import Direction
+from domain.positions import Direction, PositionState
 from domain.strategies.apex import BAR, EntrySource, ExitReason
-from models.bots import Bot, BotRun
+from models.bots import Bot, BotRun, Decision
+from models.connections import Account
 from models.trading import Order, Position
 from services.accounts import let_entries_pass
+from services.alerts.inbox import AlertOutcome, hold_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
 from services.trading.context import BotContext, RunContext
 from services.trading.entering import (
     EntryScene,
+    GateFacts,
     Wish,
-    earlier_decision,
     enter,
     note_decision,
 )
 from services.trading.figures import last_prices, live_positions, lock_account
+from services.trading.leaving import leave
 
 FRESH_BARS = 3
 """An evaluation older than this many bars is no ground for a stop."""
@@ -35,8 +46,17 @@ FRESH_BARS = 3
 _log = structlog.get_logger("nija.bots")
 
 
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """What signals of one symbol are judged with; a market nobody knows has no rules."""
+
+    rules: MarketRules | None = None
+    quote: Quote | None = None
+    latest: StoredEvaluation | None = None
+
+
 class SignalHandling:
-    """Turns one trade signal into one recorded decision."""
+    """Turns trade signals into recorded decisions."""
 
     def __init__(
         self,
@@ -54,26 +74,24 @@ class SignalHandling:
         self,
         context: BotContext,
         run: RunContext,
-        signal: TradeSignal,
+        signals: Sequence[TradeSignal],
         *,
         rules: Mapping[str, MarketRules],
         fees: FeeRates,
         clock: VenueClock,
     ) -> HuntResult:
-        """Decide on a signal once; a repeated one returns what is left to do of the first.
+        """Decide on each signal once; a repeated one returns what is left to do of the first.
 
         Raises:
-            VenueUnavailable: the price could not be had.
+            VenueUnavailable: a price could not be had.
         """
-        cause = f"signal:{signal.signal_id}"
-        known = rules.get(signal.symbol)
-        quote, latest = None, None
-        if known is not None and signal.action is not SignalAction.CLOSE:
-            quote = await self._venues.market_data(run.key).quote(signal.symbol)
-            found = await self._evaluations.since(run.key, clock, signal.symbol, None)
-            latest = found[-1] if found else None
+        markets = {
+            symbol: await self._view(run, symbol, signals, rules, clock)
+            for symbol in sorted({signal.symbol for signal in signals})
+        }
         async with self._database.for_user(context.bot.user_id) as session:
             await let_entries_pass(session)
+            alerts = await hold_alerts(session, signals)
             bot = (
                 await session.exec(
                     select(Bot).where(Bot.id == context.bot.id).with_for_update(read=True)
@@ -81,127 +99,250 @@ class SignalHandling:
             ).one()
             account = await lock_account(session, run.ref.account_id)
             row = (await session.exec(select(BotRun).where(BotRun.id == run.run.id))).one()
-            if await _was_taken(session, row, signal, cause):
-                return HuntResult(orders=await _unsent(session, row, cause), exits_requested=True)
-            if known is None:
-                session.add(
-                    note_decision(
-                        bot,
-                        row,
-                        cause=cause,
-                        symbol=signal.symbol,
-                        action="none",
-                        reason="unknown_symbol",
-                        at=clock.now,
-                    )
-                )
-                return HuntResult()
-            scene = EntryScene(
+            prices = await last_prices(session, account)
+            prices |= {
+                symbol: market.quote.last for symbol, market in markets.items() if market.quote
+            }
+            answers = _Answers(
+                session=session,
+                context=context,
                 bot=bot,
                 run=row,
                 account=account,
-                settings=context.settings,
-                rules=known,
+                markets=markets,
+                prices=prices,
                 fees=fees,
-                prices=await last_prices(session, account),
-                config=self._evaluations.config,
-                now=clock.now,
-                wall=self._clock.now(),
+                clock=clock,
+                evaluations=self._evaluations,
+                wall=self._clock,
+                alerts=alerts,
             )
-            return await self._act(session, scene, signal, cause, quote, latest)
+            await answers.give(signals)
+            await record_outcomes(session, answers.outcomes, self._clock.now())
+        return HuntResult(
+            orders=tuple(answers.orders),
+            exits_requested=answers.exits_requested,
+            decisions=len(signals),
+        )
 
-    async def _act(
+    async def _view(
         self,
-        session: AsyncSession,
-        scene: EntryScene,
-        signal: TradeSignal,
-        cause: str,
-        quote: Quote | None,
-        latest: StoredEvaluation | None,
-    ) -> HuntResult:
-        held = [
-            position
-            for position in await live_positions(session, scene.account.id)
-            if position.symbol == signal.symbol
+        run: RunContext,
+        symbol: str,
+        signals: Sequence[TradeSignal],
+        rules: Mapping[str, MarketRules],
+        clock: VenueClock,
+    ) -> MarketView:
+        """What is known of a market; its price is asked only where somebody may enter."""
+        known = rules.get(symbol)
+        may_enter = any(
+            signal.symbol == symbol and signal.action is not SignalAction.CLOSE
+            for signal in signals
+        )
+        if known is None or not may_enter:
+            return MarketView(known)
+        quote = await self._venues.market_data(run.key).quote(symbol)
+        found = await self._evaluations.since(run.key, clock, symbol, None)
+        return MarketView(known, quote, found[-1] if found else None)
+
+
+@dataclass
+class _Answers:
+    """The answers to the signals of one look, inside one transaction."""
+
+    session: AsyncSession
+    context: BotContext
+    bot: Bot
+    run: BotRun
+    account: Account
+    markets: Mapping[str, MarketView]
+    prices: dict[str, Decimal]
+    fees: FeeRates
+    clock: VenueClock
+    evaluations: EvaluationService
+    wall: WallClock
+    alerts: Mapping[UUID, AlertState]
+    facts: GateFacts = field(default_factory=GateFacts)
+    orders: list[OrderTask] = field(default_factory=list)
+    outcomes: list[AlertOutcome] = field(default_factory=list)
+    exits_requested: bool = False
+
+    async def give(self, signals: Sequence[TradeSignal]) -> None:
+        """Answer every signal that still waits for one, in order."""
+        by_id = {signal.signal_id: signal for signal in signals}
+        waiting = [
+            signal
+            for signal_id, signal in by_id.items()
+            if self.alerts.get(signal_id, AlertState.PROCESSING) is AlertState.PROCESSING
         ]
+        earlier = await earlier_decisions(self.session, self.run, waiting)
+        held = await _held_already(self.session, waiting)
+        positions = await live_positions(self.session, self.account.id)
+        for signal in waiting:
+            if cause_of(signal) in earlier or signal.signal_id in held:
+                await self._repeat(signal, earlier.get(cause_of(signal)))
+            elif await self._answer(signal, positions):
+                positions = await live_positions(self.session, self.account.id)
+
+    async def _repeat(self, signal: TradeSignal, decision: Decision | None) -> None:
+        """What is left to do of a signal that was decided on before."""
+        self.orders += await _unsent(self.session, self.run, cause_of(signal))
+        self.exits_requested = True
+        if decision is not None and decision.action == "none":
+            self._conclude(signal, AlertState.REFUSED, decision.reason)
+        else:
+            reason = decision.reason if decision else "outside_signal"
+            position_id = decision.position_id if decision else signal.signal_id
+            self._conclude(signal, AlertState.ACCEPTED, reason, position_id)
+
+    async def _answer(self, signal: TradeSignal, positions: Sequence[Position]) -> bool:
+        """Decide; whether there is a new position."""
+        market = self.markets[signal.symbol]
+        if signal.expires_at is not None and self.wall.now() >= signal.expires_at:
+            self._note(signal, EXPIRED)
+            self._conclude(signal, AlertState.EXPIRED, EXPIRED)
+            return False
+        if market.rules is None:
+            self._refuse(signal, "unknown_symbol")
+            return False
         against = Direction.LONG if signal.action is SignalAction.SELL else Direction.SHORT
         leaving = [
             position
-            for position in held
-            if signal.action is SignalAction.CLOSE or position.side == against
+            for position in positions
+            if position.symbol == signal.symbol
+            and (signal.action is SignalAction.CLOSE or position.side == against)
         ]
-        if leaving or signal.action is SignalAction.CLOSE:
-            return await self._leave(session, scene, signal, cause, leaving)
-        assert quote is not None
-        scene.prices[signal.symbol] = quote.last
-        evaluation = latest.evaluation if latest else None
+        if leaving:
+            await self._leave(signal, leaving)
+            return False
+        if signal.action is SignalAction.CLOSE:
+            self._refuse(signal, "no_position")
+            return False
+        return await self._enter(signal, market, market.rules, against.opposite)
+
+    async def _enter(
+        self, signal: TradeSignal, market: MarketView, rules: MarketRules, direction: Direction
+    ) -> bool:
+        assert market.quote is not None
+        evaluation = market.latest.evaluation if market.latest else None
         is_fresh = (
-            evaluation is not None and scene.now - evaluation.closed_at < BAR.length * FRESH_BARS
+            evaluation is not None
+            and self.clock.now - evaluation.closed_at < BAR.length * FRESH_BARS
         )
-        task = await enter(
-            session,
-            scene,
+        decided = await enter(
+            self.session,
+            EntryScene(
+                bot=self.bot,
+                run=self.run,
+                account=self.account,
+                settings=self.context.settings,
+                rules=rules,
+                fees=self.fees,
+                prices=self.prices,
+                config=self.evaluations.config,
+                now=self.clock.now,
+                wall=self.wall.now(),
+                facts=self.facts,
+            ),
             Wish(
-                cause=cause,
+                cause=cause_of(signal),
                 source=EntrySource.SIGNAL,
                 symbol=signal.symbol,
-                direction=against.opposite,
-                price=quote.last,
+                direction=direction,
+                price=market.quote.last,
                 atr=evaluation.atr if evaluation else None,
                 score=None,
                 reason="outside_signal",
                 data_fresh=is_fresh,
                 hole_blocks_entry=bool(evaluation and evaluation.hole_blocks_entry),
-                evaluation_id=latest.id if latest else None,
+                evaluation_id=market.latest.id if market.latest else None,
                 position_id=signal.signal_id,
                 size_usd=signal.size_usd,
                 quantity=signal.quantity,
             ),
         )
-        return HuntResult(orders=(task,) if task else ())
+        if decided.order is None:
+            self._conclude(signal, AlertState.REFUSED, decided.reason)
+            return False
+        self.orders.append(decided.order)
+        self._conclude(signal, AlertState.ACCEPTED, decided.reason, signal.signal_id)
+        return True
 
-    async def _leave(
-        self,
-        session: AsyncSession,
-        scene: EntryScene,
-        signal: TradeSignal,
-        cause: str,
-        leaving: list[Position],
-    ) -> HuntResult:
-        """Ask for the exit of what the signal closes; the guard makes the orders.
+    async def _leave(self, signal: TradeSignal, leaving: Sequence[Position]) -> None:
+        """Make the exits of what the signal closes, by the same rules as the guard's.
 
-        An entry on its way is asked for too: it leaves once it has filled.
+        An entry on its way is asked for too; the guard makes its exit once it has filled.
         """
+        made = 0
         for position in leaving:
             row = (
-                await session.exec(
-                    select(Position).where(Position.id == position.id).with_for_update()
+                await self.session.exec(
+                    select(Position)
+                    .where(Position.id == position.id)
+                    .with_for_update()
+                    .execution_options(populate_existing=True)
                 )
             ).one()
             if row.close_requested is None:
                 row.close_requested = ExitReason.SIGNAL_CLOSE
-                row.close_cause = cause
-                session.add(row)
-        session.add(
+                row.close_cause = cause_of(signal)
+                self.session.add(row)
+            if row.state == PositionState.OPEN and row.run_id == self.run.id:
+                exit_ = await leave(self.session, self.run, self.bot.id, row, self.wall.now())
+                if exit_.order is not None:
+                    self.orders.append(exit_.order)
+                    made += 1
+        self._note(signal, ExitReason.SIGNAL_CLOSE.value, position_id=leaving[0].id)
+        reason = ExitReason.SIGNAL_CLOSE.value
+        self._conclude(signal, AlertState.ACCEPTED, reason, leaving[0].id)
+        # What got no order here waits for its entry, for a retry, or belongs to an earlier run.
+        self.exits_requested = self.exits_requested or made < len(leaving)
+
+    def _refuse(self, signal: TradeSignal, reason: str) -> None:
+        self._note(signal, reason)
+        self._conclude(signal, AlertState.REFUSED, reason)
+
+    def _note(self, signal: TradeSignal, reason: str, *, position_id: UUID | None = None) -> None:
+        self.session.add(
             note_decision(
-                scene.bot,
-                scene.run,
-                cause=cause,
+                self.bot,
+                self.run,
+                cause=cause_of(signal),
                 symbol=signal.symbol,
-                action="exit" if leaving else "none",
-                reason=ExitReason.SIGNAL_CLOSE.value if leaving else "no_position",
-                at=scene.now,
-                position_id=leaving[0].id if leaving else None,
+                action="exit" if position_id else "none",
+                reason=reason,
+                at=self.clock.now,
+                position_id=position_id,
             )
         )
-        return HuntResult(exits_requested=bool(leaving))
+
+    def _conclude(
+        self, signal: TradeSignal, state: AlertState, reason: str, trade_id: UUID | None = None
+    ) -> None:
+        if signal.signal_id in self.alerts:
+            self.outcomes.append(AlertOutcome(signal.signal_id, state, reason, trade_id))
 
 
-async def _was_taken(session: AsyncSession, run: BotRun, signal: TradeSignal, cause: str) -> bool:
-    """Whether the signal was decided on before, in this run or, with a position, in an earlier."""
-    if await earlier_decision(session, run.id, cause) is not None:
-        return True
-    return await session.get(Position, signal.signal_id) is not None
+def cause_of(signal: TradeSignal) -> str:
+    """What a signal's decision and orders are caused by; unique in a run."""
+    return f"signal:{signal.signal_id}"
+
+
+async def earlier_decisions(
+    session: AsyncSession, run: BotRun, signals: Sequence[TradeSignal]
+) -> dict[str, Decision]:
+    """What was decided on some signals in a run already, by cause."""
+    causes = [cause_of(signal) for signal in signals]
+    found = await session.exec(
+        select(Decision).where(Decision.run_id == run.id, col(Decision.cause).in_(causes))
+    )
+    return {decision.cause: decision for decision in found.all()}
+
+
+async def _held_already(session: AsyncSession, signals: Sequence[TradeSignal]) -> set[UUID]:
+    """Signals that made a position before, in whichever run."""
+    ids = [signal.signal_id for signal in signals]
+    return set((await session.exec(select(Position.id).where(col(Position.id).in_(ids)))).all())
 
 
 async def _unsent(session: AsyncSession, run: BotRun, cause: str) -> tuple[OrderTask, ...]:

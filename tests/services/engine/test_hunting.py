@@ -337,7 +337,8 @@ async def test_a_close_signal_leaves_what_is_open(engine: Engine, bot: RunningBo
     result = await engine.hunt(bot, close())
     await engine.carry_out(bot)
 
-    assert result.exits_requested
+    assert [order.leg for order in result.orders] == ["exit"]
+    assert not result.exits_requested
     closed = await engine.position(bot)
     assert (closed.state, closed.exit_reason) == ("closed", "signal_close")
 

@@ -1,0 +1,184 @@
+"""Making the exit order that a position is due: asked for, or its trigger has fired.
+
+Needs nothing but the database: no market data, no strategy, no venue metadata. A position has at
+most one live exit; a failed one is made again with growing pauses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import OrderTask
+from domain.money import ZERO
+from domain.orders import (
+    FINAL_STATES,
+    Leg,
+    OrderState,
+    OrderType,
+    TimeInForce,
+    derive_client_order_id,
+)
+from domain.positions import Direction
+from domain.strategies.apex import ExitPlan, ExitReason, exit_quantity
+from models.bots import BotRun
+from models.markets import VenueState
+from models.trading import Order, Position, Trigger, TriggerState
+from services.orders.booking import rules_from_record
+
+RETRY_SECONDS_FIRST = 1.0
+RETRY_SECONDS_MAX = 60.0
+_FINAL = tuple(state.value for state in FINAL_STATES)
+_COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
+
+_log = structlog.get_logger("nija.bots")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What was made: an exit order to send, or the wait before a failed one is made again."""
+
+    order: OrderTask | None = None
+    retry_seconds: float | None = None
+
+
+NOTHING = Leaving()
+
+
+async def leave(
+    session: AsyncSession, run: BotRun, bot_id: UUID, position: Position, wall: datetime
+) -> Leaving:
+    """Commit the exit that a position is due, if any. Its row is locked by the caller.
+
+    Args:
+        session: a transaction of the position's user.
+        run: the run that the position belongs to.
+        bot_id: the bot that will carry the order out.
+        position: an open position.
+        wall: wall time.
+    """
+    if position.open_quantity <= ZERO or await _has_live_exit(session, position.id):
+        return NOTHING
+    trigger: Trigger | None = None
+    if position.close_requested is not None:
+        leg = Leg.FLATTEN if position.close_requested in _COMMANDED else Leg.EXIT
+        cause = position.close_cause or f"close:{position.id}"
+    else:
+        trigger = await _fired_trigger(session, position.id)
+        if trigger is None:
+            return NOTHING
+        leg, cause = Leg(trigger.leg), f"trigger:{trigger.id}"
+    attempts, last_failed_at = await _earlier_attempts(session, position, cause, leg)
+    wait = _wait_before_retry(attempts, last_failed_at, wall)
+    if wait > 0:
+        return Leaving(retry_seconds=wait)
+    quantity = _quantity(position, leg)
+    if quantity <= ZERO:
+        return NOTHING
+    attempt = attempts + 1
+    order = Order(
+        user_id=position.user_id,
+        account_id=position.account_id,
+        bot_id=bot_id,
+        run_id=run.id,
+        position_id=position.id,
+        trigger_id=trigger.id if trigger else None,
+        cause=cause,
+        leg=leg,
+        attempt=attempt,
+        client_order_id=str(
+            derive_client_order_id(position.account_id, run.id, cause, leg, attempt)
+        ),
+        symbol=position.symbol,
+        side=Direction(position.side).exit_side,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        quantity=quantity,
+        created_at=await _venue_now(session, run),
+        intended_at=wall,
+    )
+    session.add(order)
+    await session.flush()
+    _log.info(
+        "exit.intended",
+        bot_id=str(bot_id),
+        position_id=str(position.id),
+        symbol=position.symbol,
+        leg=leg,
+        attempt=attempt,
+    )
+    task = OrderTask(order_id=order.id, state=OrderState.INTENDED, leg=leg, symbol=order.symbol)
+    return Leaving(order=task)
+
+
+def _quantity(position: Position, leg: Leg) -> Decimal:
+    if position.exit_plan is None:
+        return position.open_quantity
+    rules = rules_from_record(position.rules)
+    plan = ExitPlan.from_record(position.exit_plan)
+    return exit_quantity(plan, leg, position.open_quantity, rules)
+
+
+async def _has_live_exit(session: AsyncSession, position_id: UUID) -> bool:
+    found = await session.exec(
+        select(Order.id).where(
+            Order.position_id == position_id,
+            Order.leg != Leg.ENTRY.value,
+            col(Order.state).not_in(_FINAL),
+        )
+    )
+    return found.first() is not None
+
+
+async def _fired_trigger(session: AsyncSession, position_id: UUID) -> Trigger | None:
+    """The fired trigger that goes first: the stop, else the nearest target."""
+    fired = (
+        await session.exec(
+            select(Trigger).where(
+                Trigger.position_id == position_id, Trigger.state == TriggerState.FIRED.value
+            )
+        )
+    ).all()
+    return min(fired, key=lambda trigger: (trigger.leg != Leg.STOP, trigger.leg), default=None)
+
+
+async def _earlier_attempts(
+    session: AsyncSession, position: Position, cause: str, leg: Leg
+) -> tuple[int, datetime | None]:
+    """How often this exit was tried, and when the last try without any fill ended."""
+    row = (
+        await session.exec(
+            select(func.max(Order.attempt), func.max(Order.settled_at)).where(
+                Order.account_id == position.account_id,
+                Order.run_id == position.run_id,
+                Order.cause == cause,
+                Order.leg == leg.value,
+            )
+        )
+    ).one()
+    return int(row[0] or 0), row[1]
+
+
+def _wait_before_retry(attempts: int, failed_at: datetime | None, now: datetime) -> float:
+    if not attempts or failed_at is None:
+        return 0.0
+    pause = min(RETRY_SECONDS_FIRST * 2 ** (attempts - 1), RETRY_SECONDS_MAX)
+    return (failed_at + timedelta(seconds=pause) - now).total_seconds()
+
+
+async def _venue_now(session: AsyncSession, run: BotRun) -> datetime:
+    """The venue's clock as last seen by its watcher; the run's start where it was never seen."""
+    seen = (
+        await session.exec(
+            select(VenueState.clock_at).where(
+                VenueState.venue == run.venue, VenueState.realm == run.realm
+            )
+        )
+    ).one_or_none()
+    return seen or run.venue_started_at
