@@ -46,6 +46,7 @@ from services.identity.identity import Identity, IdentityPolicy
 from services.identity.people import ensure_person
 from services.limits.policy import AddressLimits
 from services.limits.sweeping import LimitSweep
+from services.limits.policy import AddressLimits
 from services.markets.evaluating import EvaluationService
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing

@@ -151,6 +151,15 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="", description="Comma-separated addresses or networks believed in X-Forwarded-For."
     )
+    rate_limits: Literal["on", "off"] = Field(
+        default="on", description="off: calls are counted, none is refused; only while on loopback."
+    )
+    auth_calls_per_minute: int = Field(
+        default=20, ge=1, description="Of one address, under /auth and without a token."
+    )
+    public_calls_per_minute: int = Field(
+        default=60, ge=1, description="Of one address, elsewhere and without a token."
+    )
     api_processes: int = Field(default=1, ge=1, le=64)
     database_pool_size: int = Field(default=10, ge=1, le=200)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -167,6 +176,12 @@ class Settings(BaseSettings):
     def _one_world(self) -> Settings:
         if self.venues == "real" and self.simulator_mode == "step":
             raise ValueError("NIJA_SIMULATOR_MODE=step needs NIJA_VENUES=simulated")
+        return self
+
+    @model_validator(mode="after")
+    def _limited_where_reachable(self) -> Settings:
+        if self.rate_limits == "off" and self.bind_host not in LOOPBACK_HOSTS:
+            raise ValueError("NIJA_RATE_LIMITS=off needs NIJA_BIND_HOST to be loopback")
         return self
 
     @property

@@ -17,13 +17,14 @@ from api.kit.docs import mount_assets
 from api.kit.edge import REQUEST_ID, Edge
 from api.kit.limits import BodyLimit
 from api.kit.proxies import TrustedProxies
+from api.kit.rate_limits import HEADERS as RATE_LIMIT_HEADERS
 from api.nija.errors import install
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", REQUEST_ID]
-_EXPOSED = [REQUEST_ID, "Idempotency-Replayed", "Retry-After"]
+_EXPOSED = [REQUEST_ID, "Idempotency-Replayed", *RATE_LIMIT_HEADERS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from models import (  # noqa: F401 - registers the tables
     events,
     exports,
     ledgers,
+    limits,
     markets,
     notifications,
     people,

@@ -15,10 +15,12 @@ _CURRENT_USER = f"nullif(current_setting('{USER_SETTING}', true), '')::uuid"
 
 USER_TABLES: tuple[str, ...] = (
     "accounts",
+    "api_call_counts",
     "balances",
     "billing_commands",
     "bot_runs",
     "bots",
+    "call_windows",
     "connections",
     "daily_results",
     "decisions",
@@ -78,6 +80,8 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
         ),
         f"GRANT SELECT, INSERT, UPDATE ON kill_switches TO {APP_ROLE}",
     ),
+    # Callers without a token, by address: the app role counts them through `enter_door` only.
+    "door_windows": ("ALTER TABLE door_windows ENABLE ROW LEVEL SECURITY",),
     # Of no user until it is processed: nobody but the system role sees it.
     "stripe_events": ("ALTER TABLE stripe_events ENABLE ROW LEVEL SECURITY",),
     "audit_log": (

@@ -51,6 +51,14 @@ class IdempotencyConflict(Refusal):
     usual_message = "This Idempotency-Key was used for another request"
 
 
+class RateLimited(Refusal):
+    """More calls a minute than the plan, or the address, has."""
+
+    kind = ErrorKind.RATE_LIMITED
+    code = "rate_limited"
+    usual_message = "Too many requests; wait for the seconds that Retry-After says"
+
+
 class ObjectNotFound(Refusal):
     """There is no such object, or it is somebody else's: nobody can tell the two apart."""
 

@@ -1,51 +1,68 @@
-"""The read side: authenticated, row-level-secured queries in one network round trip.
+"""The read side: authenticated, counted, row-level-secured queries in one network round trip.
 
-A batch sets the transaction-local user of row-level security, checks the caller's session where
-that has not been done yet, and runs the queries, all in one pipeline. PostgreSQL runs a pipeline as
-one transaction up to its sync, so the setting binds every query of the batch and is gone after it;
-were it ever not set, the policies would show no rows at all. Connections are read-only.
+A batch sets the transaction-local user of row-level security, checks the caller's session and
+counts the call where that has not been done yet, and runs the queries, all in one pipeline.
+PostgreSQL runs a pipeline as one transaction up to its sync, so the setting binds every query of
+the batch and is gone after it; were it ever not set, the policies would show no rows at all. A
+caller who is not let in is not set, so the queries behind the refusal find nothing.
 
-Writers use `services.database`; nothing here writes.
+The first statement of a batch closes its transaction for writing; nothing but the count of the call
+is ever written here. Writers use `services.database`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncConnection, AsyncCursor, InterfaceError, OperationalError
+from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from domain.errors import DomainError
 from domain.ports import WallClock
 from domain.principal import Principal, Role
 from models.people import UserStatus
 from models.tenancy import USER_SETTING
 from services.database import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
-from services.errors import AccountDisabled, AccountSuspended, TokenExpired, TokenInvalid
+from services.errors import (
+    AccountDisabled,
+    AccountSuspended,
+    TokenExpired,
+    TokenInvalid,
+)
+from services.limits.allowance import Allowance, Meter
+from services.limits.policy import AddressLimits, Door, subject_of, user_limits
 
 POOL_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5
 
 _Connection = AsyncConnection[DictRow]
 
-_BIND = f"SELECT set_config('{USER_SETTING}', %s, true)"
-_SESSION = """
-SELECT u.status, u.role, s.expires_at
-FROM sessions s JOIN users u ON u.id = s.user_id
-WHERE s.id = %s AND s.user_id = %s AND s.revoked_at IS NULL
+_BIND = f"""
+SELECT set_config('{USER_SETTING}', %s, true), set_config('transaction_read_only', 'on', true)
 """
+_ENTER_CALL = "SELECT * FROM enter_call(%s, %s, %s, %s, %s::jsonb)"
+_ENTER_DOOR = "SELECT * FROM enter_door(%s, %s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Who a token says is asking. Its signature is verified, its session is not looked up yet."""
+    """Who a token says is asking. Its signature is verified, its session is not looked up yet.
+
+    Attributes:
+        meter: of the request that is being served; the first batch read for these claims counts
+            it. None counts nothing: such claims are no API call of their own.
+    """
 
     user_id: UUID
     session_id: UUID
+    meter: Meter | None = field(default=None, compare=False)
 
 
 Caller = Principal | Claims
@@ -60,16 +77,27 @@ class Query(NamedTuple):
 
 
 class Reads:
-    """A pool of read-only connections of the role that row-level security binds.
+    """A pool of connections of the role that row-level security binds.
 
     Args:
         app_url: the database as role `nija_app`.
-        clock: tells whether a session has expired.
+        clock: tells whether a session has expired, and which minute and day a call belongs to.
         pool_size: connections at most.
+        address_limits: of callers without a token; None switches every rate limit off, users' too.
+            Calls are counted all the same.
     """
 
-    def __init__(self, app_url: str, clock: WallClock, *, pool_size: int = 10) -> None:
+    def __init__(
+        self,
+        app_url: str,
+        clock: WallClock,
+        *,
+        pool_size: int = 10,
+        address_limits: AddressLimits | None = None,
+    ) -> None:
         self._clock = clock
+        self._address_limits = address_limits
+        self._user_limits = None if address_limits is None else json.dumps(user_limits())
         self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
             app_url,
             kwargs={
@@ -79,7 +107,9 @@ class Reads:
                 "options": (
                     f"-c lock_timeout={LOCK_TIMEOUT_MS}"
                     f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-                    " -c default_transaction_read_only=on -c timezone=UTC"
+                    # Only counts are written here; a crash of the server may forget the last of
+                    # them, and no answer waits for a disk.
+                    " -c synchronous_commit=off -c timezone=UTC"
                 ),
             },
             min_size=1,
@@ -102,16 +132,17 @@ class Reads:
         return self._clock.now()
 
     async def principal(self, claims: Claims) -> Principal:
-        """Look the session of a token up.
+        """Look the session of a token up, and count the call.
 
         Raises:
             TokenInvalid: no such session, or it was revoked.
             TokenExpired: the session has ended.
             AccountDisabled: the user is disabled.
             AccountSuspended: the user is suspended.
+            RateLimited: the plan's calls of this minute are used up.
         """
-        session, _ = await self._batch(claims, ())
-        return self._admit(claims, session)
+        entered, _ = await self._batch(claims, ())
+        return _admit(claims, entered)
 
     async def rows(
         self, caller: Caller, sql: LiteralString, **params: Any
@@ -129,10 +160,33 @@ class Reads:
         Raises:
             DomainError: as `principal`, when the caller is claims.
         """
-        session, results = await self._batch(caller, queries)
+        try:
+            entered, results = await self._batch(caller, queries)
+        except Error:
+            if isinstance(caller, Claims):
+                await self._count_failed(caller)
+            raise
         if isinstance(caller, Claims):
-            self._admit(caller, session)
+            _admit(caller, entered)
         return results
+
+    async def admit_address(self, door: Door, address: str | None, meter: Meter) -> None:
+        """Count a call without a token; does nothing where rate limits are off.
+
+        Raises:
+            RateLimited: the address' calls of this minute are used up.
+        """
+        if self._address_limits is None:
+            return
+        limit = self._address_limits.at(door)
+        params = (door.value, subject_of(address), self.now(), limit)
+        async with self._pool.connection() as connection:
+            entered = await (await connection.execute(_ENTER_DOOR, params)).fetchone()
+        assert entered is not None, "a function answers one row"
+        meter.is_counted = True
+        meter.allowance = self._allowance({**entered, "call_limit": limit})
+        if not entered["is_taken"]:
+            raise meter.allowance.refusal()
 
     async def _batch(
         self, caller: Caller, queries: Sequence[Query]
@@ -141,7 +195,8 @@ class Reads:
             return await self._attempt(caller, queries)
         except (OperationalError, InterfaceError):
             # A restarted server leaves dead connections in the pool. Reads may simply run again, on
-            # connections that were looked at.
+            # connections that were looked at. The count of the first attempt went with its
+            # transaction.
             await self._pool.check()
             return await self._attempt(caller, queries)
 
@@ -150,30 +205,66 @@ class Reads:
     ) -> tuple[DictRow | None, list[list[DictRow]]]:
         async with self._pool.connection() as connection:
             async with connection.pipeline():
-                await connection.execute(_BIND, (str(caller.user_id),))
-                session = await self._check_session(connection, caller)
+                entering = await connection.execute(*self._first(caller))
                 cursors = [
                     await connection.execute(query.sql, {"user_id": caller.user_id, **query.params})
                     for query in queries
                 ]
-            row = None if session is None else await session.fetchone()
-            return row, [await cursor.fetchall() for cursor in cursors]
+            entered = await entering.fetchone()
+            found = [await cursor.fetchall() for cursor in cursors]
+        if isinstance(caller, Claims) and caller.meter is not None and entered is not None:
+            self._note(caller.meter, entered)
+        return entered, found
 
-    @staticmethod
-    async def _check_session(
-        connection: _Connection, caller: Caller
-    ) -> AsyncCursor[DictRow] | None:
+    def _first(self, caller: Caller) -> tuple[LiteralString, tuple[Any, ...]]:
+        """The statement that opens a batch."""
         if isinstance(caller, Principal):
-            return None
-        return await connection.execute(_SESSION, (caller.session_id, caller.user_id))
+            return _BIND, (str(caller.user_id),)
+        is_counted = caller.meter is not None and not caller.meter.is_counted
+        return _ENTER_CALL, (
+            caller.user_id,
+            caller.session_id,
+            self.now(),
+            is_counted,
+            self._user_limits,
+        )
 
-    def _admit(self, claims: Claims, session: Mapping[str, Any] | None) -> Principal:
-        if session is None:
+    def _note(self, meter: Meter, entered: DictRow) -> None:
+        meter.is_counted = True
+        if entered["call_limit"] is not None:
+            meter.allowance = self._allowance(entered)
+
+    def _allowance(self, entered: DictRow) -> Allowance:
+        is_refused = entered.get("outcome") == "limited" or entered.get("is_taken") is False
+        wait = max(1, entered["resets_at"] - int(self.now().timestamp()))
+        return Allowance(
+            entered["call_limit"],
+            entered["remaining"],
+            entered["resets_at"],
+            wait if is_refused else None,
+        )
+
+    async def _count_failed(self, claims: Claims) -> None:
+        """Count a call whose queries failed: their transaction took its count along."""
+        if claims.meter is not None and not claims.meter.is_counted:
+            with suppress(Error, DomainError):
+                await self.principal(claims)
+
+
+def _admit(claims: Claims, entered: DictRow | None) -> Principal:
+    assert entered is not None, "a function answers one row"
+    match entered["outcome"]:
+        case "unknown":
             raise TokenInvalid
-        if session["expires_at"] <= self.now():
+        case "expired":
             raise TokenExpired
-        require_active(session["status"])
-        return Principal(claims.user_id, claims.session_id, Role(session["role"]))
+        case "limited":
+            assert claims.meter is not None
+            assert claims.meter.allowance is not None
+            raise claims.meter.allowance.refusal()
+        case status:
+            require_active(status)
+    return Principal(claims.user_id, claims.session_id, Role(entered["role"]))
 
 
 def require_active(status: str) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.kit.metrics import observe, route_of
 from api.kit.proxies import TrustedProxies
+from api.kit.rate_limits import headers_of
 from services.errors import explain
 from services.origin import USER_AGENT_LENGTH_MAX, Origin, reset_origin, set_origin
 
@@ -40,6 +41,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        scope.setdefault("state", {})  # one for every layer; the meter is left in it
         request_id = _request_id(headers.get(REQUEST_ID))
         origin = self._origin(scope, headers)
         status, answered = _SERVER_ERROR, False
@@ -52,6 +54,8 @@ class Edge:
                 answer = MutableHeaders(scope=message)
                 answer[REQUEST_ID] = request_id
                 answer["x-content-type-options"] = "nosniff"
+                for name, value in headers_of(scope):
+                    answer[name] = value
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=request_id)

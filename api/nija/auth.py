@@ -2,17 +2,20 @@
 
 Reads take a `Reader`: the token's claims, whose session is checked in the same round trip as the
 read itself. Everything that changes something takes a `Caller`: a principal looked up beforehand.
+Either counts the call against the caller's rate limit; calls without a token count by address.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import structlog
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.kit.container import ApiServices, services_of
+from api.kit.rate_limits import meter_of
 from domain.principal import Principal
 from services.errors import TokenInvalid
 from services.reads import Claims
@@ -25,6 +28,7 @@ _bearer = HTTPBearer(
 
 
 async def read_claims(
+    request: Request,
     services: Services,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Claims:
@@ -38,7 +42,9 @@ async def read_claims(
         raise TokenInvalid
     claims = services.identity.access_tokens.verify(credentials.credentials)
     structlog.contextvars.bind_contextvars(user_id=claims.user_id.hex)
-    return claims
+    metered = replace(claims, meter=meter_of(request))
+    request.state.claims = metered
+    return metered
 
 
 Reader = Annotated[Claims, Depends(read_claims)]
@@ -51,6 +57,7 @@ async def look_up_principal(services: Services, claims: Reader) -> Principal:
         TokenInvalid: the session was ended.
         AccountDisabled: the user is disabled.
         AccountSuspended: the user is suspended.
+        RateLimited: the plan's calls of this minute are used up.
     """
     return await services.reads.principal(claims)
 

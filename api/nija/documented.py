@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fastapi import Depends
 from pydantic import BaseModel
 
+from api.kit.rate_limits import count_anonymous
 from api.nija.envelope import NijaError, NijaOk
 from api.nija.errors import BY_KIND, WireError, wire_error
 from domain.errors import DomainError, ErrorKind
@@ -16,6 +18,7 @@ from services.errors import (
     DatabaseFailed,
     IdempotencyConflict,
     InvalidRequest,
+    RateLimited,
     TokenExpired,
     TokenInvalid,
 )
@@ -38,6 +41,7 @@ def answers(
     body: bool = False,
     query: bool = False,
     idempotent: bool = False,
+    counted: bool = True,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: its answer model and its documented responses.
 
@@ -48,6 +52,8 @@ def answers(
         body: the route takes a JSON body.
         query: the route takes parameters, in its path or query, that can be wrong.
         idempotent: the route accepts an Idempotency-Key.
+        counted: calls count against a rate limit: of the caller's plan, or of the address of a
+            caller without a token.
     """
     kinds: list[type[DomainError]] = [*refusals]
     if not public:
@@ -56,11 +62,17 @@ def answers(
         kinds.append(InvalidRequest)
     if idempotent:
         kinds.append(IdempotencyConflict)
+    if counted:
+        kinds.append(RateLimited)
     kinds.append(DatabaseFailed)
     errors = [wire_error(kind.kind, kind.code) for kind in kinds]
     errors += [_MALFORMED, _TOO_LARGE] if body else []
     errors.append(BY_KIND[ErrorKind.INTERNAL])
-    return {"response_model": NijaOk[view], "responses": _responses(errors)}  # type: ignore[valid-type]
+    return {
+        "response_model": NijaOk[view],  # type: ignore[valid-type]
+        "responses": _responses(errors),
+        "dependencies": [Depends(count_anonymous)] if public and counted else [],
+    }
 
 
 def _responses(errors: Iterable[WireError]) -> dict[int | str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from api.kit.problem import METHOD_NOT_ALLOWED, Problem, problem_of
+from api.kit.rate_limits import count_refused
 from api.nija.envelope import failure
 from domain.errors import DomainError, ErrorKind
 
@@ -100,7 +101,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
+    problem = problem_of(await count_refused(request, error))
     if problem.code == METHOD_NOT_ALLOWED:
         allowed = {"allow": ", ".join(allowed_methods(request))}
         problem = Problem(problem.kind, problem.code, problem.message, headers=allowed)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.billing import SubscriptionStatus
 from domain.plans import Plan
 from models.billing import Subscription, UsagePeriod
 from models.columns import new_id
@@ -64,6 +65,14 @@ def calendar_month(now: datetime) -> tuple[datetime, datetime]:
     return start, start.replace(year=year, month=month + 1)
 
 
+def current_period(row: Subscription | None, now: datetime) -> tuple[datetime, datetime]:
+    """The period that usage is counted in: the paid one, else the calendar month."""
+    is_live = row is not None and row.status is not None and SubscriptionStatus(row.status).is_live
+    if is_live and row is not None and row.period_start and row.period_end:
+        return row.period_start, row.period_end
+    return calendar_month(now)
+
+
 async def count_usage(
     session: AsyncSession, user_id: UUID, since: datetime, until: datetime
 ) -> Counts:
@@ -80,14 +89,8 @@ async def count_usage(
 async def count_api_calls(
     session: AsyncSession, user_id: UUID, since: datetime, until: datetime
 ) -> int:
-    """Requests of a user in a period, from the request counters; 0 while nothing counts them.
-
-    The counters are another part's: a table `api_call_counts` with one row a user and UTC day.
-    """
+    """Calls of a user in a period, by whole UTC days: a period begins with its first day."""
     connection = await session.connection()
-    exists = await connection.scalar(text("SELECT to_regclass('api_call_counts') IS NOT NULL"))
-    if not exists:
-        return 0
     counted = await connection.scalar(
         text(
             "SELECT coalesce(sum(calls), 0) FROM api_call_counts"
@@ -120,16 +123,31 @@ async def close_period(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of a limit is used."""
+
+    what: str
+    used: int
+    limit: int
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return f"{self.used} of {self.limit} {self.what} used ({self.used * 100 // self.limit} %)"
+
+
+def nearly_used(counts: Counts, plan: Plan) -> list[Share]:
+    """The limits of which at least `WARN_AT` is used."""
+    limits = plan.limits
+    shares = (
+        Share("API calls", counts.api_calls, calls_limit(plan)),
+        Share("trades", counts.trades_executed, limits.monthly_trades),
+        Share("concurrent positions", counts.positions_live, limits.max_positions),
+    )
+    return [share for share in shares if share.limit and share.used >= share.limit * WARN_AT]
+
+
 def warnings_of(counts: Counts, plan: Plan) -> list[str]:
     """Sentences about limits that are nearly used up."""
-    limits = plan.limits
-    looked_at = (
-        ("API calls", counts.api_calls, calls_limit(plan)),
-        ("trades", counts.trades_executed, limits.monthly_trades),
-        ("concurrent positions", counts.positions_live, limits.max_positions),
-    )
-    return [
-        f"{used} of {limit} {what} used ({used * 100 // limit} %)"
-        for what, used, limit in looked_at
-        if limit and used >= limit * WARN_AT
-    ]
+    return [share.sentence for share in nearly_used(counts, plan)]

@@ -21,7 +21,7 @@ from models.people import User
 from services.billing.entitlements import plan_of
 from services.billing.errors import BillingNotSetUp, BillingUnavailable
 from services.billing.rows import find_row
-from services.billing.usage import Counts, calendar_month, count_usage, warnings_of
+from services.billing.usage import Counts, count_usage, current_period, warnings_of
 from services.database import Database
 
 INVOICES_MAX = 100
@@ -79,7 +79,7 @@ class BillingViews:
             row = await find_row(session, principal.user_id)
             plan = await plan_of(session, principal.user_id, now)
         in_trial = is_trial_active(user.trial_ends_at, now)
-        start, end = _period(row, now)
+        start, end = current_period(row, now)
         live = row if row is not None and _is_live(row) else None
         following = None if live is None else _next_price(live)
         return CurrentView(
@@ -108,7 +108,7 @@ class BillingViews:
         async with self._database.for_user(principal.user_id) as session:
             row = await find_row(session, principal.user_id)
             plan = await plan_of(session, principal.user_id, now)
-            start, end = _period(row, now)
+            start, end = current_period(row, now)
             counts = await count_usage(session, principal.user_id, start, end)
         return UsageView(start, end, plan, counts, warnings_of(counts, plan))
 
@@ -138,12 +138,6 @@ async def _customer_id(session: AsyncSession, principal: Principal) -> str | Non
 
 def _is_live(row: Row) -> bool:
     return row.status is not None and Status(row.status).is_live
-
-
-def _period(row: Row | None, now: datetime) -> tuple[datetime, datetime]:
-    if row is not None and _is_live(row) and row.period_start and row.period_end:
-        return row.period_start, row.period_end
-    return calendar_month(now)
 
 
 def _status(row: Row | None, *, in_trial: bool) -> str:

@@ -27,6 +27,7 @@ from services.database import Database
 from services.idempotency import IdempotencyKeys
 from services.identity.identity import Identity, IdentityPolicy
 from services.identity.passwords import Passwords
+from services.limits.policy import AddressLimits
 from services.paper_accounts import PaperAccounts
 from services.reads import Reads
 from services.user_settings import UserSettingsService
@@ -73,11 +74,13 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(urls: DatabaseUrls) -> AsyncIterator[World]:
-    """Build a container for one test."""
+async def open_world(
+    urls: DatabaseUrls, address_limits: AddressLimits | None = None
+) -> AsyncIterator[World]:
+    """Build a container for one test; without limits of addresses, no call is limited."""
     clock, venues, trading = FakeClock(), FakeVenues(), FakeTrading()
     database = Database(urls.app, urls.system, pool_size=4)
-    reads = Reads(urls.app, clock, pool_size=4)
+    reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
     await reads.open()
     paper = PaperAccounts(database, clock, realm=REALM, opening_balance=Decimal(10_000))
     passwords = Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))

@@ -179,7 +179,7 @@ async def test_usage_counts_from_the_tables(user: Api) -> None:
     data = await user.data("GET", "/subscription/usage")
 
     assert data["usage"] == {
-        "api_calls": 0,
+        "api_calls": 1,  # this one
         "api_calls_limit": 4_320_000,
         "trades_executed": 0,
         "trades_limit": 3000,

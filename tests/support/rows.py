@@ -21,6 +21,9 @@ AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 # What a generic value would not satisfy. None of these says whose row it is.
 SPECIAL: Mapping[str, Mapping[str, Any]] = {
+    "api_call_counts": {"shard": 0, "calls": 1},
+    "call_windows": {"second": 1, "counts": [0]},
+    "door_windows": {"second": 1, "counts": [0]},
     "accounts": {"mode": "live", "realm": "simulated"},
     "connections": {"realm": "simulated", "status": "connected"},
     "audit_log": {"sequence": None, "previous_hash": None, "hash": None},

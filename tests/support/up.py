@@ -45,6 +45,7 @@ class RunningStack:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("NIJA_")},
             "NIJA_DATA_DIR": str(data_dir),
+            "NIJA_RATE_LIMITS": "off",
             **dict.fromkeys(
                 (
                     "NIJA_API_PORT",

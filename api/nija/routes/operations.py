@@ -42,13 +42,13 @@ class ReadyView(View):
     checks: dict[str, str] = Field(examples=[{"database": "ok", "workflows": "ok"}])
 
 
-@router.get("/health", **answers(HealthView, public=True))
+@router.get("/health", **answers(HealthView, public=True, counted=False))
 async def health() -> Answer[HealthView]:
     """Whether the process lives; asks nothing else."""
     return ok(HealthView())
 
 
-@router.get("/ready", **answers(ReadyView, NotReady, public=True))
+@router.get("/ready", **answers(ReadyView, NotReady, public=True, counted=False))
 async def ready(services: Services) -> Answer[ReadyView]:
     """Whether PostgreSQL and Temporal answer."""
     database, workflows = await asyncio.gather(

@@ -32,7 +32,15 @@ class ReceivedData(View):
 @router.post(
     "/stripe",
     openapi_extra=_BODY,
-    **answers(ReceivedData, WebhookClosed, WebhookForged, WebhookMalformed, public=True, body=True),
+    **answers(
+        ReceivedData,
+        WebhookClosed,
+        WebhookForged,
+        WebhookMalformed,
+        public=True,
+        body=True,
+        counted=False,
+    ),
 )
 async def receive_stripe_event(
     request: Request,
