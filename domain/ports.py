@@ -328,7 +328,7 @@ class KillSwitchWorkflows(Protocol):
     """Starts the telling of bots and users; the switch itself is a row and holds without it."""
 
     async def tell_of_switch(self, switch_id: UUID) -> None:
-        """Start the switch's workflow unless it runs.
+        """Start the switch's workflow, or make the one that runs look at the row again.
 
         Raises:
             WorkflowServiceUnavailable: it could not be started.

@@ -8,6 +8,7 @@ stores what came of it. It ends when the row has no revision left that was not t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
@@ -16,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.kill_switch import KillSwitchActivities
     from domain.contracts.kill_switches import (
         KILL_SWITCH_WORKFLOW,
+        SIGNAL_CHANGED,
         KillSwitchCounts,
         KillSwitchEnd,
         KillSwitchInput,
@@ -35,11 +37,20 @@ FLAT_PATIENCE = timedelta(minutes=10)
 class KillSwitchWorkflow:
     """Tell, verify, report; once for each revision of the switch."""
 
+    def __init__(self) -> None:
+        self._is_changed = False
+
+    @workflow.signal(name=SIGNAL_CHANGED)
+    def changed(self) -> None:
+        """The row has a new revision, or may have: look again before ending."""
+        self._is_changed = True
+
     @workflow.run
     async def run(self, request: KillSwitchInput) -> None:
         """Go on until nothing is left to tell."""
         progress = request
         while True:
+            self._is_changed = False
             due = await workflow.execute_activity_method(
                 KillSwitchActivities.begin,
                 request.switch_id,
@@ -47,6 +58,8 @@ class KillSwitchWorkflow:
                 **policies.KILL_SWITCH,
             )
             if not due.is_due:
+                if self._is_changed:
+                    continue
                 return
             counts = await self._tell(due, progress)
             progress = KillSwitchInput(switch_id=request.switch_id)
@@ -104,7 +117,8 @@ class KillSwitchWorkflow:
             )
             if look.superseded or not left or workflow.now() - began >= FLAT_PATIENCE:
                 return look
-            await workflow.sleep(pause)
+            with suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._is_changed, timeout=pause)
             pause = min(pause * 2, LOOK_PAUSE_MAX)
 
     def _history_is_long(self) -> bool:

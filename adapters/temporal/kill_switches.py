@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
 from domain.contracts.kill_switches import (
     KILL_SWITCH_WORKFLOW,
+    SIGNAL_CHANGED,
     KillSwitchInput,
     kill_switch_workflow_id,
 )
@@ -23,7 +23,7 @@ class TemporalKillSwitches:
         self._task_queue = task_queue
 
     async def tell_of_switch(self, switch_id: UUID) -> None:
-        """Start the switch's one workflow; one that runs sees the row's new revision by itself."""
+        """Signal-with-start: one call makes sure that the workflow runs and looks at the row."""
         client = await self._workflows.client()
         try:
             await client.start_workflow(
@@ -31,10 +31,9 @@ class TemporalKillSwitches:
                 KillSwitchInput(switch_id=switch_id),
                 id=kill_switch_workflow_id(switch_id),
                 task_queue=self._task_queue,
+                start_signal=SIGNAL_CHANGED,
                 static_summary="kill switch",
                 rpc_timeout=CALL_TIMEOUT,
             )
-        except WorkflowAlreadyStartedError:
-            return
         except RPCError as failure:
             raise _translated(failure) from failure

@@ -7,6 +7,7 @@ from uuid import UUID
 from domain.contracts.base import Contract
 
 KILL_SWITCH_WORKFLOW = "kill_switch"
+SIGNAL_CHANGED = "changed"
 
 
 def kill_switch_workflow_id(switch_id: UUID) -> str:
@@ -18,16 +19,11 @@ class KillSwitchCounts(Contract):
     """What the telling has come to. `untold`: bots that the sweeper tells, once it can."""
 
     bots: int = 0
-    users_told: int = 0
     untold: int = 0
 
     def plus(self, other: KillSwitchCounts) -> KillSwitchCounts:
         """The sums of both."""
-        return KillSwitchCounts(
-            bots=self.bots + other.bots,
-            users_told=self.users_told + other.users_told,
-            untold=self.untold + other.untold,
-        )
+        return KillSwitchCounts(bots=self.bots + other.bots, untold=self.untold + other.untold)
 
 
 class KillSwitchInput(Contract):

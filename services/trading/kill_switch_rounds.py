@@ -7,6 +7,7 @@ way.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -46,6 +47,8 @@ from services.trading.ending import live_runs, request_close
 from services.trading.kill_switches import COVERED, SwitchTarget, target_of
 
 PAGE = 100
+AT_ONCE = 5
+"""Bots minded at a time; orders need connections too."""
 
 _BOTS = text(f"""
 SELECT DISTINCT b.id, b.user_id FROM bots b JOIN bot_runs r ON r.bot_id = b.id
@@ -107,13 +110,10 @@ class KillSwitchRounds:
         if switch is None or switch.revision != due.revision:
             return KillSwitchPage(superseded=True)
         bots = await self._rows(_BOTS, target_of(switch), after=after, page=PAGE)
-        untold = users = 0
-        for bot in bots:
-            users += await self._mind_bot(switch, bot)
-            untold += not await self._nudge(switch, bot)
+        reached = await self._mind(switch, bots)
         return KillSwitchPage(
             last=bots[-1]["id"] if len(bots) == PAGE else None,
-            counts=KillSwitchCounts(bots=len(bots), users_told=users, untold=untold),
+            counts=KillSwitchCounts(bots=len(bots), untold=len(bots) - reached),
         )
 
     async def look(self, due: KillSwitchRound) -> KillSwitchLook:
@@ -123,9 +123,7 @@ class KillSwitchRounds:
             return KillSwitchLook(superseded=True)
         if due.flatten:
             # An entry that was taken for lost may have filled since the pages were told.
-            for bot in await self._rows(_UNASKED, target_of(switch), page=PAGE):
-                await self._mind_bot(switch, bot)
-                await self._nudge(switch, bot)
+            await self._mind(switch, await self._rows(_UNASKED, target_of(switch), page=PAGE))
         found = (await self._rows(_LOOK, target_of(switch)))[0]
         return KillSwitchLook(
             open_positions=found["open_positions"], sends_in_flight=found["sends"]
@@ -178,10 +176,21 @@ class KillSwitchRounds:
             "reported_at": self._clock.now().isoformat(),
         }
 
-    # --- one bot ----------------------------------------------------------------------------
+    # --- bots -------------------------------------------------------------------------------
 
-    async def _mind_bot(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool:
-        """Do to one bot's rows what the switch asks for; whether its user is told of it."""
+    async def _mind(self, switch: KillSwitch, bots: Sequence[Mapping[str, Any]]) -> int:
+        """Do what the switch asks for to some bots at a time; how many could be nudged."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def mind(bot: Mapping[str, Any]) -> bool:
+            async with gate:
+                await self._mind_rows(switch, bot)
+                return await self._nudge(switch, bot)
+
+        return sum(await asyncio.gather(*(mind(bot) for bot in bots)))
+
+    async def _mind_rows(self, switch: KillSwitch, found: Mapping[str, Any]) -> None:
+        """Cancel one bot's intents, ask its positions to leave, tell its user: one transaction."""
         user_id, is_released = found["user_id"], switch.released_at is not None
         async with self._database.for_user(user_id) as session:
             bot = (
@@ -190,7 +199,7 @@ class KillSwitchRounds:
                 )
             ).one_or_none()
             if bot is None:
-                return False
+                return
             if not is_released:
                 runs = [run for run in await live_runs(session, bot.id) if _covers(switch, run)]
                 changed = await self._cancel_intents(session, runs)
@@ -201,7 +210,6 @@ class KillSwitchRounds:
                     session.add(bot)
             if switch.notify_users:
                 await self._leave_notice(session, switch, user_id)
-        return switch.notify_users
 
     async def _cancel_intents(self, session: AsyncSession, runs: Sequence[BotRun]) -> int:
         """Deny entries that are decided and not sent; sent ones are IOC and end by themselves."""

@@ -1,0 +1,188 @@
+"""Many bots on real workflows at a venue that notes arrivals: what tests of kill switches need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.bots import BotActivities
+from activities.kill_switch import KillSwitchActivities
+from activities.orders import OrderActivities
+from adapters.embedded.postgres_roles import DatabaseUrls
+from adapters.temporal.client import TemporalWorkflows
+from adapters.temporal.kill_switches import TemporalKillSwitches
+from domain.contracts.bots import BotSignal, Nudge
+from domain.orders import OrderRequest, PlaceOutcome, Side
+from domain.principal import Principal, Role
+from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
+from services.trading.kill_switches import KillSwitches
+from tests.support.engine import Engine, RunningBot
+from tests.support.fake_venue import FakeAccount, FakeVenue
+from worker import PASSED_THROUGH
+from workflows.bot import BotWorkflow
+from workflows.kill_switch import KillSwitchWorkflow
+
+WAIT_SECONDS = 30.0
+ADMIN = Principal(uuid4(), uuid4(), Role.ADMIN)
+
+
+@dataclass
+class NotingAccount(FakeAccount):
+    """An account on the way to which a send takes its time; arrivals are noted by the venue."""
+
+    arrivals: list[OrderRequest] = field(default_factory=list)
+    way: list[float] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def place(self, request: OrderRequest) -> PlaceOutcome:
+        await asyncio.sleep(self.way[0])
+        self.arrivals.append(request)
+        self.arrived.set()
+        return await super().place(request)
+
+
+class NotingVenue(FakeVenue):
+    """A venue that knows in which order anything arrived, of whatever account."""
+
+    def __init__(self, *symbols: str, way_seconds: float = 0.05) -> None:
+        super().__init__(*symbols)
+        self.arrivals: list[OrderRequest] = []
+        self.arrived = asyncio.Event()
+        self.way = [way_seconds]
+
+    def open(self, account_id: UUID, **totals: str) -> FakeAccount:
+        plain = super().open(account_id, **totals)
+        noting = NotingAccount(
+            plain.market,
+            plain.crash,
+            plain.totals,
+            arrivals=self.arrivals,
+            way=self.way,
+            arrived=self.arrived,
+        )
+        self.accounts[account_id] = noting
+        return noting
+
+    @property
+    def entries(self) -> int:
+        """Entries that arrived; everything here is long."""
+        return sum(request.side is Side.BUY for request in self.arrivals)
+
+
+class SwitchedEngine(Engine):
+    """An engine whose bots are real workflows, and the kill switches over them."""
+
+    venue: NotingVenue
+
+    def __init__(self, urls: DatabaseUrls, client: Client) -> None:
+        super().__init__(urls, NotingVenue())
+        self.task_queue = f"test-{uuid4()}"
+        self._client = client
+        temporal = TemporalWorkflows("", "default", self.task_queue)
+        temporal._client = client
+        self.temporal = temporal
+        self.workflows: Any = temporal
+        self.wire()
+        starter = TemporalKillSwitches(temporal, self.task_queue)
+        self.switches = KillSwitches(self.database, starter, self.wall)
+        self.rounds = KillSwitchRounds(self.database, temporal, self.wall)
+        self.sweep = KillSwitchSweep(self.database, starter)
+
+    def worker(self) -> AbstractAsyncContextManager[Any]:
+        """A worker process, in this one."""
+        bots = BotActivities(self.guard_service, self.hunt_service)
+        orders = OrderActivities(self.placing, self.settling)
+        switch = KillSwitchActivities(self.rounds)
+        return Worker(
+            self._client,
+            task_queue=self.task_queue,
+            workflows=[BotWorkflow, KillSwitchWorkflow],
+            activities=[
+                bots.guard,
+                bots.hunt,
+                orders.place,
+                orders.settle,
+                switch.begin,
+                switch.tell,
+                switch.look,
+                switch.finish,
+            ],
+            workflow_runner=SandboxedWorkflowRunner(
+                restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+            ),
+            max_cached_workflows=500,
+        )
+
+    async def start_bots(self, count: int) -> list[RunningBot]:
+        """Bots that run, each on an account of its own."""
+        return [await self.start_bot() for _ in range(count)]
+
+    async def nudge(self, bots: list[RunningBot]) -> None:
+        """Let every bot look at its rows."""
+        await asyncio.gather(
+            *(
+                self.temporal.signal_bot(
+                    bot.trader.user_id, bot.bot_id, BotSignal.ORDER_UPDATE, Nudge()
+                )
+                for bot in bots
+            )
+        )
+
+    async def until(self, query: str, expected: object = 0, **values: object) -> None:
+        """Wait until a query of one value says what is expected."""
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        while True:
+            (row,) = await self.rows(query, **values)
+            (found,) = row.values()
+            if found == expected:
+                return
+            assert asyncio.get_running_loop().time() < deadline, f"{query}: {found}"
+            await asyncio.sleep(0.05)
+
+    async def until_entered(self, count: int) -> None:
+        """Wait until so many entries have arrived at the venue."""
+        while self.venue.entries < count:
+            await self.venue.arrived.wait()
+            self.venue.arrived.clear()
+
+    async def until_quiet(self) -> None:
+        """Wait until no order is live any more."""
+        await self.until(
+            "SELECT count(*) FROM orders WHERE state NOT IN"
+            " ('filled', 'cancelled', 'refused', 'denied', 'absent')"
+        )
+
+    async def until_told(self, switch_id: UUID) -> dict[str, Any]:
+        """Wait until a switch's newest revision was told; the report."""
+        await self.until(
+            "SELECT count(*) FROM kill_switches WHERE handled_revision < revision AND id = :id",
+            id=switch_id,
+        )
+        (row,) = await self.rows("SELECT report FROM kill_switches WHERE id = :id", id=switch_id)
+        report: dict[str, Any] = row["report"]
+        return report
+
+    async def terminate_bots(self) -> None:
+        """Leave no workflow behind."""
+        async for execution in self._client.list_workflows(
+            f"TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Running'"
+        ):
+            await self._client.get_workflow_handle(execution.id).terminate("the test is over")
+
+
+@asynccontextmanager
+async def switched_engine(urls: DatabaseUrls, client: Client) -> AsyncIterator[SwitchedEngine]:
+    """An engine on a fresh database, and nothing of it left afterwards."""
+    engine = SwitchedEngine(urls, client)
+    try:
+        yield engine
+    finally:
+        await engine.close()

@@ -1,0 +1,167 @@
+"""The kill switch over real workflows: what it stops, when, and what it never stops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from adapters.embedded.postgres import EmbeddedPostgres
+from domain.contracts.kill_switches import kill_switch_workflow_id
+from services.trading.kill_switches import Engaged, SwitchTarget
+from tests.support.databases import fresh_database
+from tests.support.stack import postgres_server
+from tests.support.switched import ADMIN, SwitchedEngine, switched_engine
+
+pytestmark = pytest.mark.integration
+
+EVERYBODY = SwitchTarget()
+SYMBOLS = ("BTC-USD", "ETH-USD")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def engine(postgres: EmbeddedPostgres, client: Client) -> AsyncIterator[SwitchedEngine]:
+    async with switched_engine(fresh_database(postgres.urls), client) as engine:
+        yield engine
+
+
+async def engage(engine: SwitchedEngine, *, close_positions: bool = False) -> Engaged:
+    return await engine.switches.engage(
+        ADMIN, EVERYBODY, reason="too hot", close_positions=close_positions, notify_users=True
+    )
+
+
+async def refusals(engine: SwitchedEngine) -> dict[str | None, int]:
+    rows = await engine.rows(
+        "SELECT refusal_code, count(*) AS orders FROM orders WHERE leg = 'entry'"
+        " AND state = 'denied' GROUP BY refusal_code"
+    )
+    return {row["refusal_code"]: row["orders"] for row in rows}
+
+
+async def test_no_entry_begins_after_the_call_returned_and_flattening_verifies_flat(
+    engine: SwitchedEngine,
+) -> None:
+    bots = await engine.start_bots(40)
+    for symbol in SYMBOLS:
+        for bot in bots:
+            await engine.intend_entry(bot, symbol)
+    wished = len(bots) * len(SYMBOLS)
+    async with engine.worker():
+        await engine.nudge(bots)
+        await engine.until_entered(10)
+
+        engaged = await engage(engine)
+
+        arrived = engine.venue.entries
+        assert engaged.sends_in_flight == 0
+        assert (engaged.affected_users, engaged.is_telling, engaged.is_new) == (40, True, True)
+        await engine.until_quiet()
+        report = await engine.until_told(engaged.id)
+        assert engine.venue.entries == arrived < wished
+        assert await refusals(engine) == {"kill_switch": wished - arrived}
+        assert report["entries_cancelled"] == wished - arrived
+        assert (report["bots_told"], report["users_told"]) == (40, 40)
+        assert (report["open_positions"], report["positions_asked"]) == (arrived, 0)
+
+        again = await engage(engine, close_positions=True)
+        flat = await engine.until_told(again.id)
+
+        assert (again.id, again.is_new) == (engaged.id, False)
+        assert (flat["positions_asked"], flat["positions_leaving"]) == (arrived, 0)
+        assert (flat["open_positions"], flat["is_flat"]) == (0, True)
+        assert engine.venue.entries == arrived
+        exits = await engine.rows(
+            "SELECT exit_reason, count(*) AS positions FROM positions WHERE state = 'closed'"
+            " GROUP BY exit_reason"
+        )
+        assert exits == [{"exit_reason": "kill_switch", "positions": arrived}]
+        notices = await engine.rows("SELECT kind FROM notices WHERE kind LIKE 'kill%'")
+        assert [row["kind"] for row in notices] == ["kill_switch"] * 40
+
+        await engine.switches.release(ADMIN, EVERYBODY, reason="cooled down")
+        await engine.until_told(engaged.id)
+        await engine.until(
+            "SELECT count(*) FROM notices WHERE kind = 'kill_switch_released'", expected=40
+        )
+        await engine.intend_entry(bots[0])
+        await engine.nudge(bots[:1])
+        await engine.until_quiet()
+        assert engine.venue.entries == arrived + 1
+        await engine.terminate_bots()
+
+
+async def test_it_holds_and_is_carried_out_when_every_worker_was_dead(
+    engine: SwitchedEngine,
+) -> None:
+    bots = await engine.start_bots(3)
+    holding, wishing = bots[0], bots[1:]
+    await engine.open_position(holding)
+    for bot in wishing:
+        await engine.intend_entry(bot)
+    await engine.nudge(bots)
+
+    engaged = await engage(engine, close_positions=True)
+
+    assert engaged.sends_in_flight == 0
+    assert engaged.active_positions == 1
+    async with engine.worker():
+        report = await engine.until_told(engaged.id)
+        await engine.until_quiet()
+        await engine.terminate_bots()
+    assert engine.venue.entries == 1, "the one before the switch"
+    assert await refusals(engine) == {"kill_switch": 2}
+    assert (report["entries_cancelled"], report["positions_asked"], report["is_flat"]) == (
+        2,
+        1,
+        True,
+    )
+
+
+async def test_a_lost_start_of_the_telling_is_made_up_for_by_the_sweep(
+    engine: SwitchedEngine, client: Client
+) -> None:
+    await engine.start_bots(1)
+    engaged = await engage(engine)
+    handle = client.get_workflow_handle(kill_switch_workflow_id(engaged.id))
+    await handle.terminate("nobody told it")
+
+    found = await engine.sweep.sweep()
+    repeated = await engine.sweep.sweep()
+
+    assert (found, repeated) == (1, 1), "starting it again is nothing to a workflow that runs"
+    async with engine.worker():
+        report = await engine.until_told(engaged.id)
+        await engine.until_quiet()
+        await engine.terminate_bots()
+    assert report["bots_told"] == 1
+    assert await engine.sweep.sweep() == 0
+    with suppress(RPCError):
+        await handle.terminate("the test is over")
+
+
+async def test_a_release_on_the_way_ends_the_waiting_for_flat_books(
+    engine: SwitchedEngine,
+) -> None:
+    (bot,) = await engine.start_bots(1)
+    await engine.open_position(bot)
+    engine.account(bot).is_down = True
+    await engine.execute("UPDATE bots SET seen_revision = revision")
+    async with engine.worker():
+        engaged = await engage(engine)
+        await engine.until_told(engaged.id)
+        await engine.switches.release(ADMIN, EVERYBODY, reason="a false alarm")
+        report = await engine.until_told(engaged.id)
+        await engine.terminate_bots()
+
+    assert report["open_positions"] == 1, "it was not asked to leave"
+    assert report["revision"] == 2
