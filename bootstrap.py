@@ -30,6 +30,7 @@ from adapters.venues.registry import VenueRegistry
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
+from services.analytics.views import Analytics
 from services.audit_chain import AuditSealing
 from services.billing.commands import Commands
 from services.billing.inbox import EventHandling, EventInbox
@@ -133,6 +134,7 @@ class ApiContainer:
     connections: Connections
     paper: PaperAccounts
     views: AccountViews
+    analytics: Analytics
     bot_views: BotViews
     trading: TradingService
     subscriptions: Subscriptions
@@ -320,6 +322,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
     paper = _paper_accounts(settings, database, clock)
     trading = TradingService(database, venues, ground.workflows, clock, realm=ground.realm)
+    views = AccountViews(reads, realm=ground.realm)
     return ApiContainer(
         settings=settings,
         clock=clock,
@@ -344,7 +347,8 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
             database, reads, clock, venues, ground.vault, trading, realm=ground.realm
         ),
         paper=paper,
-        views=AccountViews(reads, realm=ground.realm),
+        views=views,
+        analytics=Analytics(reads, views),
         bot_views=BotViews(reads, clock, realm=ground.realm),
         trading=trading,
         subscriptions=Subscriptions(database, ground.commands),

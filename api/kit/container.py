@@ -9,6 +9,7 @@ from fastapi import Request
 from api.kit.trading import TradingCommands
 from domain.ports import Venues, WallClock
 from services.account_views import AccountViews
+from services.analytics.views import Analytics
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
@@ -82,7 +83,12 @@ class ApiServices(Protocol):
 
     @property
     def views(self) -> AccountViews:
-        """Balance, positions, history, performance."""
+        """Balance, positions, history, performance, statistics."""
+        ...
+
+    @property
+    def analytics(self) -> Analytics:
+        """Dashboard and trade analytics."""
         ...
 
     @property

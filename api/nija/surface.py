@@ -6,7 +6,16 @@ from fastapi import FastAPI
 
 from api.kit.docs import add_docs_page
 from api.nija.errors import install
-from api.nija.routes import account, auth, config, operations, stripe_webhook, subscription, trading
+from api.nija.routes import (
+    account,
+    analytics,
+    auth,
+    config,
+    operations,
+    stripe_webhook,
+    subscription,
+    trading,
+)
 
 PATH = "/api/v1"
 VERSION = "2.0"
@@ -33,6 +42,7 @@ def build_surface() -> FastAPI:
     install(app)
     for routes in (account, trading, auth, config, subscription, stripe_webhook):
         app.include_router(routes.router)
+    app.include_router(analytics.router)
     add_docs_page(app)
     return app
 

@@ -13,34 +13,37 @@ from uuid import UUID
 
 from domain.money import ZERO, pct
 from domain.positions import PositionState
-from services.account_views.choice import CHOSEN
+from services.account_views.frame import Frame, midnight
 
 PER_PAGE_MAX = 100
 _MINUTE = timedelta(minutes=1)
 
-_MATCHING = """
-p.user_id = chosen.user_id AND p.account_id = chosen.id
+COLUMNS = """
+p.id, p.symbol, p.side, p.state, p.source, p.planned_quantity, p.planned_notional,
+p.entry_quantity, p.entry_notional, p.exit_quantity, p.exit_notional, p.fees,
+p.realized_pnl, p.exit_reason, p.opened_at, p.closed_at
+"""
+"""What `TradeView.of` needs of a position."""
+
+MATCHING = """
+p.user_id = %(user_id)s AND p.account_id = %(account_id)s
+AND (%(retained)s::timestamptz IS NULL OR p.closed_at IS NULL OR p.closed_at >= %(retained)s)
 AND (%(symbol)s::text IS NULL OR p.symbol = %(symbol)s)
 AND (%(state)s::text IS NULL OR p.state = %(state)s)
 AND (%(start)s::timestamptz IS NULL OR p.opened_at >= %(start)s)
 AND (%(end)s::timestamptz IS NULL OR p.opened_at < %(end)s)
 """
-COUNT = f"""
-WITH {CHOSEN}
-SELECT chosen.id, count(p.id) AS trades
-FROM chosen LEFT JOIN positions p ON {_MATCHING}
-GROUP BY chosen.id
-"""
+COUNT = f"SELECT count(*) AS trades FROM positions p WHERE {MATCHING}"
+# The index alone tells which trades are on a page; only those are read.
 TRADES = f"""
-WITH {CHOSEN}
-SELECT p.id, p.symbol, p.side, p.state, p.source, p.planned_quantity, p.planned_notional,
-       p.entry_quantity, p.entry_notional, p.exit_quantity, p.exit_notional, p.fees,
-       p.realized_pnl, p.exit_reason, p.opened_at, p.closed_at, chosen.venue, chosen.mode,
-       s.clock_at
-FROM chosen JOIN positions p ON {_MATCHING}
-LEFT JOIN venue_states s ON s.venue = chosen.venue AND s.realm = chosen.realm
+SELECT {COLUMNS}
+FROM (
+    SELECT p.id FROM positions p WHERE {MATCHING}
+    ORDER BY p.opened_at DESC, p.id DESC
+    LIMIT %(limit)s OFFSET %(offset)s
+) page
+JOIN positions p ON p.user_id = %(user_id)s AND p.id = page.id
 ORDER BY p.opened_at DESC, p.id DESC
-LIMIT %(limit)s OFFSET %(offset)s
 """
 
 
@@ -52,6 +55,17 @@ class TradeFilter:
     symbol: str | None = None
     start: datetime | None = None
     end: datetime | None = None
+
+    def params(self, frame: Frame) -> dict[str, Any]:
+        """The parameters of `MATCHING`."""
+        return {
+            "account_id": frame.account_id,
+            "retained": midnight(frame.retained_from),
+            "symbol": self.symbol,
+            "state": self.status,
+            "start": self.start,
+            "end": self.end,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +86,14 @@ class TradeView:
     net_pnl: Decimal
     opened_at: datetime
     closed_at: datetime | None
-    duration_minutes: int | None
+    duration_minutes: int
     exit_reason: str | None
     source: str
     broker: str
     mode: str
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> TradeView:
+    def of(cls, row: Mapping[str, Any], frame: Frame) -> TradeView:
         """The view of a stored position; one without any fill shows what was planned."""
         filled = row["entry_quantity"] > ZERO
         pnl = row["realized_pnl"] or ZERO
@@ -98,11 +112,11 @@ class TradeView:
             net_pnl=pnl - row["fees"],
             opened_at=row["opened_at"],
             closed_at=row["closed_at"],
-            duration_minutes=_minutes(row["opened_at"], row["closed_at"] or row["clock_at"]),
+            duration_minutes=_minutes(row["opened_at"], row["closed_at"] or frame.now),
             exit_reason=row["exit_reason"],
             source=row["source"],
-            broker=row["venue"],
-            mode=row["mode"],
+            broker=frame.venue,
+            mode=frame.mode,
         )
 
 
@@ -118,5 +132,5 @@ def _price(notional: Decimal, quantity: Decimal) -> Decimal | None:
     return notional / quantity if quantity else None
 
 
-def _minutes(opened_at: datetime, until: datetime | None) -> int | None:
-    return None if until is None else max(0, (until - opened_at) // _MINUTE)
+def _minutes(opened_at: datetime, until: datetime) -> int:
+    return max(0, (until - opened_at) // _MINUTE)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from domain.markets import Realm
+from services.account_views import stats
 from services.account_views.balance import BALANCES, BalanceView
 from services.account_views.choice import AccountChoice, first_row
+from services.account_views.frame import FRAME, Frame, Period
 from services.account_views.history import COUNT, TRADES, TradeFilter, TradePage, TradeView
-from services.account_views.performance import (
-    ACCOUNT,
-    DAYS,
-    PerformanceView,
-    Period,
-    first_day_of,
-    measure,
-)
-from services.account_views.performance import TRADES as CLOSED_TRADES
+from services.account_views.performance import PerformanceView, measure
 from services.account_views.positions import POSITIONS, PositionsView
+from services.account_views.stats import StatsRows, StatsView
+from services.account_views.sums import DAYS, NET_BEFORE, TOTALS, period, sums_of
 from services.reads import Caller, Query, Reads
+
+
+class Worth(NamedTuple):
+    """What an account holds now."""
+
+    balance: BalanceView
+    positions: PositionsView
 
 
 class AccountViews:
@@ -47,12 +50,9 @@ class AccountViews:
 
     async def balance(self, caller: Caller, choice: AccountChoice) -> BalanceView:
         """Cash, equity, buying power."""
-        chosen = self._chosen(choice)
-        balances, positions = await self._reads.batch(
-            caller, Query(BALANCES, chosen), Query(POSITIONS, {**chosen, "symbol": None})
-        )
-        first_row(balances, choice)
-        return BalanceView.of(balances, PositionsView.of(positions).total_unrealized_pnl)
+        rows = await self._reads.batch(caller, *self.worth_queries(choice))
+        first_row(rows[0], choice)
+        return self.worth(rows).balance
 
     async def history(
         self,
@@ -63,40 +63,60 @@ class AccountViews:
         page: int,
         per_page: int,
     ) -> TradePage:
-        """One page of trades, newest first."""
-        matching: dict[str, Any] = {
-            **self._chosen(choice),
-            "symbol": wanted.symbol,
-            "state": wanted.status,
-            "start": wanted.start,
-            "end": wanted.end,
-        }
+        """One page of trades, newest first, as far back as the plan goes."""
+        frame = await self.frame(caller, choice)
+        matching = wanted.params(frame)
         paging = {"limit": per_page, "offset": (page - 1) * per_page}
         counted, rows = await self._reads.batch(
             caller, Query(COUNT, matching), Query(TRADES, {**matching, **paging})
         )
-        total = first_row(counted, choice)["trades"]
-        return TradePage(tuple(TradeView.of(row) for row in rows), total)
+        return TradePage(tuple(TradeView.of(row, frame) for row in rows), counted[0]["trades"])
 
     async def performance(
-        self, caller: Caller, choice: AccountChoice, period: Period
+        self, caller: Caller, choice: AccountChoice, wanted: Period
     ) -> PerformanceView:
         """Metrics, daily P&L and the equity curve of a period that ends today at the venue."""
+        frame = await self.frame(caller, choice)
+        params = period(frame.account_id, frame.first_day(wanted))
+        totals, days, before = await self._reads.batch(
+            caller, Query(TOTALS, params), Query(DAYS, params), Query(NET_BEFORE, params)
+        )
+        return measure(frame, wanted, sums=sums_of(totals[0]), days=days, net_before=before[0])
+
+    async def stats(self, caller: Caller, choice: AccountChoice) -> StatsView:
+        """Everything since the account began, and the limits that hold for it."""
+        frame = await self.frame(caller, choice)
+        params = {"account_id": frame.account_id, "currency": frame.currency}
+        months, extremes, live, flows, streak, risk, *worth_rows = await self._reads.batch(
+            caller,
+            Query(stats.MONTHS, params),
+            Query(stats.EXTREMES, params),
+            Query(stats.LIVE, params),
+            Query(stats.FLOWS, params),
+            Query(stats.STREAK, params),
+            Query(stats.RISK, params),
+            *self.worth_queries(choice),
+        )
+        rows = StatsRows(months, extremes[0], live[0], flows[0], streak, risk[0])
+        equity = self.worth(worth_rows).balance.equity
+        return stats.put_together(caller.user_id, frame, rows, equity, self._reads.now())
+
+    async def frame(self, caller: Caller, choice: AccountChoice) -> Frame:
+        """The chosen account and its present; admits the caller."""
+        rows = await self._reads.rows(caller, FRAME, **self._chosen(choice))
+        return Frame.of(rows, choice, self._reads.now())
+
+    def worth_queries(self, choice: AccountChoice) -> tuple[Query, Query]:
+        """What `worth` is made of."""
         chosen = self._chosen(choice)
-        accounts, days = await self._reads.batch(
-            caller, Query(ACCOUNT, chosen), Query(DAYS, chosen)
-        )
-        account = first_row(accounts, choice)
-        now: datetime = account["clock_at"] or self._reads.now()
-        first = first_day_of(period, now)
-        trades = await self._reads.rows(
-            caller, CLOSED_TRADES, **chosen, days=period.days, not_before=_midnight(first)
-        )
-        return measure(account, days, trades, period=period, now=now)
+        return Query(BALANCES, chosen), Query(POSITIONS, {**chosen, "symbol": None})
+
+    @staticmethod
+    def worth(rows: Sequence[Sequence[Mapping[str, Any]]]) -> Worth:
+        """Value what an account holds, from the rows of `worth_queries`."""
+        balances, positions = rows
+        held = PositionsView.of(positions)
+        return Worth(BalanceView.of(balances, held.total_unrealized_pnl), held)
 
     def _chosen(self, choice: AccountChoice) -> dict[str, Any]:
         return {"realm": self._realm, "mode": choice.mode, "venue": choice.venue}
-
-
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), UTC)

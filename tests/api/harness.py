@@ -21,6 +21,7 @@ from api.app import ApiOptions, build_app
 from domain.markets import Realm, VenueKey
 from domain.principal import Principal, Role
 from services.account_views.views import AccountViews
+from services.analytics.views import Analytics
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
@@ -58,6 +59,7 @@ class World:
     connections: Connections
     paper: PaperAccounts
     views: AccountViews
+    analytics: Analytics
     bot_views: BotViews
 
     async def sql(self, statement: str, **values: Any) -> list[dict[str, Any]]:
@@ -110,6 +112,7 @@ async def open_world(
         connections=Connections(database, reads, clock, venues, VAULT, trading, realm=REALM),
         paper=paper,
         views=AccountViews(reads, realm=REALM),
+        analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
         bot_views=BotViews(reads, clock, realm=REALM),
     )
     try:

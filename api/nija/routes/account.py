@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from api.kit.container import ApiServices
 from api.kit.wire import parse_wire_id
+from api.nija.accounts import NO_ACCOUNT, choice_of
 from api.nija.auth import Caller, Reader, Services
 from api.nija.documented import answers
 from api.nija.envelope import Answer, ok
@@ -26,50 +26,46 @@ from api.nija.schemas.account import (
 )
 from api.nija.schemas.common import MessageView
 from api.nija.schemas.performance import PerformanceData, PerformanceQuery
+from api.nija.schemas.stats import StatsData
 from api.nija.schemas.trading import ClosePositionView
-from services.account_views.choice import AccountChoice
 from services.errors import (
     InvalidRequest,
-    NoBrokerConfigured,
     ObjectNotFound,
     PaperAccountInUse,
     PositionNotFound,
-    UnsupportedBroker,
     VenueFailed,
 )
 from services.paper_accounts import PAPER_VENUE
 
-_NO_ACCOUNT = (NoBrokerConfigured, UnsupportedBroker)
-
 router = APIRouter(prefix="/account", tags=["Account Management"])
 
 
-@router.get("/balance", **answers(BalanceData, *_NO_ACCOUNT, query=True))
+@router.get("/balance", **answers(BalanceData, *NO_ACCOUNT, query=True))
 async def balance(
     reader: Reader, services: Services, query: Annotated[AccountQuery, Query()]
 ) -> Answer[BalanceData]:
     """Cash, equity and buying power."""
-    view = await services.views.balance(reader, _choice(services, query))
+    view = await services.views.balance(reader, choice_of(services, query))
     return ok(BalanceData.from_domain(view))
 
 
-@router.get("/positions", **answers(PositionsData, *_NO_ACCOUNT, query=True))
+@router.get("/positions", **answers(PositionsData, *NO_ACCOUNT, query=True))
 async def positions(
     reader: Reader, services: Services, query: Annotated[PositionsQuery, Query()]
 ) -> Answer[PositionsData]:
     """Open positions and their sums."""
-    view = await services.views.positions(reader, _choice(services, query), symbol=query.symbol)
+    view = await services.views.positions(reader, choice_of(services, query), symbol=query.symbol)
     return ok(PositionsData.from_domain(view))
 
 
-@router.get("/history", **answers(HistoryData, *_NO_ACCOUNT, query=True))
+@router.get("/history", **answers(HistoryData, *NO_ACCOUNT, query=True))
 async def history(
     reader: Reader, services: Services, query: Annotated[HistoryQuery, Query()]
 ) -> Answer[HistoryData]:
     """Trades, newest first."""
     found = await services.views.history(
         reader,
-        _choice(services, query),
+        choice_of(services, query),
         query.to_filter(),
         page=query.page,
         per_page=query.per_page,
@@ -77,13 +73,22 @@ async def history(
     return ok(HistoryData.from_domain(found, query))
 
 
-@router.get("/performance", **answers(PerformanceData, *_NO_ACCOUNT, query=True))
+@router.get("/performance", **answers(PerformanceData, *NO_ACCOUNT, query=True))
 async def performance(
     reader: Reader, services: Services, query: Annotated[PerformanceQuery, Query()]
 ) -> Answer[PerformanceData]:
     """Metrics, daily P&L and equity curve of a period."""
-    view = await services.views.performance(reader, _choice(services, query), query.period)
+    view = await services.views.performance(reader, choice_of(services, query), query.period)
     return ok(PerformanceData.from_domain(view))
+
+
+@router.get("/stats", **answers(StatsData, *NO_ACCOUNT, query=True))
+async def stats(
+    reader: Reader, services: Services, query: Annotated[AccountQuery, Query()]
+) -> Answer[StatsData]:
+    """Everything since the account began or was reset, and the limits that hold for it."""
+    view = await services.views.stats(reader, choice_of(services, query))
+    return ok(StatsData.from_domain(view))
 
 
 @router.post(
@@ -138,13 +143,6 @@ async def reset_paper(
         return ok(PaperResetData.from_domain(await services.paper.reset(caller, PAPER_VENUE)))
 
     return await once(act)
-
-
-def _choice(services: ApiServices, query: AccountQuery) -> AccountChoice:
-    broker = query.broker.lower() if query.broker is not None else None
-    if broker is not None and broker not in services.venues.supported():
-        raise UnsupportedBroker
-    return AccountChoice(query.mode, broker)
 
 
 def _position_id(text: str) -> UUID:

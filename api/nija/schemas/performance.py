@@ -10,7 +10,8 @@ from api.kit.wire import Amount, Ratio, View
 from api.nija.schemas.account import AccountQuery
 from domain.markets import Mode
 from domain.performance import PerformanceMetrics
-from services.account_views.performance import PerformanceView, Period
+from services.account_views.frame import Period
+from services.account_views.performance import PerformanceView
 
 
 class PerformanceQuery(AccountQuery):

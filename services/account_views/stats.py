@@ -1,0 +1,236 @@
+"""Statistics of an account since it began (or was last reset), and the limits that hold for it."""
+
+# ruff: noqa: S608 - every part of a statement is a literal, every value a parameter
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, LiteralString
+from uuid import UUID
+
+from domain.money import ONE, ZERO, pct
+from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
+from services.account_views.frame import Frame
+
+_ONE_DAY = timedelta(days=1)
+
+MONTHS = """
+SELECT bucket AS month, trades, price_pnl, net_pnl, fees, volume
+FROM trade_rollups r
+WHERE r.account_id = %(account_id)s AND r.hour = -1 AND r.symbol = '' AND r.grain = 'month'
+  AND r.trades <> 0
+ORDER BY r.bucket
+"""
+"""One row a month with trades, since the account began."""
+
+EXTREMES = """
+SELECT max(c.net_pnl) AS highest, min(c.net_pnl) AS lowest
+FROM (
+    SELECT sum(r.net_pnl) OVER (ORDER BY r.bucket) AS net_pnl
+    FROM trade_rollups r
+    WHERE r.account_id = %(account_id)s AND r.hour = -1 AND r.symbol = '' AND r.grain = 'day'
+) c
+"""
+"""Highest and lowest point of the curve of cumulative net P&L, at the ends of days."""
+
+LIVE = """
+SELECT coalesce(sum(p.fees), 0) AS fees,
+       coalesce(sum(p.entry_notional + p.exit_notional), 0) AS volume
+FROM positions p
+WHERE p.user_id = %(user_id)s AND p.account_id = %(account_id)s
+  AND p.state IN ('pending', 'open')
+"""
+"""What positions that are not closed yet have traded and paid so far."""
+
+_BEGIN = """
+coalesce((
+    SELECT max(f.at) FROM flows f
+    WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s AND f.kind = 'reset'
+), '-infinity')
+"""
+
+FLOWS = f"""
+SELECT coalesce(sum(f.amount) FILTER (WHERE f.amount > 0), 0) AS deposits,
+       coalesce(-sum(f.amount) FILTER (WHERE f.amount < 0), 0) AS withdrawals
+FROM flows f
+WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s AND f.kind = 'external'
+  AND f.currency = %(currency)s AND f.at > {_BEGIN}
+"""
+"""Money that came and went besides trading, in the account's currency."""
+
+RISK = """
+SELECT u.max_position_size_usd, u.max_concurrent_positions, u.max_daily_loss_usd,
+       coalesce((
+           SELECT r.risk_level FROM bot_runs r
+           WHERE r.user_id = %(user_id)s AND r.account_id = %(account_id)s AND r.state = 'entering'
+           ORDER BY r.number DESC LIMIT 1
+       ), u.risk_level) AS risk_level
+FROM user_settings u WHERE u.user_id = %(user_id)s
+"""
+
+
+def _last(sign: LiteralString) -> LiteralString:
+    """The last trade on one side of zero."""
+    return f"""
+    SELECT p.closed_at, p.id FROM positions p
+    WHERE p.user_id = %(user_id)s AND p.account_id = %(account_id)s AND p.state = 'closed'
+      AND p.realized_pnl {sign} p.fees AND p.closed_at > {_BEGIN}
+    ORDER BY p.closed_at DESC, p.id DESC LIMIT 1
+    """
+
+
+def _streak(kind: LiteralString, sign: LiteralString, counted: LiteralString) -> LiteralString:
+    """The run of trades on one side since the last on the other, if it is the present one.
+
+    Of the day on which it was broken last single trades are counted, of later days their roll-ups.
+    """
+    other = "win" if kind == "losing" else "loss"
+    own = "loss" if kind == "losing" else "win"
+    since = f"""
+    p.user_id = %(user_id)s AND p.account_id = %(account_id)s AND p.state = 'closed'
+    AND p.realized_pnl {sign} p.fees AND p.closed_at > {_BEGIN}
+    AND ({other}.id IS NULL OR (p.closed_at, p.id) > ({other}.closed_at, {other}.id))
+    """
+    return f"""
+    SELECT '{kind}' AS kind, (
+        SELECT coalesce(sum(r.{counted}), 0) FROM trade_rollups r
+        WHERE r.account_id = %(account_id)s AND r.hour = -1 AND r.symbol = '' AND r.grain = 'day'
+          AND ({other}.id IS NULL OR r.bucket > ({other}.closed_at AT TIME ZONE 'UTC')::date)
+    ) + (
+        SELECT count(*) FROM positions p
+        WHERE {since} AND {other}.id IS NOT NULL
+          AND p.closed_at < ({other}.closed_at AT TIME ZONE 'UTC')::date + interval '1 day'
+    ) AS count, (
+        SELECT p.closed_at FROM positions p WHERE {since} ORDER BY p.closed_at, p.id LIMIT 1
+    ) AS started
+    FROM {own} LEFT JOIN {other} ON true
+    WHERE {other}.id IS NULL OR ({own}.closed_at, {own}.id) > ({other}.closed_at, {other}.id)
+    """
+
+
+STREAK = f"""
+WITH win AS ({_last(">")}), loss AS ({_last("<")})
+{_streak("winning", ">", "wins")} UNION ALL {_streak("losing", "<", "losses")}
+"""
+"""At most one row: how many trades in a row were won, or lost; a zero result is neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestMonth:
+    """The month with the highest net P&L; percent is of the equity at its beginning."""
+
+    month: str
+    price_pnl: Decimal
+    net_pnl: Decimal
+    pnl_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Trades won or lost in a row up to the last; `kind` is none before the first."""
+
+    kind: str = "none"
+    count: int = 0
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatsView:
+    """Statistics of an account. Amounts in its currency; equity None while not known."""
+
+    user_id: UUID
+    tier: str
+    broker: str
+    mode: str
+    account_age_days: int
+    total_deposits: Decimal
+    total_withdrawals: Decimal
+    equity: Decimal | None
+    all_time_high: Decimal
+    all_time_low: Decimal
+    total_trades: int
+    total_volume: Decimal
+    total_fees: Decimal
+    best_month: BestMonth | None
+    streak: Streak
+    risk_level: str
+    limits: EffectiveLimits
+    current_leverage: Decimal
+    available_leverage: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StatsRows:
+    """What the database answered, one attribute a statement."""
+
+    months: Sequence[Mapping[str, Any]]
+    extremes: Mapping[str, Any]
+    live: Mapping[str, Any]
+    flows: Mapping[str, Any]
+    streak: Sequence[Mapping[str, Any]]
+    risk: Mapping[str, Any]
+
+
+def put_together(
+    user_id: UUID, frame: Frame, rows: StatsRows, equity: Decimal | None, wall: datetime
+) -> StatsView:
+    """Make the view of what was read."""
+    opening = frame.opening_equity
+    points = [
+        opening,
+        opening + (rows.extremes["highest"] or ZERO),
+        opening + (rows.extremes["lowest"] or ZERO),
+        *([] if equity is None else [equity]),
+    ]
+    return StatsView(
+        user_id=user_id,
+        tier=frame.tier,
+        broker=frame.venue,
+        mode=frame.mode,
+        account_age_days=max(0, (wall - frame.user_since) // _ONE_DAY),
+        total_deposits=opening + rows.flows["deposits"],
+        total_withdrawals=rows.flows["withdrawals"],
+        equity=equity,
+        all_time_high=max(points),
+        all_time_low=min(points),
+        total_trades=sum(row["trades"] for row in rows.months),
+        total_volume=sum((row["volume"] for row in rows.months), rows.live["volume"]),
+        total_fees=sum((row["fees"] for row in rows.months), rows.live["fees"]),
+        best_month=_best_month(rows.months, opening),
+        streak=_present_streak(rows.streak),
+        risk_level=rows.risk["risk_level"],
+        limits=_limits(frame, rows.risk),
+        # Spot: nothing is borrowed.
+        current_leverage=ONE,
+        available_leverage=ONE,
+    )
+
+
+def _best_month(months: Sequence[Mapping[str, Any]], opening: Decimal) -> BestMonth | None:
+    best: BestMonth | None = None
+    equity = opening
+    for row in months:
+        if best is None or row["net_pnl"] > best.net_pnl:
+            share = pct(row["price_pnl"], equity)
+            name = f"{row['month']:%Y-%m}"
+            best = BestMonth(name, row["price_pnl"], row["net_pnl"], share)
+        equity += row["net_pnl"]
+    return best
+
+
+def _present_streak(rows: Sequence[Mapping[str, Any]]) -> Streak:
+    if not rows:
+        return Streak()
+    return Streak(rows[0]["kind"], int(rows[0]["count"]), rows[0]["started"])
+
+
+def _limits(frame: Frame, row: Mapping[str, Any]) -> EffectiveLimits:
+    settings = SettingsLimits(
+        max_position_size=row["max_position_size_usd"],
+        max_positions=row["max_concurrent_positions"],
+        max_daily_loss=row["max_daily_loss_usd"],
+    )
+    return effective_limits(frame.plan, settings, frame.mode)

@@ -1,0 +1,233 @@
+"""What the views say of a period is what the domain computes from the single trades."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.performance import ClosedTrade, TradeSums, measure_performance
+from domain.positions import PositionState
+from services.account_views.choice import AccountChoice
+from services.account_views.frame import Period, months_from
+from services.account_views.history import TradeFilter
+from services.account_views.views import AccountViews
+from services.analytics.trades import GroupBy
+from services.analytics.views import Analytics
+from services.database import Database
+from tests.analytics.trades import NOW, Book, open_book, some_result, some_time
+
+pytestmark = pytest.mark.integration
+
+ANY = AccountChoice()
+OPENING = Decimal(10_000)
+
+
+async def fill(book: Book, trades: int = 60) -> None:
+    chance = random.Random(11)
+    for _ in range(trades):
+        await book.close(some_time(chance), **some_result(chance))
+
+
+def first_of(period: Period) -> date | None:
+    return None if period.days is None else NOW.date() - timedelta(days=period.days - 1)
+
+
+def start_of(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day, time(), UTC)
+
+
+def by_day(trades: list[ClosedTrade]) -> dict[date, Decimal]:
+    days: dict[date, Decimal] = defaultdict(Decimal)
+    for trade in trades:
+        days[trade.closed_at.date()] += trade.net_pnl
+    return days
+
+
+async def test_performance_of_every_period(book: Book, views: AccountViews) -> None:
+    await fill(book)
+
+    for period in Period:
+        found = await views.performance(book.trader.principal, ANY, period)
+
+        first = first_of(period)
+        days = by_day(book.trades())
+        earlier = sum((net for day, net in days.items() if first and day < first), Decimal(0))
+        expected = measure_performance(
+            book.trades(since=start_of(first)),
+            {day: net for day, net in days.items() if first is None or day >= first},
+            OPENING + earlier,
+            first_day=first,
+            last_day=NOW.date(),
+        )
+        assert found.performance == expected, period
+
+
+@pytest.mark.parametrize("symbol", [None, "ETH-USD"])
+async def test_trades_of_every_period(book: Book, analytics: Analytics, symbol: str | None) -> None:
+    await fill(book)
+
+    for period in Period:
+        found = await analytics.trades(book.trader.principal, ANY, period, symbol=symbol)
+
+        trades = book.trades(since=start_of(first_of(period)), symbol=symbol)
+        assert found.sums == TradeSums.of(trades), period
+        hours: dict[int, list[Decimal]] = defaultdict(list)
+        for trade in trades:
+            hours[trade.closed_at.hour].append(trade.price_pnl)
+        assert {it.key: (it.trades, it.pnl) for it in found.by_hour} == {
+            hour: (len(pnls), sum(pnls)) for hour, pnls in hours.items()
+        }
+        assert sum(it.trades for it in found.by_symbol) == len(trades)
+        assert {it.key for it in found.by_symbol} <= ({symbol} if symbol else set(SYMBOLS))
+        nets = [trade.net_pnl for trade in trades]
+        assert found.best is not None
+        assert found.worst is not None
+        assert (found.best.net_pnl, found.worst.net_pnl) == (max(nets), min(nets))
+
+
+SYMBOLS = ("BTC-USD", "ETH-USD", "LTC-USD")
+
+
+@pytest.mark.parametrize("group_by", [GroupBy.DAY, GroupBy.WEEK, GroupBy.MONTH])
+async def test_groups_of_days(book: Book, analytics: Analytics, group_by: GroupBy) -> None:
+    await fill(book, 30)
+
+    found = await analytics.trades(book.trader.principal, ANY, Period.YEAR, group_by=group_by)
+
+    expected: dict[date, list[Decimal]] = defaultdict(list)
+    for trade in book.trades(since=start_of(first_of(Period.YEAR))):
+        day = trade.closed_at.date()
+        start = {
+            GroupBy.DAY: day,
+            GroupBy.WEEK: day - timedelta(days=day.weekday()),
+            GroupBy.MONTH: day.replace(day=1),
+        }[group_by]
+        expected[start].append(trade.price_pnl)
+    assert [(it.key, it.trades, it.pnl) for it in found.by_bucket] == [
+        (start, len(pnls), sum(pnls)) for start, pnls in sorted(expected.items())
+    ]
+
+
+async def test_the_dashboard(book: Book, analytics: Analytics) -> None:
+    await book.close(NOW - timedelta(days=40), realized_pnl=Decimal(1000), fees=Decimal(0))
+    await book.close(NOW - timedelta(days=10), realized_pnl=Decimal(110), fees=Decimal(10))
+    await book.close(
+        NOW - timedelta(days=3), realized_pnl=Decimal(-40), fees=Decimal(10), symbol="ETH-USD"
+    )
+    await book.close(NOW, realized_pnl=Decimal(5), fees=Decimal(1), entry_notional=Decimal(50))
+
+    view = await analytics.dashboard(book.trader.principal, ANY)
+
+    assert (view.today.pnl, view.today.net_pnl, view.today.trades) == (5, 4, 1)
+    assert (view.week.pnl, view.week.trades, view.week.win_rate) == (-35, 2, Decimal("0.5"))
+    assert (view.month.pnl, view.month.trades) == (75, 3)
+    assert view.month.pnl_pct == Decimal(75) / 11_000 * 100
+    assert view.week.pnl_pct == Decimal(-35) / 11_100 * 100
+    assert view.top_symbol is not None
+    assert (view.top_symbol.symbol, view.top_symbol.pnl) == ("BTC-USD", 115)
+    assert view.top_symbol.pnl_pct == Decimal(115) / 150 * 100
+    assert (view.equity, view.active_positions) == (10_000, 0)
+
+
+async def test_a_dashboard_of_nothing(book: Book, analytics: Analytics) -> None:
+    view = await analytics.dashboard(book.trader.principal, ANY)
+
+    assert (view.month.trades, view.month.pnl_pct, view.month.win_rate) == (0, 0, 0)
+    assert view.top_symbol is None
+
+
+async def test_statistics(book: Book, views: AccountViews) -> None:
+    await book.close(NOW - timedelta(days=50), realized_pnl=Decimal(500), fees=Decimal(20))
+    await book.close(NOW - timedelta(days=20), realized_pnl=Decimal(-700), fees=Decimal(10))
+    first_win = NOW - timedelta(days=2)
+    for hours in (0, 1, 2):
+        at = first_win + timedelta(hours=hours)
+        await book.close(at, realized_pnl=Decimal(10), fees=Decimal(1))
+    await book.close(NOW, realized_pnl=Decimal(1), fees=Decimal(1))
+
+    stats = await views.stats(book.trader.principal, ANY)
+
+    assert (stats.total_trades, stats.total_fees) == (6, 34)
+    assert stats.total_volume == 6 * 200
+    assert (stats.all_time_high, stats.all_time_low) == (10_480, 9_770)
+    assert stats.best_month is not None
+    assert (stats.best_month.month, stats.best_month.pnl_pct) == ("2026-01", 5)
+    streak = stats.streak
+    assert (streak.kind, streak.count, streak.started) == ("winning", 3, first_win)
+    assert (stats.risk_level, stats.limits.max_positions) == ("medium", 3)
+    assert (stats.total_deposits, stats.total_withdrawals) == (10_000, 0)
+
+
+async def test_streaks_against_every_trade(database: Database, views: AccountViews) -> None:
+    for seed in range(4):
+        book = await open_book(database)
+        chance = random.Random(seed)
+        moments = sorted({NOW - timedelta(minutes=chance.randrange(1, 5000)) for _ in range(12)})
+        for at in moments:
+            pnl = chance.choice([Decimal(3), Decimal(3), Decimal(-3), Decimal("0.25")])
+            await book.close(at, realized_pnl=pnl)
+
+        streak = (await views.stats(book.trader.principal, ANY)).streak
+
+        ordered = sorted(book.trades(), key=lambda trade: trade.closed_at)
+        sides = [(trade.net_pnl > 0, trade.closed_at) for trade in ordered if trade.net_pnl]
+        same: list[datetime] = []
+        for won, at in reversed(sides):
+            if won != sides[-1][0]:
+                break
+            same.append(at)
+        kind = "winning" if sides[-1][0] else "losing"
+        assert (streak.kind, streak.count, streak.started) == (kind, len(same), same[-1])
+
+
+async def test_statistics_before_the_first_trade(book: Book, views: AccountViews) -> None:
+    stats = await views.stats(book.trader.principal, ANY)
+
+    assert (stats.streak.kind, stats.streak.count, stats.best_month) == ("none", 0, None)
+    assert (stats.all_time_high, stats.all_time_low) == (10_000, 10_000)
+
+
+async def test_the_plan_says_how_far_back_views_go(
+    database: Database, views: AccountViews, analytics: Analytics
+) -> None:
+    book = await open_book(database, tier="free")
+    await book.close(NOW - timedelta(days=31), realized_pnl=Decimal(100))
+    await book.close(NOW - timedelta(days=29), realized_pnl=Decimal(7))
+    caller = book.trader.principal
+
+    trades = await analytics.trades(caller, ANY, Period.ALL)
+    performance = (await views.performance(caller, ANY, Period.YEAR)).performance
+    page = await views.history(caller, ANY, TradeFilter(), page=1, per_page=10)
+    stats = await views.stats(caller, ANY)
+
+    assert trades.sums.trades == performance.metrics.total_trades == page.total == 1
+    assert performance.equity_curve[0].equity == OPENING + Decimal("99.75") + Decimal("6.75")
+    assert stats.total_trades == 2, "nothing is deleted"
+
+
+async def test_history_finds_its_pages(book: Book, views: AccountViews) -> None:
+    await fill(book, 25)
+    caller = book.trader.principal
+    expected = sorted(book.closed.values(), key=lambda it: (it.opened_at, it.id), reverse=True)
+
+    pages = [
+        await views.history(caller, ANY, TradeFilter(), page=n, per_page=10) for n in (1, 2, 3)
+    ]
+
+    assert [trade.id for page in pages for trade in page.trades] == [it.id for it in expected]
+    assert {page.total for page in pages} == {25}
+    eth = TradeFilter(status=PositionState.CLOSED, symbol="ETH-USD")
+    found = await views.history(caller, ANY, eth, page=1, per_page=100)
+    assert found.total == len([it for it in expected if it.symbol == "ETH-USD"])
+
+
+@pytest.mark.parametrize(
+    ("first", "months"),
+    [("2026-01-01", "2026-01-01"), ("2026-01-02", "2026-02-01"), ("2025-12-31", "2026-01-01")],
+)
+def test_the_first_whole_month(first: str, months: str) -> None:
+    assert months_from(date.fromisoformat(first)) == date.fromisoformat(months)
