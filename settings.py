@@ -146,6 +146,14 @@ class Settings(BaseSettings):
         default=2.0, gt=0, description="Wall seconds between two looks for new notices."
     )
 
+    # --- alerts -----------------------------------------------------------------------------
+    alert_age_seconds: int = Field(
+        default=120, ge=1, description="An alert older than this is not acted on any more."
+    )
+    alerts_per_minute: int = Field(
+        default=60, ge=0, description="Of one webhook key; 0 is any number."
+    )
+
     # --- doors ------------------------------------------------------------------------------
     cors_origins: str = Field(default="", description="Comma-separated origins; none by default.")
     trusted_proxies: str = Field(

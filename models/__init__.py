@@ -5,6 +5,7 @@ Importing this package registers every table on `SQLModel.metadata`.
 
 from models import (  # noqa: F401 - registers the tables
     administration,
+    alerts,
     billing,
     bots,
     connections,

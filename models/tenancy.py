@@ -15,6 +15,7 @@ _CURRENT_USER = f"nullif(current_setting('{USER_SETTING}', true), '')::uuid"
 
 USER_TABLES: tuple[str, ...] = (
     "accounts",
+    "alerts",
     "api_call_counts",
     "balances",
     "billing_commands",
@@ -48,6 +49,7 @@ USER_TABLES: tuple[str, ...] = (
     "triggers",
     "usage_periods",
     "user_settings",
+    "webhook_keys",
 )
 """Tables whose every row belongs to the user in its `user_id` column."""
 

@@ -32,6 +32,8 @@ class AuditEvent(StrEnum):
     BROKER_TESTED = "broker_tested"
     BROKER_REMOVED = "broker_removed"
     PAPER_RESET = "paper_account_reset"
+    WEBHOOK_KEY_ISSUED = "webhook_key_issued"
+    WEBHOOK_KEY_REVOKED = "webhook_key_revoked"
     TRADING_STARTED = "trading_started"
     TRADING_STOPPED = "trading_stopped"
     TRADING_PAUSED = "trading_paused"

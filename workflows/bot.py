@@ -129,6 +129,8 @@ class BotWorkflow:
             self._carry_out(result.orders)
             if result.exits_requested:
                 self._guard_due = True
+            if result.more:
+                self._hunt_due = True
             self._describe(result.summary)
             if self._history_is_long():
                 self._closing = True
@@ -246,6 +248,11 @@ class BotWorkflow:
         known = signal.signal_id in self._remembered
         if not known and all(signal.signal_id != other.signal_id for other in self._signals):
             self._signals.append(signal)
+
+    @workflow.signal(name=BotSignal.ALERT_RECEIVED)
+    def alert_received(self, nudge: Nudge) -> None:
+        """Alerts wait for a decision; one hunt takes many."""
+        self._hunt_due = True
 
     @workflow.signal(name=BotSignal.BAR_CLOSED)
     def bar_closed(self, nudge: Nudge) -> None:

@@ -62,6 +62,8 @@ BY_CODE: Mapping[str, WireError] = {
     "payment_failed": WireError(402, "PAYMENT_FAILED"),
     "invalid_signature": WireError(400, "INVALID_SIGNATURE"),
     "invalid_event": WireError(400, "MALFORMED_BODY"),
+    # alerts
+    "malformed_alert": WireError(400, "MALFORMED_BODY"),
     # trading
     "already_running": WireError(409, "ALREADY_RUNNING"),
     "paper_account_in_use": WireError(409, "ALREADY_RUNNING"),

@@ -32,6 +32,7 @@ class BotSignal(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     TRADE_SIGNAL = "trade_signal"
+    ALERT_RECEIVED = "alert_received"
     BAR_CLOSED = "bar_closed"
     ORDER_UPDATE = "order_update"
     TRIGGER_FIRED = "trigger_fired"
@@ -56,7 +57,8 @@ class TradeSignal(Contract):
     """An outside wish to trade, made durable by the workflow's history.
 
     `signal_id` becomes the position's id, so the same signal never makes two positions. `size_usd`
-    (quote currency) and `quantity` (base currency) are ceilings.
+    (quote currency) and `quantity` (base currency) are ceilings. After `expires_at` (wall time) it
+    is refused instead of acted on.
     """
 
     signal_id: UUID
@@ -64,6 +66,7 @@ class TradeSignal(Contract):
     symbol: str
     size_usd: Decimal | None = None
     quantity: Decimal | None = None
+    expires_at: datetime | None = None
 
 
 class Nudge(Contract):
@@ -124,10 +127,14 @@ class HuntInput(Contract):
 
 
 class HuntResult(Contract):
-    """What hunting decided: entries to carry out, and whether exits were asked for."""
+    """What hunting decided: orders to carry out, whether exits were asked for, whether to go on.
+
+    `more` says that there were more alerts than one hunt takes.
+    """
 
     orders: tuple[OrderTask, ...] = ()
     exits_requested: bool = False
+    more: bool = False
     decisions: int = 0
     summary: str = ""
 

@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, func
+from sqlalchemy import and_, func, literal_column
 from sqlalchemy import select as sql_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.alerts import AlertState
+from domain.contracts.bots import TradeSignal
 from domain.markets import Mode, Realm, VenueKey
 from domain.ports import AccountRef
 from domain.positions import PositionState
 from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
+from models.alerts import Alert
 from models.bots import Bot, BotRun, RunState
 from models.connections import Account, Connection, UserSettings
 from models.controls import KillSwitch
 from models.trading import Position
 from services.accounts import ref_of
+from services.alerts.inbox import pending_signals
 from services.billing.entitlements import plan_of
 from services.database import Database, all_rows
 
@@ -46,11 +50,12 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class BotContext:
-    """A bot, its user's settings, and its live runs."""
+    """A bot, its user's settings, its live runs, and the alerts that wait for its decision."""
 
     bot: Bot
     settings: UserSettings
     runs: tuple[RunContext, ...]
+    alerts: tuple[TradeSignal, ...] = ()
 
     @property
     def entering(self) -> RunContext | None:
@@ -73,8 +78,25 @@ async def load_context(database: Database, user_id: UUID, bot_id: UUID) -> BotCo
         )
         .scalar_subquery()
     )
+    has_alerts = (
+        sql_select(col(Alert.id))
+        .where(
+            col(Alert.user_id) == Bot.user_id,
+            col(Alert.state) == literal_column(f"'{AlertState.PROCESSING}'"),
+        )
+        .exists()
+    )
     statement = (
-        sql_select(Bot, UserSettings, BotRun, Account, col(Connection.version), held, on_account)
+        sql_select(
+            Bot,
+            UserSettings,
+            BotRun,
+            Account,
+            col(Connection.version),
+            held,
+            on_account,
+            has_alerts,
+        )
         .join(UserSettings, col(UserSettings.user_id) == Bot.user_id)
         .join(
             BotRun,
@@ -88,15 +110,18 @@ async def load_context(database: Database, user_id: UUID, bot_id: UUID) -> BotCo
     )
     async with database.for_user(user_id) as session:
         rows = await all_rows(session, statement)
+        has_any = rows[0][-1]
+        alerts = await pending_signals(session, user_id) if has_any else ()
     bot, settings = rows[0][:2]
     return BotContext(
         bot=bot,
         settings=settings,
         runs=tuple(
             _run_context(run, ref_of(account, version or 0), settings, symbols or [], bool(count))
-            for _bot, _settings, run, account, version, symbols, count in rows
+            for _bot, _settings, run, account, version, symbols, count, _has_alerts in rows
             if run is not None
         ),
+        alerts=alerts,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -15,7 +15,7 @@ from domain.contracts.bots import OrderTask
 from domain.markets import FeeRates, MarketRules, Mode
 from domain.orders import Leg, OrderState, derive_client_order_id
 from domain.positions import Direction
-from domain.risk import RISK_PROFILES, RiskLevel
+from domain.risk import RISK_PROFILES, EffectiveLimits, RiskLevel
 from domain.strategies.apex import (
     ApexConfig,
     EntryConditions,
@@ -31,7 +31,7 @@ from models.connections import Account, UserSettings
 from models.trading import Order, Position
 from services.orders.booking import rules_record
 from services.trading.context import active_kill_switch, limits_of
-from services.trading.figures import account_figures
+from services.trading.figures import AccountStanding, account_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,32 @@ class Wish:
     quantity: Decimal | None = None
 
 
+@dataclass
+class GateFacts:
+    """What the gates ask of the database; asked once, and anew where an entry changed it.
+
+    Holds only as long as the transaction that locks the account and lets entries pass.
+    """
+
+    standing: AccountStanding | None = None
+    killed: bool | None = None
+    limits: EffectiveLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDecision:
+    """How a wish was judged: with an order it is granted, else `reason` names the failed gate."""
+
+    order: OrderTask | None
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class EntryScene:
-    """The rows and rates an entry is judged with; the account is locked."""
+    """The rows and rates an entry is judged with; the account is locked.
+
+    `facts` may be shared by the scenes of one transaction.
+    """
 
     bot: Bot
     run: BotRun
@@ -69,9 +92,10 @@ class EntryScene:
     config: ApexConfig
     now: datetime
     wall: datetime
+    facts: GateFacts = field(default_factory=GateFacts)
 
 
-async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> OrderTask | None:
+async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryDecision:
     """Judge a wish and commit the outcome with the caller's transaction.
 
     Records one decision, whatever it is; with a plan also the pending position and the intended
@@ -83,7 +107,8 @@ async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> OrderTa
         session.add(
             _decision(scene, wish, action="none", reason=outcome.reason, gates=outcome.gates)
         )
-        return None
+        return EntryDecision(None, outcome.reason)
+    scene.facts.standing = None
     position = _position(scene, wish, outcome)
     session.add(position)
     await session.flush()
@@ -100,18 +125,30 @@ async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> OrderTa
         )
     )
     await session.flush()
-    return OrderTask(
+    task = OrderTask(
         order_id=order.id, state=OrderState.INTENDED, leg=order.leg, symbol=order.symbol
     )
+    return EntryDecision(task, wish.reason)
+
+
+async def _learn(
+    session: AsyncSession, scene: EntryScene
+) -> tuple[AccountStanding, bool, EffectiveLimits]:
+    """Ask what nobody has asked in this transaction yet."""
+    facts, mode = scene.facts, Mode(scene.run.mode)
+    if facts.standing is None:
+        facts.standing = await account_standing(session, scene.account, scene.prices, scene.now)
+    if facts.killed is None:
+        found = await active_kill_switch(session, scene.bot.user_id, scene.run.venue)
+        facts.killed = found is not None
+    if facts.limits is None:
+        facts.limits = await limits_of(session, scene.bot.user_id, scene.settings, mode, scene.wall)
+    return facts.standing, facts.killed, facts.limits
 
 
 async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryPlan | EntryRefusal:
-    figures, sums = await account_figures(
-        session, scene.account, wish.symbol, scene.prices, scene.now
-    )
-    killed = await active_kill_switch(session, scene.bot.user_id, scene.run.venue)
+    standing, killed, limits = await _learn(session, scene)
     broken = scene.account.reconcile_error is not None
-    mode = Mode(scene.run.mode)
     return plan_entry(
         EntryRequest(
             rules=scene.rules,
@@ -121,17 +158,17 @@ async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryP
             atr=wish.atr,
             score=wish.score,
             profile=RISK_PROFILES[RiskLevel(scene.run.risk_level)],
-            limits=await limits_of(session, scene.bot.user_id, scene.settings, mode, scene.wall),
+            limits=limits,
             fees=scene.fees,
             conditions=EntryConditions(
-                kill_switch_active=killed is not None,
+                kill_switch_active=killed,
                 entries_allowed=scene.bot.state in {BotState.RUNNING, BotState.STARTING}
                 and scene.run.state == RunState.ENTERING,
                 pair_allowed=wish.symbol in scene.settings.allowed_pairs,
-                data_fresh=wish.data_fresh and not sums.has_unsettled_entry and not broken,
+                data_fresh=wish.data_fresh and not standing.sums.has_unsettled_entry and not broken,
                 hole_blocks_entry=wish.hole_blocks_entry,
             ),
-            account=figures,
+            account=standing.figures(wish.symbol),
             size_usd=wish.size_usd,
             quantity=wish.quantity,
         ),
@@ -242,15 +279,6 @@ def note_decision(
         gates=[gate.to_record() for gate in gates],
         position_id=position_id,
     )
-
-
-async def earlier_decision(session: AsyncSession, run_id: UUID, cause: str) -> Decision | None:
-    """What was decided for a cause already, if anything."""
-    return (
-        await session.exec(
-            select(Decision).where(Decision.run_id == run_id, Decision.cause == cause)
-        )
-    ).one_or_none()
 
 
 async def decided_causes(session: AsyncSession, run_id: UUID, causes: Sequence[str]) -> set[str]:

@@ -7,7 +7,7 @@ slip between.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -174,30 +174,37 @@ async def account_sums(session: AsyncSession, account: Account, now: datetime) -
     return AccountSums(row[0], row[1], row[2], row[3], bool(row[4]))
 
 
-async def account_figures(
-    session: AsyncSession,
-    account: Account,
-    symbol: str,
-    prices: Mapping[str, Decimal],
-    now: datetime,
-) -> tuple[AccountFigures, AccountSums]:
-    """Everything the gates ask of an account; unknown stays None."""
+@dataclass(frozen=True, slots=True)
+class AccountStanding:
+    """Everything the gates ask of an account, for whichever symbol."""
+
+    common: AccountFigures
+    sums: AccountSums
+    symbols: frozenset[str]
+
+    def figures(self, symbol: str) -> AccountFigures:
+        """As an entry in one symbol is judged by them."""
+        return replace(self.common, holds_symbol=symbol in self.symbols)
+
+
+async def account_standing(
+    session: AsyncSession, account: Account, prices: Mapping[str, Decimal], now: datetime
+) -> AccountStanding:
+    """Ask how an account stands at these prices; unknown stays None."""
     await session.flush()
     positions = await live_positions(session, account.id)
     worth = await valuation(session, account, positions, prices)
     sums = await account_sums(session, account, now)
-    return (
-        AccountFigures(
-            equity=worth.equity,
-            exposure=_exposure(positions, prices),
-            available_cash=worth.cash - sums.held - sums.reserved,
-            positions=len(positions),
-            entries_today=sums.entries_today,
-            holds_symbol=any(position.symbol == symbol for position in positions),
-            daily_net_pnl=_daily_net_pnl(sums.closed_net_pnl, positions, prices),
-        ),
-        sums,
+    common = AccountFigures(
+        equity=worth.equity,
+        exposure=_exposure(positions, prices),
+        available_cash=worth.cash - sums.held - sums.reserved,
+        positions=len(positions),
+        entries_today=sums.entries_today,
+        holds_symbol=False,
+        daily_net_pnl=_daily_net_pnl(sums.closed_net_pnl, positions, prices),
     )
+    return AccountStanding(common, sums, frozenset(position.symbol for position in positions))
 
 
 def _exposure(positions: Sequence[Position], prices: Mapping[str, Decimal]) -> Decimal | None:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.alerts import NOT_RUNNING, AlertState
 from domain.contracts.bots import HuntInput, HuntResult, OrderTask, TradeSignal
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from domain.positions import Direction, PositionState
@@ -34,6 +35,7 @@ from models.connections import UserSettings
 from models.ledgers import EquitySnapshot
 from models.trading import Position
 from services.accounts import let_entries_pass
+from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, hold_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
 from services.orders.booking import rules_from_record, store_plan
@@ -43,14 +45,14 @@ from services.trading.entering import (
     EntryScene,
     Wish,
     decided_causes,
-    earlier_decision,
     enter,
     note_decision,
 )
 from services.trading.figures import last_prices, live_positions, lock_account, valuation
 from services.trading.quiet_bars import LATE_BAR, are_quiet, note_quiet_bars
 from services.trading.scans import Scan, cause_of
-from services.trading.signals import SignalHandling
+from services.trading.signals import SignalHandling, earlier_decisions
+from services.trading.signals import cause_of as cause_of_signal
 
 _log = structlog.get_logger("nija.bots")
 
@@ -88,11 +90,12 @@ class HuntService:
             VenueUnavailable: there are signals and the venue does not answer.
         """
         context = await load_context(self._database, request.bot.user_id, request.bot.bot_id)
+        waiting = (*request.signals, *context.alerts)
         orders: list[OrderTask] = []
         exits = False
         decisions = 0
         for run in context.runs:
-            signals = request.signals if run.may_enter else ()
+            signals = waiting if run.may_enter else ()
             try:
                 scan = await self._look(run)
             except (VenueUnavailable, VenueRefusedKeys) as failure:
@@ -105,16 +108,18 @@ class HuntService:
             orders += outcome.orders
             exits = exits or outcome.exits_requested
             decisions += outcome.decisions
-            for signal in signals:
-                answer = await self._answer(context, scan, signal)
+            for begin in range(0, len(signals), TAKEN_AT_ONCE):
+                batch = signals[begin : begin + TAKEN_AT_ONCE]
+                answer = await self._answer(context, scan, batch)
                 orders += answer.orders
                 exits = exits or answer.exits_requested
-                decisions += 1
-        if context.entering is None and request.signals:
-            await self._refuse(context.bot, request.signals, "not_running")
+                decisions += answer.decisions
+        if context.entering is None and waiting:
+            await self._refuse(context.bot, waiting, NOT_RUNNING)
         return HuntResult(
             orders=tuple(orders),
             exits_requested=exits,
+            more=len(context.alerts) == TAKEN_AT_ONCE,
             decisions=decisions,
             summary=f"looked at {decisions} new bars and signals" if decisions else "",
         )
@@ -197,30 +202,37 @@ class HuntService:
 
     async def _refuse(self, bot: Bot, signals: Sequence[TradeSignal], reason: str) -> None:
         """Record the refusal of signals that cannot be acted on, with the bot's last run."""
-        if bot.current_run_id is None or not signals:
+        if not signals:
             return
         async with self._database.for_user(bot.user_id) as session:
+            alerts = await hold_alerts(session, signals)
+            outcomes = [AlertOutcome(alert, AlertState.REFUSED, reason) for alert in alerts]
+            await record_outcomes(session, outcomes, self._clock.now())
+            if bot.current_run_id is None:
+                return
             run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
-            for signal in signals:
-                cause = f"signal:{signal.signal_id}"
-                if await earlier_decision(session, run.id, cause) is None:
-                    session.add(
-                        note_decision(
-                            bot,
-                            run,
-                            cause=cause,
-                            symbol=signal.symbol,
-                            action="none",
-                            reason=reason,
-                            at=bot.last_scan_at or run.venue_started_at,
-                        )
-                    )
+            earlier = await earlier_decisions(session, run, signals)
+            session.add_all(
+                note_decision(
+                    bot,
+                    run,
+                    cause=cause_of_signal(signal),
+                    symbol=signal.symbol,
+                    action="none",
+                    reason=reason,
+                    at=bot.last_scan_at or run.venue_started_at,
+                )
+                for signal in signals
+                if cause_of_signal(signal) not in earlier
+            )
 
-    async def _answer(self, context: BotContext, scan: Scan, signal: TradeSignal) -> HuntResult:
+    async def _answer(
+        self, context: BotContext, scan: Scan, signals: Sequence[TradeSignal]
+    ) -> HuntResult:
         return await self._signals.answer(
             context,
             scan.context,
-            signal,
+            signals,
             rules=scan.rules,
             fees=scan.fees,
             clock=scan.clock,
@@ -339,7 +351,7 @@ class _BarDecisions:
         side: Direction,
         cause: str,
     ) -> None:
-        task = await enter(
+        decided = await enter(
             session,
             scene,
             Wish(
@@ -358,8 +370,8 @@ class _BarDecisions:
             ),
         )
         self.decisions += 1
-        if task is not None:
-            self.orders.append(task)
+        if decided.order is not None:
+            self.orders.append(decided.order)
             self._positions = await live_positions(session, scene.account.id)
 
     def _note(

@@ -1,0 +1,275 @@
+"""Wire models of webhook keys and of the alerts that come with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from api.kit.wire import Request, SecretText, Text, View, wire_id
+from domain.alerts import ACTIONS, AlertWish, market_symbol
+from domain.contracts.bots import SignalAction
+from services.alerts.errors import AlertMalformed
+from services.alerts.intake import Receipt
+from services.alerts.keys import OVERLAP_MINUTES_MAX, IssuedKey, WebhookKeyView
+
+WEBHOOK = "whk"
+SIGNAL = "sig"
+TRADE = "trd"
+TRADINGVIEW_PATH = "/api/v1/webhooks/tradingview"
+_WEBHOOK_ID = ["whk_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"]
+_REFERENCE_MAX = 128
+_MILLISECONDS_FROM = 100_000_000_000  # as seconds that would be the year 5138
+_MILLION = 1_000_000
+_STRANGE_NUMBER = "Input should be a number"
+
+
+def _number(value: object) -> object:
+    """A number, also as the text that a quoted placeholder of a chart makes of it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        raise ValueError(_STRANGE_NUMBER)  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        return Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ValueError(_STRANGE_NUMBER) from None
+
+
+def _action(value: object) -> object:
+    known = ACTIONS.get(value.strip().lower()) if isinstance(value, str) else None
+    if known is None:
+        raise ValueError(f"Input should be one of {', '.join(ACTIONS)}")
+    return known
+
+
+def _symbol(value: object) -> object:
+    known = market_symbol(value) if isinstance(value, str) else None
+    if known is None:
+        raise ValueError("Input should name a market like BTC-USD")
+    return known
+
+
+def _reference(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("Input should be printable and not blank")
+    return text
+
+
+def _moment(value: object) -> object:
+    """ISO 8601 (without a zone UTC), or seconds or milliseconds since 1970."""
+    text = str(value).strip()
+    is_count = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    try:
+        if is_count or text.isdecimal():
+            count = Decimal(text)
+            seconds = count / 1000 if count >= _MILLISECONDS_FROM else count
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+                microseconds=int(seconds * _MILLION)
+            )
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, ArithmeticError):
+        raise ValueError("Input should be a time: ISO 8601, or seconds since 1970") from None
+
+
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+Number = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    Field(gt=0, max_digits=24, allow_inf_nan=False),
+    WithJsonSchema({"anyOf": [_POSITIVE, {"type": "string"}], "examples": [500.0]}),
+]
+
+
+class TradingViewAlert(BaseModel):
+    """An alert's message. Names it does not know are ignored: charts send what users write."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    symbol: Annotated[
+        str,
+        BeforeValidator(_symbol),
+        WithJsonSchema({"type": "string", "examples": ["BTC-USD"]}),
+        Field(description="BTC-USD, BTC/USD, BTCUSD or COINBASE:BTCUSD (`{{ticker}}`)."),
+    ]
+    action: Annotated[
+        SignalAction,
+        BeforeValidator(_action),
+        WithJsonSchema({"type": "string", "enum": list(ACTIONS), "examples": ["buy"]}),
+    ]
+    price: Number | None = Field(default=None, description="For the record; orders go by quotes.")
+    strategy: Annotated[Text, AfterValidator(_not_blank)] | None = Field(
+        default=None, examples=["APEX_V72"], max_length=100
+    )
+    size_usd: Number | None = Field(default=None, description="At most this, in USD.")
+    quantity: Number | None = Field(default=None, description="At most this, in base currency.")
+    id: (
+        Annotated[
+            str,
+            BeforeValidator(_reference),
+            Field(max_length=_REFERENCE_MAX),
+            AfterValidator(_not_blank),
+            WithJsonSchema({"type": "string", "examples": ["breakout-2026-01-29T10:42"]}),
+        ]
+        | None
+    ) = Field(default=None, description="The same id is the same alert, for ever.")
+    time: (
+        Annotated[
+            datetime,
+            BeforeValidator(_moment),
+            WithJsonSchema({"type": "string", "format": "date-time"}),
+        ]
+        | None
+    ) = Field(default=None, description="When it was raised (`{{timenow}}`), not the bar's time.")
+    api_key: SecretText = Field(examples=["your_webhook_key"])
+
+    def to_domain(self) -> AlertWish:
+        """The alert without its key."""
+        return AlertWish(
+            symbol=self.symbol,
+            action=self.action,
+            price=self.price,
+            size_usd=self.size_usd,
+            quantity=self.quantity,
+            strategy=self.strategy,
+            reference=self.id,
+            alerted_at=self.time,
+        )
+
+
+def parse_alert(body: bytes) -> tuple[str | None, AlertWish | Mapping[str, str]]:
+    """Read a body, whatever its content type: the key, and the alert or what is wrong with it.
+
+    Raises:
+        AlertMalformed: it is no JSON object.
+    """
+    try:
+        offered = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, ArithmeticError):
+        raise AlertMalformed from None
+    if not isinstance(offered, dict):
+        raise AlertMalformed
+    key = offered.get("api_key")
+    if not isinstance(key, str):
+        return None, {}
+    try:
+        return key, TradingViewAlert.model_validate(offered).to_domain()
+    except ValidationError as failure:
+        # Only our own words about each field: what was sent may be a secret.
+        fields = {
+            ".".join(map(str, error["loc"][:1])): error["msg"].removeprefix("Value error, ")
+            for error in failure.errors(include_input=False, include_url=False)
+        }
+        return key, fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+class AlertReceivedData(View):
+    """The alert is stored; `trade_id` is the trade it opens, or the one it closes."""
+
+    received: Literal[True] = True
+    trade_id: str = Field(examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
+    status: Literal["processing", "duplicate"] = "processing"
+    signal_id: str = Field(examples=["sig_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
+
+    @classmethod
+    def from_domain(cls, receipt: Receipt) -> AlertReceivedData:
+        """Render a receipt."""
+        return cls(
+            trade_id=wire_id(TRADE, receipt.trade_id),
+            status="duplicate" if receipt.is_duplicate else "processing",
+            signal_id=wire_id(SIGNAL, receipt.alert_id),
+        )
+
+
+class WebhookKeyItem(View):
+    """A key; its secret is not shown again."""
+
+    webhook_id: str = Field(examples=_WEBHOOK_ID)
+    provider: Literal["tradingview"] = "tradingview"
+    url: str = Field(default=TRADINGVIEW_PATH, examples=[TRADINGVIEW_PATH])
+    key_masked: str = Field(examples=["nwk_***x7Qa"])
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None = Field(description="When a replaced key ends.")
+
+    @classmethod
+    def from_domain(cls, view: WebhookKeyView) -> WebhookKeyItem:
+        """Render a key."""
+        return cls(
+            webhook_id=wire_id(WEBHOOK, view.id),
+            key_masked=f"nwk_***{view.hint}",
+            created_at=view.created_at,
+            last_used_at=view.last_used_at,
+            expires_at=view.ends_at,
+        )
+
+
+class WebhookKeysData(View):
+    """The keys that are good at present."""
+
+    webhooks: list[WebhookKeyItem]
+
+
+class WebhookKeyRequest(Request):
+    """How to replace a key."""
+
+    overlap_minutes: int = Field(
+        default=0,
+        ge=0,
+        le=OVERLAP_MINUTES_MAX,
+        strict=True,
+        examples=[10],
+        description="How long the replaced key stays good.",
+    )
+
+    @property
+    def overlap(self) -> timedelta:
+        """The same as a length of time."""
+        return timedelta(minutes=self.overlap_minutes)
+
+
+class WebhookKeyIssuedData(View):
+    """A new key; `webhook_key` is shown this once and goes into the alert's `api_key`."""
+
+    webhook_id: str = Field(examples=_WEBHOOK_ID)
+    webhook_key: str = Field(examples=["nwk_shown_once"])
+    url: str = Field(default=TRADINGVIEW_PATH, examples=[TRADINGVIEW_PATH])
+    message: str = "Webhook key created. It is shown only once"
+
+    @classmethod
+    def from_domain(cls, issued: IssuedKey) -> WebhookKeyIssuedData:
+        """Render a new key."""
+        return cls(webhook_id=wire_id(WEBHOOK, issued.id), webhook_key=issued.secret)
+
+
+def body_documentation() -> dict[str, Any]:
+    """The OpenAPI part of a body that is JSON under either content type."""
+    schema = TradingViewAlert.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {
+        "requestBody": {
+            "required": True,
+            "description": "The alert's message as JSON, also when it comes as text/plain.",
+            "content": {"application/json": {"schema": schema}, "text/plain": {"schema": schema}},
+        }
+    }

@@ -1,0 +1,102 @@
+"""A bot's waiting alerts, and writing down what it decided about them.
+
+Both happen inside the transaction that decides, so an alert and its decision never disagree. Alerts
+are locked before the bot and the account.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.alerts import AlertState
+from domain.contracts.bots import SignalAction, TradeSignal
+
+TAKEN_AT_ONCE = 100
+"""Signals decided on in one look: bounds how long one transaction holds the account."""
+
+_PENDING = text("""
+SELECT id, action, symbol, size_usd, quantity, expires_at FROM alerts
+WHERE user_id = :user_id AND state = 'processing'
+ORDER BY received_at, id
+LIMIT :at_once
+""")
+_HOLD = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+_RECORD = text("""
+UPDATE alerts a
+   SET state = o.state, reason = o.reason, trade_id = coalesce(o.trade_id, a.trade_id),
+       decided_at = :now,
+       finished_at = CASE WHEN o.state = 'accepted' THEN NULL ELSE cast(:now AS timestamptz) END
+  FROM jsonb_to_recordset(cast(:outcomes AS jsonb)) AS o (
+       id uuid, state text, reason text, trade_id uuid)
+ WHERE a.id = o.id AND a.state = 'processing'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOutcome:
+    """What was decided about an alert; `trade_id` where it concerns another trade than its own."""
+
+    alert_id: UUID
+    state: AlertState
+    reason: str
+    trade_id: UUID | None = None
+
+
+async def pending_signals(session: AsyncSession, user_id: UUID) -> tuple[TradeSignal, ...]:
+    """The oldest alerts that wait for a decision, as they came."""
+    connection = await session.connection()
+    rows = await connection.execute(_PENDING, {"user_id": user_id, "at_once": TAKEN_AT_ONCE})
+    return tuple(
+        TradeSignal(
+            signal_id=row.id,
+            action=SignalAction(row.action),
+            symbol=row.symbol,
+            size_usd=row.size_usd,
+            quantity=row.quantity,
+            expires_at=row.expires_at,
+        )
+        for row in rows
+    )
+
+
+async def hold_alerts(
+    session: AsyncSession, signals: Sequence[TradeSignal]
+) -> Mapping[UUID, AlertState]:
+    """Lock the alerts among some signals; a signal that is no alert is not in the result."""
+    connection = await session.connection()
+    ids = [signal.signal_id for signal in signals]
+    rows = await connection.execute(_HOLD, {"ids": ids})
+    return {row.id: AlertState(row.state) for row in rows}
+
+
+async def record_outcomes(
+    session: AsyncSession, outcomes: Sequence[AlertOutcome], now: datetime
+) -> None:
+    """Write down what was decided; `now` is wall time. Signals that are no alerts are skipped."""
+    if not outcomes:
+        return
+    connection = await session.connection()
+    await connection.execute(
+        _RECORD,
+        {
+            "now": now,
+            "outcomes": json.dumps(
+                [
+                    {
+                        "id": str(outcome.alert_id),
+                        "state": outcome.state,
+                        "reason": outcome.reason,
+                        "trade_id": str(outcome.trade_id) if outcome.trade_id else None,
+                    }
+                    for outcome in outcomes
+                ]
+            ),
+        },
+    )
