@@ -18,9 +18,11 @@ from activities.bots import BotActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
+from activities.signal import SignalActivities
 from adapters.clock import SystemClock
 from adapters.stripe.events import StripeEventVerifier
 from adapters.stripe.provider import StripeProvider
+from adapters.temporal.alerts import TemporalAlerts
 from adapters.temporal.billing import TemporalBilling
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
@@ -30,6 +32,12 @@ from adapters.venues.registry import VenueRegistry
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
+from services.alerts.dispatching import AlertDispatch
+from services.alerts.following import AlertFollowing
+from services.alerts.intake import AlertIntake
+from services.alerts.keys import WebhookKeys
+from services.alerts.sweeping import AlertSweep
+from services.alerts.views import AlertViews
 from services.analytics.views import Analytics
 from services.audit_chain import AuditSealing
 from services.billing.commands import Commands
@@ -113,6 +121,7 @@ class WorkerContainer:
     orders: OrderActivities
     markets: MarketActivities
     billing: BillingActivities
+    signals: SignalActivities
     kill_switch: KillSwitchActivities
     sweeper: Sweeper
 
@@ -140,6 +149,9 @@ class ApiContainer:
     subscriptions: Subscriptions
     billing_views: BillingViews
     billing_inbox: EventInbox
+    alert_intake: AlertIntake
+    webhook_keys: WebhookKeys
+    alert_views: AlertViews
     kill_switches: KillSwitches
 
 
@@ -249,6 +261,7 @@ def _worker(ground: Ground) -> WorkerContainer:
         database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
     )
     evaluations = EvaluationService(database, venues, clock)
+    following = AlertFollowing(database, ground.workflows, clock)
     signals = SignalHandling(database, venues, evaluations, clock)
     return WorkerContainer(
         workflows=ground.workflows,
@@ -268,6 +281,7 @@ def _worker(ground: Ground) -> WorkerContainer:
             )
         ),
         billing=_billing_activities(ground),
+        signals=SignalActivities(following),
         kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
         sweeper=Sweeper(
             database,
@@ -284,12 +298,29 @@ def _worker(ground: Ground) -> WorkerContainer:
             realm=ground.realm,
             interval_seconds=settings.sweep_interval_seconds,
             chores=(
+                AlertSweep(database, _alert_workflows(ground), following, clock),
                 AuditSealing(database, clock),
                 KillSwitchSweep(database, ground.kill_switch_workflows),
                 BillingSweep(database, ground.billing_workflows, clock),
                 LimitSweep(database, IdempotencyKeys(database, clock), clock),
             ),
         ),
+    )
+
+
+def _alert_workflows(ground: Ground) -> TemporalAlerts:
+    return TemporalAlerts(ground.workflows, ground.settings.task_queue)
+
+
+def _alert_intake(ground: Ground) -> AlertIntake:
+    settings = ground.settings
+    return AlertIntake(
+        _required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
+        _required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+        ground.clock,
+        AlertDispatch(ground.workflows, _alert_workflows(ground)),
+        age_max=timedelta(seconds=settings.alert_age_seconds),
+        a_minute=settings.alerts_per_minute or None,
     )
 
 
@@ -305,10 +336,12 @@ async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
         )
         await reads.open()
         container = _api(ground, reads)
+        await container.alert_intake.open()
         try:
             yield container
         finally:
             container.identity.close()
+            await container.alert_intake.close()
             await reads.close()
 
 
@@ -353,6 +386,9 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         trading=trading,
         subscriptions=Subscriptions(database, ground.commands),
         billing_views=BillingViews(database, ground.provider, clock),
+        alert_intake=_alert_intake(ground),
+        webhook_keys=WebhookKeys(database, reads, clock),
+        alert_views=AlertViews(reads),
         billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
         kill_switches=KillSwitches(database, ground.kill_switch_workflows, clock),
     )

@@ -21,6 +21,7 @@ from observability import configure_logging
 from settings import Settings, load
 from workflows.bot import BotWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
+from workflows.signal import SignalWorkflow
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.watch import WatchWorkflow
@@ -29,6 +30,7 @@ WORKFLOWS = (
     SubscriptionWorkflow,
     StripeEventWorkflow,
     KillSwitchWorkflow,
+    SignalWorkflow,
     BotWorkflow,
     WatchWorkflow,
 )
@@ -95,6 +97,7 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.markets.watch,
             container.billing.tend,
             container.billing.handle_event,
+            container.signals.follow,
             container.kill_switch.begin,
             container.kill_switch.tell,
             container.kill_switch.look,

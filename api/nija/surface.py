@@ -15,6 +15,7 @@ from api.nija.routes import (
     stripe_webhook,
     subscription,
     trading,
+    webhooks,
 )
 
 PATH = "/api/v1"
@@ -40,7 +41,7 @@ def build_surface() -> FastAPI:
         redirect_slashes=False,
     )
     install(app)
-    for routes in (account, trading, auth, config, subscription, stripe_webhook):
+    for routes in (account, trading, auth, config, subscription, stripe_webhook, webhooks):
         app.include_router(routes.router)
     app.include_router(analytics.router)
     add_docs_page(app)
