@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+GENERATED = "Generated from the OpenAPI document"
 PACKAGES = (
     "activities",
     "adapters",
@@ -16,6 +17,7 @@ PACKAGES = (
     "domain",
     "migrations",
     "models",
+    "sdk",
     "services",
     "simulator",
     "supervisor",
@@ -52,13 +54,14 @@ class Source:
 
 @cache
 def sources() -> Sequence[Source]:
-    """All files of the product; tests, benchmarks and applied migrations are none."""
+    """All files of the product; tests, benchmarks, applied migrations, generated ones are none."""
     paths = [*ROOT.glob("*.py"), *(path for it in PACKAGES for path in (ROOT / it).rglob("*.py"))]
     return [
         Source(str(path.relative_to(ROOT)), text, ast.parse(text))
         for path in sorted(paths)
-        if "versions" not in path.parts
+        if not {"versions", "node_modules"} & set(path.parts)
         for text in [path.read_text(encoding="utf-8")]
+        if GENERATED not in text[:200]
     ]
 
 

@@ -1,0 +1,1 @@
+"""The client libraries, and what writes their generated parts."""

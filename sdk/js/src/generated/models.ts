@@ -1,0 +1,895 @@
+// Generated from the OpenAPI document by sdk/generate.py; do not edit.
+
+/** Properties that hold mappings with names of their own, which stay as they are. */
+export const OPAQUE: ReadonlySet<string> = new Set(["additional_params", "details", "evaluation", "filter", "gates"]);
+
+/** New values; what is left out stays. */
+export interface AdvancedChange {
+  enableMetaAi?: boolean;
+  enableMmin?: boolean;
+  enableGmig?: boolean;
+  executionIntelligence?: boolean;
+}
+
+/** Switches that need the backtest engine; off until it comes. */
+export interface AdvancedSettings {
+  enableMetaAi: boolean;
+  enableMmin: boolean;
+  enableGmig: boolean;
+  executionIntelligence: boolean;
+}
+
+/** The alert is stored; `trade_id` is the trade it opens, or the one it closes. */
+export interface AlertReceivedData {
+  received?: true;
+  tradeId: string;
+  status?: "processing" | "duplicate";
+  signalId: string;
+}
+
+/**
+ * Where an alert stands. `processing`: stored, nobody decided yet. `accepted`: the bot decided to
+ * trade. `executed`, `unfilled`: what came of that. `refused`, `expired`: the bot did not trade.
+ * `duplicate`, `stale`: never handed to the bot.
+ */
+export type AlertState = "processing" | "accepted" | "executed" | "unfilled" | "refused" | "expired" | "duplicate" | "stale";
+
+/** What an account is worth: cash plus the market value of everything held. */
+export interface BalanceData {
+  broker: string;
+  cash: number;
+  /** Null while something held has no quote. */
+  equity: number | null;
+  unrealizedPnl: number | null;
+  buyingPower: number;
+  currency: string;
+  lastUpdated: string | null;
+  mode: Mode;
+}
+
+/** The month with the highest net P&L; `pnl` is before fees, percent of the equity before. */
+export interface BestMonthItem {
+  month: string;
+  pnl: number;
+  pnlPct: number;
+  netPnl: number;
+}
+
+/** The bot's new state. */
+export interface BotChangeView {
+  status: string;
+  message: string;
+}
+
+/** A connection stands. */
+export interface BrokerConnectedData {
+  brokerId: string;
+  message: string;
+  status: string;
+}
+
+/** A broker connection. */
+export interface BrokerItem {
+  brokerId: string;
+  name: string;
+  displayName: string;
+  /** connected, broken or exit_only */
+  status: string;
+  lastConnected: string | null;
+  apiKeyMasked: string;
+  permissions: Array<string>;
+  createdAt: string;
+  realm: "simulated" | "real";
+  lastError: string | null;
+}
+
+/** A connection is gone, or going. */
+export interface BrokerRemovedData {
+  message: string;
+  openPositions: number;
+  warning: string | null;
+  status: string;
+}
+
+/** What a broker answered. */
+export interface BrokerTestData {
+  status: string;
+  latencyMs: number;
+  permissions: Array<string>;
+  /** In USD; null while something held has no quote. */
+  accountBalance: number | null;
+}
+
+/** Every broker connection. */
+export interface BrokersData {
+  brokers: Array<BrokerItem>;
+}
+
+/** A subscription that ended, or ends with its period. */
+export interface CancelledData {
+  message: string;
+  cancelAtPeriodEnd: boolean;
+  accessUntil: string;
+  refundAmount: number;
+}
+
+/** A position is being left at the market. */
+export interface ClosePositionView {
+  positionId: string;
+  status: string;
+  message: string;
+}
+
+/** The subscription; what only a paid one has is null without one. */
+export interface CurrentSubscriptionData {
+  subscriptionId: string | null;
+  tier: string;
+  interval: string | null;
+  /** active, trialing, past_due, unpaid, paused, incomplete, canceled, ... */
+  status: string;
+  currentPeriodStart: string;
+  currentPeriodEnd: string;
+  cancelAtPeriodEnd: boolean;
+  trialActive: boolean;
+  trialEndsAt: string | null;
+  amount: number;
+  currency: string;
+  paymentMethod: PaymentMethodItem | null;
+  nextBillingDate: string | null;
+  nextBillingAmount: number | null;
+  /** The plan of the next period, if another one. */
+  scheduledTier: string | null;
+  scheduledInterval: string | null;
+  /** Whose limits hold: pro's during the trial. */
+  effectiveTier: string;
+  /** When the plan ends: cancelled, or a payment is overdue. */
+  accessUntil: string | null;
+}
+
+/** Net P&L of a UTC day. */
+export interface DailyPnlItem {
+  date: string;
+  pnl: number;
+}
+
+/** The summary: today, the last 7 and 30 days. */
+export interface DashboardData {
+  today: PeriodItem;
+  week: PeriodItem;
+  month: PeriodItem;
+  activePositions: number;
+  /** Equity; null while something held has no quote. */
+  balance: number | null;
+  /** Null without trades this month. */
+  topPerformer: TopPerformerItem | null;
+  broker: string;
+  mode: Mode;
+}
+
+/** Trades that closed on a UTC day. */
+export interface DayItem {
+  trades: number;
+  pnl: number;
+  avgPnl: number;
+  netPnl: number;
+  winRate: number;
+  date: string;
+}
+
+/** What the bot did about a bar or a signal, and why. */
+export interface DecisionItem {
+  decisionId: string;
+  symbol: string;
+  cause: string;
+  barAt: string | null;
+  decidedAt: string;
+  action: string;
+  score: number | null;
+  reason: string;
+  /** Every check of the entry, in order. */
+  gates: Array<Record<string, unknown>>;
+  positionId: string | null;
+  /** Conditions of the filter, by side. */
+  filter: Record<string, unknown> | null;
+  /** The strategy's full record of the bar. */
+  evaluation: Record<string, unknown> | null;
+}
+
+/** Decisions, newest first. */
+export interface DecisionsView {
+  decisions: Array<DecisionItem>;
+}
+
+/** The account has ended; its data are being deleted. */
+export interface DeletionView {
+  message: string;
+  status: string;
+  /** Whether live positions are being left first. */
+  closingPositions: boolean;
+  requestedAt: string;
+}
+
+/** A plan that holds later. */
+export interface DowngradedData {
+  subscriptionId: string;
+  message: string;
+  tier: string;
+  interval: string;
+  amount: number;
+  effectiveAt: string;
+  effectiveImmediately?: boolean;
+}
+
+/** Entries are blocked until released. */
+export interface EmergencyView {
+  status: string;
+  /** Confirmed flat within 5 seconds. */
+  positionsClosed: number;
+  /** Still being closed. */
+  positionsClosing: number;
+  message: string;
+}
+
+/** Equity at the end of a UTC day. */
+export interface EquityItem {
+  date: string;
+  equity: number;
+}
+
+/** What trades can be grouped by, in UTC and by their closing; weeks begin on Mondays. */
+export type GroupBy = "hour" | "day" | "week" | "month";
+
+/** A page of trades, newest first. */
+export interface HistoryData {
+  trades: Array<TradeItem>;
+  pagination: Pagination;
+}
+
+/** Trades that closed in a UTC hour of any day. */
+export interface HourItem {
+  trades: number;
+  pnl: number;
+  avgPnl: number;
+  netPnl: number;
+  winRate: number;
+  hour: number;
+}
+
+/** One bill. */
+export interface InvoiceItem {
+  invoiceId: string;
+  number: string | null;
+  /** open, paid, void or uncollectible */
+  status: string;
+  createdAt: string;
+  periodStart: string;
+  periodEnd: string;
+  total: number;
+  amountDue: number;
+  amountPaid: number;
+  prorationCredit: number;
+  currency: string;
+  hostedUrl: string | null;
+  pdfUrl: string | null;
+}
+
+/** Bills, newest first. */
+export interface InvoicesData {
+  invoices: Array<InvoiceItem>;
+}
+
+/** What blocks entries. */
+export interface KillSwitchItem {
+  scope: string;
+  reason: string;
+  since: string;
+}
+
+/** Who logged in. */
+export interface LoginUserView {
+  userId: string;
+  email: string;
+  fullName: string;
+  subscriptionTier: string;
+}
+
+/** Tokens, and who they are for. */
+export interface LoginView {
+  accessToken: string;
+  refreshToken: string;
+  tokenType?: "Bearer";
+  /** Seconds. */
+  expiresIn: number;
+  user: LoginUserView;
+}
+
+/** The caller. */
+export interface MeView {
+  userId: string;
+  email: string;
+  fullName: string;
+  subscriptionTier: string;
+  trialActive: boolean;
+  trialEndsAt: string | null;
+  createdAt: string;
+  emailVerified: boolean;
+  role: string;
+  status: string;
+  /** The plan whose limits hold now; pro during the trial. */
+  effectivePlan: string;
+}
+
+/** An answer that is only a sentence. */
+export interface MessageView {
+  /** A sentence for people. */
+  message: string;
+}
+
+/** The figures of a period. A ratio whose divisor does not exist yet is null. */
+export interface MetricsItem {
+  totalTrades: number;
+  winningTrades: number;
+  losingTrades: number;
+  /** A fraction of one. */
+  winRate: number;
+  /** Before fees. */
+  totalPnl: number;
+  totalPnlPct: number;
+  avgWin: number;
+  avgLoss: number;
+  largestWin: number;
+  largestLoss: number;
+  /** Gross profit / gross loss. */
+  profitFactor: number | null;
+  /** Average win / average loss. */
+  payoffRatio: number | null;
+  /** Of daily returns, a year of 365 days, risk-free rate 0. */
+  sharpeRatio: number | null;
+  /** In account currency. */
+  maxDrawdown: number;
+  maxDrawdownPct: number;
+  recoveryTimeDays: number | null;
+  avgTradeDurationMinutes: number;
+  totalFees: number;
+  /** After fees. */
+  netPnl: number;
+}
+
+/** Whether an account's orders go to the venue or to the paper ledger. */
+export type Mode = "paper" | "live";
+
+/** Trades that closed in a month. */
+export interface MonthItem {
+  trades: number;
+  pnl: number;
+  avgPnl: number;
+  netPnl: number;
+  winRate: number;
+  month: string;
+}
+
+/** One trade; `pnl` is before fees, percent of the entry notional. */
+export interface NotedTradeItem {
+  tradeId: string;
+  symbol: string;
+  pnl: number;
+  pnlPct: number;
+  netPnl: number;
+}
+
+/** New values; what is left out stays. */
+export interface NotificationChange {
+  emailEnabled?: boolean;
+  pushEnabled?: boolean;
+  tradeNotifications?: boolean;
+  dailySummary?: boolean;
+  weeklyReport?: boolean;
+}
+
+/** What the user is told. */
+export interface NotificationSettings {
+  emailEnabled: boolean;
+  pushEnabled: boolean;
+  tradeNotifications: boolean;
+  dailySummary: boolean;
+  weeklyReport: boolean;
+}
+
+/** How trades ended, after fees; one that only earned its fees is neither. */
+export interface OutcomesItem {
+  wins: number;
+  losses: number;
+  /** A fraction of one. */
+  winRate: number;
+}
+
+/** Where a page stands in its list. */
+export interface Pagination {
+  page: number;
+  perPage: number;
+  totalItems: number;
+  totalPages: number;
+  hasNext: boolean;
+  hasPrev: boolean;
+}
+
+/** A paper account is as new. */
+export interface PaperResetData {
+  message: string;
+  broker: string;
+  balance: number;
+  currency: string;
+}
+
+/** The payment method that bills are paid with from now on. */
+export interface PaymentMethodData {
+  message: string;
+  paymentMethod: PaymentMethodItem | null;
+}
+
+/** The payment method that bills are paid with; what only cards have is null for others. */
+export interface PaymentMethodItem {
+  type: string;
+  last4: string | null;
+  brand: string | null;
+  expMonth: number | null;
+  expYear: number | null;
+}
+
+/** How an account did. */
+export interface PerformanceData {
+  period: Period;
+  metrics: MetricsItem;
+  dailyPnl: Array<DailyPnlItem>;
+  equityCurve: Array<EquityItem>;
+  broker: string;
+  mode: Mode;
+}
+
+/** Periods that can be asked for. */
+export type Period = "7d" | "30d" | "90d" | "1y" | "all";
+
+/** Closed trades of some days up to today; `pnl` is before fees. */
+export interface PeriodItem {
+  pnl: number;
+  /** Of the equity before these days. */
+  pnlPct: number;
+  trades: number;
+  /** A fraction of one. */
+  winRate: number;
+  /** After fees. */
+  netPnl: number;
+}
+
+/** One plan; prices in USD. */
+export interface PlanItem {
+  tier: "free" | "basic" | "pro" | "enterprise";
+  name: string;
+  priceMonthly: number;
+  priceYearly: number;
+  yearlySavings: number;
+  popular: boolean;
+  features: Array<string>;
+  limits: PlanLimitsItem;
+}
+
+/** Numeric limits of a plan. */
+export interface PlanLimitsItem {
+  /** 0: paper trading only. */
+  maxPositionSizeUsd: number;
+  maxPositions: number;
+  maxDailyTrades: number;
+  apiCallsPerMinute: number;
+  /** -1: unlimited. */
+  maxBrokers: number;
+  /** -1: for ever. */
+  dataRetentionDays: number;
+}
+
+/** Every plan, lowest first. */
+export interface PlansData {
+  plans: Array<PlanItem>;
+}
+
+/** An open position; values are of what is still open, null where there is no quote. */
+export interface PositionItem {
+  positionId: string;
+  symbol: string;
+  side: string;
+  entryPrice: number;
+  currentPrice: number | null;
+  sizeUsd: number;
+  quantity: number;
+  unrealizedPnl: number | null;
+  unrealizedPnlPct: number | null;
+  stopLoss: number | null;
+  /** The next target. */
+  takeProfit: number | null;
+  openedAt: string;
+  broker: string;
+}
+
+/** Life of a position: pending -> open -> closed, or pending -> cancelled if nothing filled. */
+export type PositionState = "pending" | "open" | "closed" | "cancelled";
+
+/** Open positions of an account. */
+export interface PositionsData {
+  positions: Array<PositionItem>;
+  summary: PositionsSummary;
+}
+
+/** Sums over the listed positions. */
+export interface PositionsSummary {
+  totalPositions: number;
+  /** At entry prices. */
+  totalValueUsd: number;
+  totalUnrealizedPnl: number | null;
+  totalUnrealizedPnlPct: number | null;
+}
+
+/** The event is stored. */
+export interface ReceivedData {
+  received?: boolean;
+}
+
+/** Codes that stand in for the authenticator app, once each; shown once. */
+export interface RecoveryCodesView {
+  message: string;
+  recoveryCodes: Array<string>;
+}
+
+/** New tokens. The refresh token rotates: the one that was sent is used up. */
+export interface RefreshedView {
+  accessToken: string;
+  refreshToken: string;
+  tokenType?: "Bearer";
+  /** Seconds. */
+  expiresIn: number;
+}
+
+/** A person who was just registered. */
+export interface RegisteredView {
+  userId: string;
+  email: string;
+  fullName: string;
+  subscriptionTier: string;
+  trialActive: boolean;
+  trialEndsAt: string | null;
+  createdAt: string;
+}
+
+/** A login on a device. */
+export interface SessionItem {
+  sessionId: string;
+  createdAt: string;
+  lastUsedAt: string;
+  expiresAt: string;
+  ipAddress: string | null;
+  userAgent: string | null;
+  /** Whether this very call was made in that session. */
+  current: boolean;
+}
+
+/** Every live session. */
+export interface SessionsView {
+  sessions: Array<SessionItem>;
+}
+
+/** Which leaves have another value now. */
+export interface SettingsChangedData {
+  message: string;
+  updatedFields: Array<string>;
+}
+
+/** All settings. */
+export interface SettingsData {
+  trading: TradingSettings;
+  notifications: NotificationSettings;
+  advanced: AdvancedSettings;
+}
+
+/** What an outside signal wishes. */
+export type SignalAction = "buy" | "sell" | "close";
+
+/** A received alert and what became of it. */
+export interface SignalItem {
+  signalId: string;
+  /** The trade it opens or closes; null where it was refused at once. */
+  tradeId: string | null;
+  source?: string;
+  symbol: string | null;
+  action: string | null;
+  price: number | null;
+  sizeUsd: number | null;
+  quantity: number | null;
+  strategy: string | null;
+  /** The sender's own id of it. */
+  id: string | null;
+  /** processing, accepted, executed, unfilled, refused, expired, duplicate, stale */
+  status: string;
+  /** Why: as in /trading/decisions. */
+  reason: string | null;
+  /** What was wrong, by field. */
+  details: Record<string, unknown> | null;
+  /** The signal that it repeats. */
+  duplicateOf: string | null;
+  receivedAt: string;
+  alertedAt: string | null;
+  decidedAt: string | null;
+  finishedAt: string | null;
+}
+
+/** A page of alerts, newest first. */
+export interface SignalsData {
+  signals: Array<SignalItem>;
+  pagination: Pagination;
+}
+
+/** The bot is about to run. */
+export interface StartView {
+  status: string;
+  message: string;
+  estimatedReadyInSeconds: number;
+}
+
+/** The account. Deposits include what it began with. */
+export interface StatsAccount {
+  userId: string;
+  subscriptionTier: string;
+  /** Since the user registered. */
+  accountAgeDays: number;
+  totalDeposits: number;
+  totalWithdrawals: number;
+  /** Equity; null while something held has no quote. */
+  currentBalance: number | null;
+  /** Of the equity curve's days and the present equity. */
+  allTimeHigh: number;
+  allTimeLow: number;
+  broker: string;
+  mode: Mode;
+}
+
+/** Statistics of an account. */
+export interface StatsData {
+  account: StatsAccount;
+  trading: StatsTrading;
+  risk: StatsRisk;
+}
+
+/** The limits that hold: the lower of plan and settings. Spot borrows nothing. */
+export interface StatsRisk {
+  currentRiskLevel: string;
+  maxPositionSizeUsd: number;
+  maxPositions: number;
+  currentLeverage: number;
+  availableLeverage: number;
+}
+
+/** All trading since the account began. */
+export interface StatsTrading {
+  /** Closed trades. */
+  totalTradesAllTime: number;
+  /** Entries and exits. */
+  totalVolumeUsd: number;
+  totalFeesPaid: number;
+  /** Null before the first trade. */
+  bestMonth: BestMonthItem | null;
+  currentStreak: StreakItem;
+}
+
+/** Entries have ended. */
+export interface StopView {
+  status: string;
+  message: string;
+  openPositions: number;
+  actionRequired: string | null;
+}
+
+/** Trades won or lost in a row up to the last one. */
+export interface StreakItem {
+  /** winning, losing, or none. */
+  type: string;
+  count: number;
+  /** When the first of them closed. */
+  started: string | null;
+}
+
+/** Trades of a market. */
+export interface SymbolItem {
+  trades: number;
+  pnl: number;
+  avgPnl: number;
+  netPnl: number;
+  winRate: number;
+  symbol: string;
+}
+
+/** The market with the highest net P&L of the month; percent of its entry notional. */
+export interface TopPerformerItem {
+  symbol: string;
+  pnl: number;
+  pnlPct: number;
+  netPnl: number;
+}
+
+/** A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional. */
+export interface TradeItem {
+  tradeId: string;
+  symbol: string;
+  side: string;
+  status: string;
+  entryPrice: number | null;
+  exitPrice: number | null;
+  sizeUsd: number;
+  quantity: number;
+  realizedPnl: number;
+  realizedPnlPct: number;
+  fees: number;
+  netPnl: number;
+  openedAt: string;
+  closedAt: string | null;
+  /** So far, while open. */
+  durationMinutes: number | null;
+  exitReason: string | null;
+  source: string;
+  broker: string;
+  mode: Mode;
+}
+
+/**
+ * Closed trades of a period. Groups without trades are left out. `by_day`, `by_week` and `by_month`
+ * are null unless `group_by` asks for them. Best and worst are by net P&L, null without trades.
+ */
+export interface TradesData {
+  period: Period;
+  /** First day shown; null is since ever. */
+  startDate: string | null;
+  totalTrades: number;
+  byOutcome: OutcomesItem;
+  bySymbol: Array<SymbolItem>;
+  byHour: Array<HourItem>;
+  byDay: Array<DayItem> | null;
+  byWeek: Array<WeekItem> | null;
+  byMonth: Array<MonthItem> | null;
+  avgHoldTimeMinutes: number;
+  bestTrade: NotedTradeItem | null;
+  worstTrade: NotedTradeItem | null;
+  broker: string;
+  mode: Mode;
+}
+
+/** New values; what is left out stays. */
+export interface TradingChange {
+  riskLevel?: string;
+  maxPositionSizeUsd?: number;
+  maxConcurrentPositions?: number;
+  maxDailyLossUsd?: number;
+  allowedPairs?: Array<string>;
+  paperTrading?: boolean;
+}
+
+/** What the bot may do. */
+export interface TradingSettings {
+  riskLevel: "low" | "medium" | "high";
+  maxPositionSizeUsd: number;
+  maxConcurrentPositions: number;
+  maxDailyLossUsd: number;
+  allowedPairs: Array<string>;
+  paperTrading: boolean;
+}
+
+/** Where the bot stands. Scan times are the venue's clock, `uptime_seconds` is the wall's. */
+export interface TradingStatusView {
+  status: string;
+  uptimeSeconds: number;
+  broker: string | null;
+  paperTrading: boolean;
+  lastScan: string | null;
+  nextScan: string | null;
+  activePositions: number;
+  /** Entries since the venue's UTC midnight. */
+  todayTrades: number;
+  lastError: string | null;
+  mode: "paper" | "live" | null;
+  /** Whether venues are the real ones or the simulator. */
+  realm: "simulated" | "real";
+  riskLevel: string;
+  /** Positions of earlier runs on other accounts that are still being exited. */
+  exitingPositions: number;
+  runId: string | null;
+  runState: string | null;
+  startedAt: string | null;
+  strategy: string | null;
+  configHash: string | null;
+  codeVersion: string | null;
+  venueTime: string | null;
+  killSwitch: KillSwitchItem | null;
+}
+
+/** A secret for the authenticator app. It is shown once, and in force only when confirmed. */
+export interface TwoFactorSetupView {
+  secret: string;
+  /** What the app reads from a QR code. */
+  otpauthUrl: string;
+}
+
+/** Whether a second factor is in force. */
+export interface TwoFactorStatusView {
+  enabled: boolean;
+  enabledAt: string | null;
+  recoveryCodesLeft: number;
+}
+
+/** A plan that holds now. */
+export interface UpgradedData {
+  subscriptionId: string;
+  message: string;
+  tier: string;
+  interval: string;
+  /** Price of a period. */
+  amount: number;
+  /** For unused time; not above 0. */
+  prorationCredit: number;
+  amountDueNow: number;
+  effectiveImmediately?: boolean;
+}
+
+/** Use of the plan's limits. */
+export interface UsageData {
+  periodStart: string;
+  periodEnd: string;
+  usage: UsageItem;
+  /** Never: a limit that is reached refuses. */
+  overage: boolean;
+  warnings: Array<string>;
+}
+
+/** Use of the plan's limits in the period; limits of -1 do not exist. */
+export interface UsageItem {
+  apiCalls: number;
+  apiCallsLimit: number;
+  tradesExecuted: number;
+  tradesLimit: number;
+  positionsOpened: number;
+  /** Open or pending now. */
+  maxConcurrentPositions: number;
+  maxConcurrentPositionsLimit: number;
+  brokersConnected: number;
+  brokersLimit: number;
+}
+
+/** A new key; `webhook_key` is shown this once and goes into the alert's `api_key`. */
+export interface WebhookKeyIssuedData {
+  webhookId: string;
+  webhookKey: string;
+  url?: string;
+  message?: string;
+}
+
+/** A key; its secret is not shown again. */
+export interface WebhookKeyItem {
+  webhookId: string;
+  provider?: "tradingview";
+  url?: string;
+  keyMasked: string;
+  createdAt: string;
+  lastUsedAt: string | null;
+  /** When a replaced key ends. */
+  expiresAt: string | null;
+}
+
+/** The keys that are good at present. */
+export interface WebhookKeysData {
+  webhooks: Array<WebhookKeyItem>;
+}
+
+/** Trades that closed in an ISO week. */
+export interface WeekItem {
+  trades: number;
+  pnl: number;
+  avgPnl: number;
+  netPnl: number;
+  winRate: number;
+  week: string;
+  startDate: string;
+}
