@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
+from activities.accounts import AccountActivities
 from activities.billing import BillingActivities
 from activities.bots import BotActivities
 from activities.kill_switch import KillSwitchActivities
@@ -23,6 +24,7 @@ from adapters.clock import SystemClock
 from adapters.stripe.events import StripeEventVerifier
 from adapters.stripe.provider import StripeProvider
 from adapters.temporal.alerts import TemporalAlerts
+from adapters.temporal.accounts import TemporalAccounts
 from adapters.temporal.billing import TemporalBilling
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
@@ -41,6 +43,7 @@ from services.alerts.views import AlertViews
 from services.analytics.views import Analytics
 from services.audit_chain import AuditSealing
 from services.billing.commands import Commands
+from services.billing.forgetting import BillingForgetting
 from services.billing.inbox import EventHandling, EventInbox
 from services.billing.refreshing import Refreshing
 from services.billing.subscriptions import Subscriptions
@@ -51,7 +54,9 @@ from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
 from services.idempotency import IdempotencyKeys
+from services.identity.erasing import DeletionSweep, Erasing
 from services.identity.identity import Identity, IdentityPolicy
+from services.identity.mailed_links import MailedLinks
 from services.identity.people import ensure_person
 from services.limits.policy import AddressLimits
 from services.limits.sweeping import LimitSweep
@@ -76,6 +81,10 @@ from services.user_settings import UserSettingsService
 from settings import Settings
 
 
+LAST_MAIL_PATIENCE = timedelta(minutes=5)
+"""How long a deleted account waits until its owner was told by mail."""
+
+
 class MissingSetting(Exception):
     """A process was started without something only its supervisor or operator can give it."""
 
@@ -94,6 +103,16 @@ class Ground:
     provider: StripeProvider | None
     billing_workflows: TemporalBilling
     kill_switch_workflows: TemporalKillSwitches
+
+    @property
+    def links(self) -> MailedLinks:
+        """Makes the links in mails, and takes them back."""
+        return MailedLinks(self.database, self.vault, self.clock, base_url=self.settings.base_url)
+
+    @property
+    def account_workflows(self) -> TemporalAccounts:
+        """The workflows that delete accounts."""
+        return TemporalAccounts(self.workflows, self.settings.task_queue)
 
     @property
     def refreshing(self) -> Refreshing | None:
@@ -121,6 +140,7 @@ class WorkerContainer:
     orders: OrderActivities
     markets: MarketActivities
     billing: BillingActivities
+    accounts: AccountActivities
     signals: SignalActivities
     kill_switch: KillSwitchActivities
     sweeper: Sweeper
@@ -241,6 +261,20 @@ def _billing_activities(ground: Ground) -> BillingActivities:
     return BillingActivities(Tending(database, ground.commands, refreshing, clock), handling)
 
 
+def _erasing(ground: Ground) -> Erasing:
+    """Deleting accounts: whatever keeps something of a user besides rows is asked to forget it."""
+    billing = BillingForgetting(
+        ground.database, ground.provider, ground.commands, ground.refreshing
+    )
+    return Erasing(
+        ground.database,
+        ground.clock,
+        ground.workflows,
+        (billing,),
+        tell_patience=LAST_MAIL_PATIENCE if ground.settings.smtp_url else timedelta(0),
+    )
+
+
 def _runtime(metrics_port: int) -> Runtime | None:
     """The Temporal SDK's own metrics on a port of their own; none without a port."""
     if not metrics_port:
@@ -281,6 +315,7 @@ def _worker(ground: Ground) -> WorkerContainer:
             )
         ),
         billing=_billing_activities(ground),
+        accounts=AccountActivities(_erasing(ground)),
         signals=SignalActivities(following),
         kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
         sweeper=Sweeper(
@@ -302,6 +337,7 @@ def _worker(ground: Ground) -> WorkerContainer:
                 AuditSealing(database, clock),
                 KillSwitchSweep(database, ground.kill_switch_workflows),
                 BillingSweep(database, ground.billing_workflows, clock),
+                DeletionSweep(database, ground.account_workflows, clock),
                 LimitSweep(database, IdempotencyKeys(database, clock), clock),
             ),
         ),
@@ -354,7 +390,14 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
     )
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
     paper = _paper_accounts(settings, database, clock)
-    trading = TradingService(database, venues, ground.workflows, clock, realm=ground.realm)
+    trading = TradingService(
+        database,
+        venues,
+        ground.workflows,
+        clock,
+        realm=ground.realm,
+        needs_verified_email=settings.smtp_url is not None,
+    )
     views = AccountViews(reads, realm=ground.realm)
     return ApiContainer(
         settings=settings,
@@ -370,7 +413,11 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
             clock,
             paper,
             _policy(settings),
+            ground.vault,
+            ground.account_workflows,
+            ground.workflows,
             jwt_secret=_required(secret, "NIJA_JWT_SECRET"),
+            base_url=settings.base_url,
         ),
         idempotency=IdempotencyKeys(database, clock),
         user_settings=UserSettingsService(

@@ -19,6 +19,7 @@ from bootstrap import MissingSetting, WorkerContainer, build_worker
 from domain.ports import WorkflowServiceUnavailable
 from observability import configure_logging
 from settings import Settings, load
+from workflows.account_deletion import AccountDeletionWorkflow
 from workflows.bot import BotWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 from workflows.signal import SignalWorkflow
@@ -27,6 +28,7 @@ from workflows.subscription import SubscriptionWorkflow
 from workflows.watch import WatchWorkflow
 
 WORKFLOWS = (
+    AccountDeletionWorkflow,
     SubscriptionWorkflow,
     StripeEventWorkflow,
     KillSwitchWorkflow,
@@ -95,6 +97,7 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.orders.place,
             container.orders.settle,
             container.markets.watch,
+            container.accounts.erase,
             container.billing.tend,
             container.billing.handle_event,
             container.signals.follow,

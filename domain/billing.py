@@ -235,6 +235,10 @@ class BillingProvider(Protocol):
         """Make the customer of a user."""
         ...
 
+    async def delete_customer(self, customer_id: str) -> None:
+        """Have a customer forgotten for good; one that is gone already is no failure."""
+        ...
+
     async def use_payment_method(
         self, customer_id: str, payment_method_id: str, *, key: str
     ) -> None:

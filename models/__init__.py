@@ -4,6 +4,7 @@ Importing this package registers every table on `SQLModel.metadata`.
 """
 
 from models import (  # noqa: F401 - registers the tables
+    account_life,
     administration,
     alerts,
     billing,

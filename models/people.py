@@ -33,6 +33,7 @@ class User(SQLModel, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     email: str = Field(unique=True)
+    email_verified_at: datetime | None = timestamp_field(nullable=True)
     full_name: str
     password_hash: str
     status: str = UserStatus.ACTIVE

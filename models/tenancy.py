@@ -33,6 +33,7 @@ USER_TABLES: tuple[str, ...] = (
     "flows",
     "idempotency_keys",
     "notices",
+    "mailed_links",
     "messages",
     "orders",
     "paper_balances",
@@ -41,7 +42,9 @@ USER_TABLES: tuple[str, ...] = (
     "paper_fills",
     "paper_orders",
     "positions",
+    "recovery_codes",
     "refresh_tokens",
+    "second_factors",
     "sessions",
     "stream_events",
     "subscriptions",
@@ -84,6 +87,15 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
     ),
     # Callers without a token, by address: the app role counts them through `enter_door` only.
     "door_windows": ("ALTER TABLE door_windows ENABLE ROW LEVEL SECURITY",),
+    # Outlives its user: asked for by them, worked off and kept by the system role.
+    "account_deletions": (
+        "ALTER TABLE account_deletions ENABLE ROW LEVEL SECURITY",
+        (
+            "CREATE POLICY own_write ON account_deletions"
+            f" FOR INSERT WITH CHECK (user_id = {_CURRENT_USER})"
+        ),
+        f"GRANT INSERT ON account_deletions TO {APP_ROLE}",
+    ),
     # Of no user until it is processed: nobody but the system role sees it.
     "stripe_events": ("ALTER TABLE stripe_events ENABLE ROW LEVEL SECURITY",),
     "audit_log": (

@@ -33,6 +33,19 @@ class NoticeKind(StrEnum):
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
     KILL_SWITCH_RELEASED = "kill_switch_released"
+    NEW_LOGIN = "new_login"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a kind
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
+    ACCOUNT_LOCKED = "account_locked"
+    VERIFY_EMAIL = "verify_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - the name of a kind
+    CONFIRM_EMAIL_CHANGE = "confirm_email_change"
+    EMAIL_CHANGED = "email_changed"
+    TWO_FACTOR_ENABLED = "two_factor_enabled"
+    TWO_FACTOR_DISABLED = "two_factor_disabled"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    RECOVERY_CODES_REPLACED = "recovery_codes_replaced"
+    ACCOUNT_DELETION_REQUESTED = "account_deletion_requested"
 
 
 async def tell(

@@ -191,6 +191,18 @@ class StripeProvider:
             )
         return customer.id
 
+    async def delete_customer(self, customer_id: str) -> None:
+        """Delete: Stripe ends what is left of the customer's plans and keeps the bills.
+
+        Deleting takes no idempotency key; a repeat is told that there is no such customer.
+        """
+        try:
+            async with writing():
+                await self._v1.customers.delete_async(customer_id)
+        except ProviderRefused as refused:
+            if refused.code != "resource_missing":
+                raise
+
     async def use_payment_method(
         self, customer_id: str, payment_method_id: str, *, key: str
     ) -> None:

@@ -55,6 +55,12 @@ BY_CODE: Mapping[str, WireError] = {
     "email_already_exists": WireError(409, "EMAIL_ALREADY_EXISTS"),
     "invalid_credentials": WireError(401, "INVALID_CREDENTIALS"),
     "token_expired": WireError(401, "TOKEN_EXPIRED"),
+    "otp_required": WireError(401, "OTP_REQUIRED"),
+    "otp_invalid": WireError(401, "OTP_INVALID"),
+    "otp_already_enabled": WireError(409, "OTP_ALREADY_ENABLED"),
+    "otp_not_enabled": WireError(409, "OTP_NOT_ENABLED"),
+    "email_not_verified": WireError(403, "EMAIL_NOT_VERIFIED"),
+    "positions_open": WireError(409, "POSITIONS_OPEN"),
     "account_disabled": WireError(403, "ACCOUNT_DISABLED"),
     "account_suspended": WireError(403, "ACCOUNT_SUSPENDED"),
     # billing
@@ -93,6 +99,8 @@ def render(problem: Problem) -> Response:
     """A problem in the NIJA envelope."""
     status, code = wire_error(problem.kind, problem.code)
     headers = {**problem.headers, **(_BEARER if status == _UNAUTHENTICATED else {})}
+    if "retry_after_seconds" in problem.details:
+        headers["retry-after"] = str(problem.details["retry_after_seconds"])
     return failure(status, code, problem.message, problem.details, headers)
 
 

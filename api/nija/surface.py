@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from api.kit import link_page
 from api.kit.docs import add_docs_page
 from api.nija.errors import install
 from api.nija.routes import (
     account,
+    account_life,
     analytics,
     auth,
     config,
@@ -41,7 +43,7 @@ def build_surface() -> FastAPI:
         redirect_slashes=False,
     )
     install(app)
-    for routes in (account, trading, auth, config, subscription, stripe_webhook, webhooks):
+    for routes in (account, trading, auth, account_life, config, subscription, stripe_webhook, webhooks):
         app.include_router(routes.router)
     app.include_router(analytics.router)
     add_docs_page(app)
@@ -60,4 +62,5 @@ def build_root() -> FastAPI:
     )
     install(app)
     app.include_router(operations.router)
+    app.include_router(link_page.router)
     return app

@@ -1,1 +1,1 @@
-"""People: registration, logins, sessions, passwords and tokens."""
+"""People: registration, logins, sessions, passwords, tokens, second factors, and leaving."""

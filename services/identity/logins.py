@@ -1,51 +1,48 @@
-"""Logging in and changing the password; guessing is slow, counted and then locked out.
-
-Success counts only while the account is not locked at the moment of writing, so guesses made in
-parallel gain nothing: the right one is refused as soon as five wrong ones were counted before it.
-"""
+"""Logging in and changing the password."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Never
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.ports import WallClock
 from domain.principal import Principal
+from models.account_life import LinkPurpose
+from models.columns import new_id
 from models.people import User
 from services.audit import AuditEvent, record
 from services.database import Database
-from services.errors import InvalidCredentials, InvalidEmail, TokenInvalid
+from services.errors import InvalidEmail
+from services.identity.credentials import Credentials
 from services.identity.emails import normalized_email
+from services.identity.mailed_links import void_links
 from services.identity.passwords import Passwords, check_strength
 from services.identity.sessions import Sessions, end_sessions
 from services.identity.views import IssuedTokens
+from services.notices import NoticeKind, tell
+from services.origin import current_origin
 from services.paper_accounts import PAPER_VENUE, PaperAccounts
 from services.reads import require_active
 
-FAILURES_MAX = 5
-LOCK = timedelta(minutes=15)
-
-_COUNT_FAILURE = text("""
-UPDATE users SET
-    failed_logins = CASE WHEN failed_logins + 1 >= :failures_max THEN 0 ELSE failed_logins + 1 END,
-    locked_until = CASE WHEN failed_logins + 1 >= :failures_max THEN :until ELSE NULL END
-WHERE id = :id AND (locked_until IS NULL OR locked_until <= :now)
-RETURNING locked_until
+# A first login is expected; later ones are told of where address and client were never seen.
+_IS_NEW_DEVICE = text("""
+SELECT count(*) > 0 AND count(*) FILTER (
+    WHERE ip_address IS NOT DISTINCT FROM :ip AND user_agent IS NOT DISTINCT FROM :user_agent
+) = 0
+FROM sessions WHERE user_id = :user_id
 """)
 
 
 class Logins:
-    """Checks passwords.
+    """Begins sessions for who proves to be somebody.
 
     Args:
         database: where people live.
-        clock: wall time.
-        passwords: hashes and verifies.
+        credentials: checks passwords and second factors.
+        passwords: hashes new ones.
         sessions: what a login begins.
         paper: opens the paper account of this realm where there is none.
     """
@@ -53,38 +50,34 @@ class Logins:
     def __init__(
         self,
         database: Database,
-        clock: WallClock,
+        credentials: Credentials,
         passwords: Passwords,
         sessions: Sessions,
         paper: PaperAccounts,
     ) -> None:
         self._database = database
-        self._clock = clock
+        self._credentials = credentials
         self._passwords = passwords
         self._sessions = sessions
         self._paper = paper
 
-    async def log_in(self, *, email: str, password: str) -> IssuedTokens:
-        """Check a password and begin a session.
+    async def log_in(self, *, email: str, password: str, otp: str | None = None) -> IssuedTokens:
+        """Check a password, and the second factor where there is one, and begin a session.
 
         Raises:
             InvalidCredentials: unknown address, wrong password, or locked after five failures.
+            OtpRequired: the password is right; a second factor is in force and was not sent.
+            OtpInvalid: the password is right and the code is not.
             AccountDisabled: the user is disabled; said only to who knows the password.
             AccountSuspended: the user is suspended; said only to who knows the password.
         """
         known = await self._find(email)
-        stored = None if known is None else known.password_hash
-        matches = await self._passwords.verify(password, stored)
-        if known is None or not matches:
-            await self._refuse(None if known is None else known.id)
-        async with self._database.as_system() as db:
-            now = self._clock.now()
-            user = await self._lock(db, known.id)
-            if user is None or user.password_hash != stored or _is_locked(user, now):
-                raise InvalidCredentials
+        async with self._credentials.proven(known, password=password, otp=otp) as proven:
+            db, user, now = proven.db, proven.user, proven.now
             require_active(user.status)
             user.failed_logins, user.locked_until, user.last_active_at = 0, None, now
             await self._paper.ensure(db, user.id, PAPER_VENUE)
+            await _tell_of_new_device(db, user, now)
             issued = await self._sessions.begin(db, user, now)
             record(db, AuditEvent.USER_LOGIN, user_id=user.id, at=now)
         return issued
@@ -92,29 +85,26 @@ class Logins:
     async def change_password(
         self, principal: Principal, *, current_password: str, new_password: str
     ) -> None:
-        """Change the password and end every other session.
+        """Change the password and end every other session; mailed links to reset it are void.
 
         Raises:
             InvalidCredentials: the current password is wrong.
             WeakPassword: the new one is too short or too common.
         """
-        async with self._database.for_user(principal.user_id) as db:
-            user = await db.get(User, principal.user_id)
-        if user is None:
-            raise TokenInvalid
-        if not await self._passwords.verify(current_password, user.password_hash):
-            await self._refuse(user.id)
-        check_strength(new_password, email=user.email)
+        known = await self._credentials.user(principal.user_id)
+        await self._credentials.check_password(known, current_password)
+        check_strength(new_password, email=known.email)
         new_hash = await self._passwords.hash(new_password)
-        async with self._database.for_user(principal.user_id) as db:
-            now = self._clock.now()
-            fresh = await self._lock(db, principal.user_id)
-            if fresh is None or fresh.password_hash != user.password_hash or _is_locked(fresh, now):
-                raise InvalidCredentials
-            fresh.password_hash, fresh.failed_logins = new_hash, 0
-            event = AuditEvent.PASSWORD_CHANGED
-            await end_sessions(db, principal.user_id, now, reason=event, but=principal.session_id)
-            record(db, event, user_id=principal.user_id, at=now)
+        async with self._credentials.unlocked(known) as proven:
+            await set_password(
+                proven.db,
+                proven.user,
+                new_hash,
+                proven.now,
+                event=AuditEvent.PASSWORD_CHANGED,
+                kind=NoticeKind.PASSWORD_CHANGED,
+                but=principal.session_id,
+            )
 
     async def _find(self, email: str) -> User | None:
         try:
@@ -124,25 +114,39 @@ class Logins:
         async with self._database.as_system() as db:
             return (await db.exec(select(User).where(User.email == address))).first()
 
-    @staticmethod
-    async def _lock(db: AsyncSession, user_id: UUID) -> User | None:
-        rows = await db.exec(select(User).where(col(User.id) == user_id).with_for_update())
-        return rows.first()
 
-    async def _refuse(self, user_id: UUID | None) -> Never:
-        now = self._clock.now()
-        # The same two statements whether or not anybody has that address: time must not tell.
-        async with self._database.as_system() as db:
-            counted = await (await db.connection()).execute(
-                _COUNT_FAILURE,
-                {"id": user_id, "now": now, "until": now + LOCK, "failures_max": FAILURES_MAX},
-            )
-            locked_until = counted.scalar_one_or_none()
-            locked = locked_until is not None
-            event = AuditEvent.ACCOUNT_LOCKED if locked else AuditEvent.LOGIN_FAILED
-            record(db, event, user_id=user_id, at=now)
-        raise InvalidCredentials
+async def set_password(
+    db: AsyncSession,
+    user: User,
+    password_hash: str,
+    now: datetime,
+    *,
+    event: AuditEvent,
+    kind: NoticeKind,
+    but: UUID | None = None,
+) -> None:
+    """Give a locked user another password: every session `but` one ends, links are void."""
+    user.password_hash, user.failed_logins, user.locked_until = password_hash, 0, None
+    db.add(user)
+    await end_sessions(db, user.id, now, reason=event, but=but)
+    await void_links(db, user.id, now, LinkPurpose.RESET_PASSWORD)
+    record(db, event, user_id=user.id, at=now)
+    facts = {"ip_address": current_origin().ip}
+    await tell(db, user.id, kind, str(new_id()), now=now, facts=facts)
 
 
-def _is_locked(user: User, now: datetime) -> bool:
-    return user.locked_until is not None and user.locked_until > now
+async def _tell_of_new_device(db: AsyncSession, user: User, now: datetime) -> None:
+    origin = current_origin()
+    found = await (await db.connection()).execute(
+        _IS_NEW_DEVICE,
+        {"user_id": user.id, "ip": origin.ip, "user_agent": origin.user_agent},
+    )
+    if found.scalar_one():
+        await tell(
+            db,
+            user.id,
+            NoticeKind.NEW_LOGIN,
+            str(new_id()),
+            now=now,
+            facts={"ip_address": origin.ip, "user_agent": origin.user_agent},
+        )

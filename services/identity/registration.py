@@ -17,6 +17,7 @@ from services.database import Database
 from services.errors import EmailAlreadyExists, InvalidRequest, TermsNotAccepted
 from services.identity.emails import normalized_email
 from services.identity.passwords import Passwords, check_strength
+from services.identity.verification import EmailVerification
 from services.identity.views import UserView
 from services.paper_accounts import PAPER_VENUE, PaperAccounts
 
@@ -26,7 +27,17 @@ _EMAIL_CONSTRAINT = "uq_users_email"
 
 
 class Registration:
-    """Makes users."""
+    """Makes users.
+
+    Args:
+        database: where people live.
+        clock: wall time.
+        passwords: hashes them.
+        paper: opens the paper account.
+        trial: how long the trial is.
+        verification: mails new users a link. Without it, whoever registers somebody vouches for
+            the address (the installation itself does, for its administrator).
+    """
 
     def __init__(
         self,
@@ -36,12 +47,14 @@ class Registration:
         paper: PaperAccounts,
         *,
         trial: timedelta,
+        verification: EmailVerification | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._passwords = passwords
         self._paper = paper
         self._trial = trial
+        self._verification = verification
 
     async def register(
         self,
@@ -90,11 +103,15 @@ class Registration:
         return UserView.of(user, now)
 
     async def _store(self, session: AsyncSession, user: User, now: datetime) -> None:
+        if self._verification is None:
+            user.email_verified_at = now
         session.add(user)
         await session.flush()
         session.add(UserSettings(user_id=user.id, updated_at=now))
         await self._paper.open(session, user.id, PAPER_VENUE)
         record(session, AuditEvent.USER_REGISTERED, user_id=user.id, at=now)
+        if self._verification is not None:
+            await self._verification.send(session, user, now)
 
 
 def _violated(error: IntegrityError) -> str | None:

@@ -14,6 +14,7 @@ from models.people import User
 _STORED = (
     "id",
     "email",
+    "email_verified_at",
     "full_name",
     "role",
     "status",
@@ -29,6 +30,7 @@ class UserView:
 
     id: UUID
     email: str
+    email_verified_at: datetime | None
     full_name: str
     role: str
     status: str

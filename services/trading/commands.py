@@ -100,12 +100,20 @@ class TradingService:
         clock: WallClock,
         *,
         realm: Realm,
+        needs_verified_email: bool = False,
     ) -> None:
         self._database = database
         self._venues = venues
         self._workflows = workflows
         self._clock = clock
-        self._starting = Starting(database, venues, workflows, clock, realm=realm)
+        self._starting = Starting(
+            database,
+            venues,
+            workflows,
+            clock,
+            realm=realm,
+            needs_verified_email=needs_verified_email,
+        )
 
     # --- the bot ----------------------------------------------------------------------------
 

@@ -46,7 +46,9 @@ class GuardService:
                 await session.exec(
                     select(Bot).where(Bot.id == ref.bot_id).with_for_update(key_share=True)
                 )
-            ).one()
+            ).one_or_none()
+            if bot is None:  # deleted with its user
+                return GuardResult(finished=True)
             runs = await _live_runs(session, bot.id)
             recheck = await self._make_exits(session, bot, runs)
             tasks = await _live_orders(session, bot.id)

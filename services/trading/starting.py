@@ -17,6 +17,7 @@ from domain.risk import RiskLevel
 from domain.strategies.apex import DEFAULT_CONFIG, STRATEGY, STRATEGY_VERSION
 from models.bots import Bot, BotRun, BotState
 from models.connections import Account, Connection, ConnectionStatus, UserSettings
+from models.people import User
 from models.trading import Position
 from services import audit
 from services.billing.entitlements import plan_of
@@ -31,6 +32,7 @@ from services.errors import (
     VenueFailed,
     WorkflowUnavailable,
 )
+from services.identity.errors import EmailNotVerified
 from services.paper_accounts import PAPER_VENUE
 from services.trading.context import active_kill_switch
 
@@ -58,19 +60,21 @@ class Starting:
         clock: WallClock,
         *,
         realm: Realm,
+        needs_verified_email: bool,
     ) -> None:
         self._database = database
         self._venues = venues
         self._workflows = workflows
         self._clock = clock
         self._realm = realm
+        self._needs_verified_email = needs_verified_email
 
     async def start(self, principal: Principal, request: StartRequest) -> Bot:
         """Begin a new run.
 
         Raises:
             UnsupportedBroker, InvalidRiskLevel, AlreadyRunning, KillSwitchActive,
-            NoBrokerConfigured, SubscriptionRequired: refused; nothing changed.
+            NoBrokerConfigured, SubscriptionRequired, EmailNotVerified: refused; nothing changed.
             WorkflowUnavailable, VenueFailed: a server that a bot needs does not answer;
                 nothing changed.
         """
@@ -132,7 +136,7 @@ class Starting:
             Account.realm == self._realm.value, Account.mode == mode.value
         )
         if mode is Mode.LIVE:
-            await self._require_live_plan(session, user_id)
+            await self._require_live(session, user_id)
             statement = statement.join(
                 Connection, col(Connection.id) == Account.connection_id
             ).where(Connection.status == ConnectionStatus.CONNECTED.value)
@@ -145,10 +149,14 @@ class Starting:
             raise NoBrokerConfigured
         return account
 
-    async def _require_live_plan(self, session: AsyncSession, user_id: UUID) -> None:
+    async def _require_live(self, session: AsyncSession, user_id: UUID) -> None:
         plan = await plan_of(session, user_id, self._clock.now())
         if not plan.features.live_trading:
             raise SubscriptionRequired
+        if self._needs_verified_email:
+            user = await session.get_one(User, user_id)
+            if user.email_verified_at is None:
+                raise EmailNotVerified
 
     async def _begin(
         self,

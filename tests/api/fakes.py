@@ -234,3 +234,16 @@ class FakeTrading:
     ) -> int:
         await self._note("connection_removed", connection_id=connection_id, force=force)
         return 0
+
+
+@dataclass
+class FakeDeletions:
+    """Remembers whose deletion was started."""
+
+    started: list[UUID] = field(default_factory=list)
+    is_down: bool = False
+
+    async def start_deletion(self, user_id: UUID) -> None:
+        if self.is_down:
+            raise WorkflowServiceUnavailable("down")
+        self.started.append(user_id)

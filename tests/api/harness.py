@@ -32,7 +32,7 @@ from services.limits.policy import AddressLimits
 from services.paper_accounts import PaperAccounts
 from services.reads import Reads
 from services.user_settings import UserSettingsService
-from tests.api.fakes import FakeClock, FakeTrading, FakeVenues, FakeWorkflows
+from tests.api.fakes import FakeClock, FakeDeletions, FakeTrading, FakeVenues, FakeWorkflows
 
 JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
 PASSWORD = "SecurePassword123!"
@@ -51,6 +51,7 @@ class World:
     reads: Reads
     venues: FakeVenues
     workflows: FakeWorkflows
+    deletions: FakeDeletions
     trading: FakeTrading
     vault: Vault
     identity: Identity
@@ -81,6 +82,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Build a container for one test; without limits of addresses, no call is limited."""
     clock, venues, trading = FakeClock(), FakeVenues(), FakeTrading()
+    workflows, deletions = FakeWorkflows(), FakeDeletions()
     database = Database(urls.app, urls.system, pool_size=4)
     reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
     await reads.open()
@@ -92,7 +94,11 @@ async def open_world(
         clock,
         paper,
         IdentityPolicy(timedelta(hours=24), timedelta(days=30), timedelta(days=14)),
+        VAULT,
+        deletions,
+        workflows,
         jwt_secret=JWT_SECRET,
+        base_url="http://test",
         passwords=passwords,
     )
     world = World(
@@ -101,7 +107,8 @@ async def open_world(
         database=database,
         reads=reads,
         venues=venues,
-        workflows=FakeWorkflows(),
+        workflows=workflows,
+        deletions=deletions,
         trading=trading,
         vault=VAULT,
         identity=identity,
@@ -162,8 +169,9 @@ class Api:
         assert answer.json()["success"] is False, answer.text
         return answer.status_code, answer.json()["error"]["code"]
 
-    async def log_in(self, email: str, password: str = PASSWORD) -> Any:
-        data = await self.data("POST", "/auth/login", json={"email": email, "password": password})
+    async def log_in(self, email: str, password: str = PASSWORD, otp: str | None = None) -> Any:
+        body = {"email": email, "password": password, "otp": otp}
+        data = await self.data("POST", "/auth/login", json=body)
         self.token, self.refresh_token = data["access_token"], data["refresh_token"]
         self.email = email
         self.user_id = UUID(data["user"]["user_id"].removeprefix("usr_"))

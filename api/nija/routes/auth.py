@@ -35,6 +35,7 @@ from services.errors import (
     TokenInvalid,
     WeakPassword,
 )
+from services.identity.errors import OtpInvalid, OtpRequired
 
 router = APIRouter(prefix="/auth", tags=["Authentication"])
 
@@ -65,12 +66,21 @@ async def register(body: RegisterRequest, services: Services) -> Answer[Register
 @router.post(
     "/login",
     **answers(
-        LoginView, InvalidCredentials, AccountDisabled, AccountSuspended, public=True, body=True
+        LoginView,
+        InvalidCredentials,
+        OtpRequired,
+        OtpInvalid,
+        AccountDisabled,
+        AccountSuspended,
+        public=True,
+        body=True,
     ),
 )
 async def login(body: LoginRequest, services: Services) -> Answer[LoginView]:
     """Get an access token and a refresh token. Five failures lock the account for 15 minutes."""
-    tokens = await services.identity.logins.log_in(email=body.email, password=body.password)
+    tokens = await services.identity.logins.log_in(
+        email=body.email, password=body.password, otp=body.otp
+    )
     return ok(LoginView.from_domain(tokens))
 
 

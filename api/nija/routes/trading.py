@@ -35,6 +35,7 @@ from services.errors import (
     VenueFailed,
     WorkflowUnavailable,
 )
+from services.identity.errors import EmailNotVerified
 
 router = APIRouter(prefix="/trading", tags=["Trading Control"])
 
@@ -47,6 +48,7 @@ router = APIRouter(prefix="/trading", tags=["Trading Control"])
         InvalidRiskLevel,
         NoBrokerConfigured,
         SubscriptionRequired,
+        EmailNotVerified,
         KillSwitchActive,
         AlreadyRunning,
         VenueFailed,

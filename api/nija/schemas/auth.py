@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from api.kit.wire import Request, SecretText, Text, View, wire_id
+from api.nija.schemas.account_life import OTP, OtpText
 from services.identity.views import IssuedTokens, SessionView, UserView
 
 USER = "usr"
@@ -27,10 +28,11 @@ class RegisterRequest(Request):
 
 
 class LoginRequest(Request):
-    """Somebody who says who they are."""
+    """Somebody who says who they are; `otp` where two-factor authentication is on."""
 
     email: Text = Field(examples=_EMAIL)
     password: SecretText = Field(examples=_PASSWORD)
+    otp: OtpText | None = OTP
 
 
 class RefreshRequest(Request):
@@ -80,6 +82,7 @@ class RegisteredView(View):
 class MeView(RegisteredView):
     """The caller."""
 
+    email_verified: bool
     role: str = Field(examples=["user"])
     status: str = Field(examples=["active"])
     effective_plan: str = Field(
@@ -92,6 +95,7 @@ class MeView(RegisteredView):
         base = RegisteredView.from_domain(user)
         return cls(
             **base.__dict__,
+            email_verified=user.email_verified_at is not None,
             role=user.role,
             status=user.status,
             effective_plan=user.plan.tier.value,
