@@ -53,6 +53,7 @@ from services.billing.views import BillingViews
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
+from services.events.live import LiveEvents
 from services.idempotency import IdempotencyKeys
 from services.identity.erasing import DeletionSweep, Erasing
 from services.identity.identity import Identity, IdentityPolicy
@@ -169,6 +170,7 @@ class ApiContainer:
     subscriptions: Subscriptions
     billing_views: BillingViews
     billing_inbox: EventInbox
+    live: LiveEvents
     alert_intake: AlertIntake
     webhook_keys: WebhookKeys
     alert_views: AlertViews
@@ -374,7 +376,8 @@ async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
         container = _api(ground, reads)
         await container.alert_intake.open()
         try:
-            yield container
+            async with container.live.running():
+                yield container
         finally:
             container.identity.close()
             await container.alert_intake.close()
@@ -437,6 +440,12 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         webhook_keys=WebhookKeys(database, reads, clock),
         alert_views=AlertViews(reads),
         billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
+        live=LiveEvents(
+            _required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+            reads,
+            clock,
+            realm=ground.realm,
+        ),
         kill_switches=KillSwitches(database, ground.kill_switch_workflows, clock),
     )
 

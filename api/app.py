@@ -12,11 +12,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 
 import api.nija.surface as nija
+import api.nija.ws as nija_stream
 from api.kit.container import ApiServices
 from api.kit.docs import mount_assets
 from api.kit.edge import REQUEST_ID, Edge
 from api.kit.limits import BodyLimit
 from api.kit.proxies import TrustedProxies
+from api.kit.stream.hub import Hub
 from api.kit.rate_limits import HEADERS as RATE_LIMIT_HEADERS
 from api.nija.errors import install
 
@@ -61,6 +63,7 @@ def build_app(
     install(app)
     app.mount(nija.PATH, nija.build_surface(), name="nija")
     mount_assets(app)
+    app.router.routes.append(nija_stream.stream_route(options.cors_origins))
     app.mount("", nija.build_root(), name="root")
     if services is not None:
         attach(app, services)
@@ -73,6 +76,11 @@ def attach(app: FastAPI, services: ApiServices) -> None:
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, FastAPI):
             route.app.state.services = services
+
+
+def attach_hub(app: FastAPI, hub: Hub) -> None:
+    """Hand the hub of live connections to the application; without one it takes none."""
+    app.state.hub = hub
 
 
 def _middleware(options: ApiOptions) -> list[Middleware]:

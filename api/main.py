@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api.app import ApiOptions, attach, build_app
+from api.app import ApiOptions, attach, attach_hub, build_app
 from api.kit.metrics import is_shared, serve_metrics, share_metrics_of_processes
+from api.kit.stream.hub import Hub
+from api.kit.stream.protocol import WEBSOCKETS
 from bootstrap import build_container
 from observability import configure_logging
 from settings import Settings, load
@@ -31,7 +33,10 @@ def create_app() -> FastAPI:
             serve_metrics(settings.bind_host, settings.metrics_port)
         async with build_container(settings) as services:
             attach(app, services)
-            yield
+            hub = Hub(services.live, services.identity.access_tokens)
+            async with hub.running():
+                attach_hub(app, hub)
+                yield
 
     return build_app(None, options_of(settings), lifespan=lifespan)
 
@@ -61,6 +66,7 @@ def main() -> None:
         server_header=False,
         backlog=CONNECTIONS_WAITING_MAX,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        **WEBSOCKETS,
     )
 
 

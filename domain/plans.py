@@ -93,6 +93,7 @@ class PlanLimits:
         api_calls_per_minute: requests of a user a minute (sliding window).
         max_brokers: stored venue connections; None is unlimited.
         retention_days: how far back history is kept; None is for ever.
+        live_connections: open connections for live updates of a user to one API process.
     """
 
     max_position_size_usd: int
@@ -101,6 +102,7 @@ class PlanLimits:
     api_calls_per_minute: int
     max_brokers: int | None
     retention_days: int | None
+    live_connections: int
 
     @property
     def monthly_trades(self) -> int:
@@ -150,6 +152,7 @@ _FREE = Plan(
         api_calls_per_minute=10,
         max_brokers=1,
         retention_days=30,
+        live_connections=0,
     ),
     features=PlanFeatures(),
 )
@@ -174,6 +177,7 @@ _BASIC = Plan(
         api_calls_per_minute=30,
         max_brokers=2,
         retention_days=90,
+        live_connections=5,
     ),
     features=PlanFeatures(live_trading=True, websocket=True),
 )
@@ -201,6 +205,7 @@ _PRO = Plan(
         api_calls_per_minute=100,
         max_brokers=5,
         retention_days=365,
+        live_connections=10,
     ),
     features=PlanFeatures(
         live_trading=True,
@@ -234,6 +239,7 @@ _ENTERPRISE = Plan(
         api_calls_per_minute=500,
         max_brokers=None,
         retention_days=None,
+        live_connections=50,
     ),
     features=PlanFeatures(
         live_trading=True,

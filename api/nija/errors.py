@@ -70,6 +70,9 @@ BY_CODE: Mapping[str, WireError] = {
     "invalid_event": WireError(400, "MALFORMED_BODY"),
     # alerts
     "malformed_alert": WireError(400, "MALFORMED_BODY"),
+    # live updates
+    "resume_not_possible": WireError(409, "RESUME_NOT_POSSIBLE"),
+    "already_subscribed": WireError(409, "ALREADY_SUBSCRIBED"),
     # trading
     "already_running": WireError(409, "ALREADY_RUNNING"),
     "paper_account_in_use": WireError(409, "ALREADY_RUNNING"),

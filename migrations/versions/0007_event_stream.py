@@ -126,6 +126,16 @@ BEGIN
             LEFT JOIN venue_quotes q ON q.venue = s.venue AND q.realm = s.realm
                 AND q.epoch = s.epoch AND q.symbol = h.currency || '-' || a.currency
             WHERE h.account_id = a.id AND (h.total <> 0 OR h.currency = a.currency)
+        ),
+        'unrealized_pnl', (
+            SELECT CASE WHEN bool_and(q.last IS NOT NULL) IS NOT FALSE
+                   THEN coalesce(sum(CASE WHEN p.side = 'long' THEN 1 ELSE -1 END * p.open_quantity
+                                     * (q.last - p.entry_notional / p.entry_quantity)), 0) END
+            FROM positions p
+            LEFT JOIN venue_quotes q ON q.venue = s.venue AND q.realm = s.realm
+                AND q.epoch = s.epoch AND q.symbol = p.symbol
+            WHERE p.user_id = a.user_id AND p.account_id = a.id
+                AND p.state IN ('pending', 'open') AND p.open_quantity > 0
         )
     ) INTO facts
     FROM accounts a

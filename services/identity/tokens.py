@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID, uuid4
 
@@ -70,12 +70,21 @@ class AccessTokens:
             TokenExpired: it was good once.
             TokenInvalid: it is not one of ours.
         """
+        return self.verify_until(token)[0]
+
+    def verify_until(self, token: str) -> tuple[Claims, datetime]:
+        """Check signature, type and age; also answers when the token ends.
+
+        Raises:
+            TokenExpired: it was good once.
+            TokenInvalid: it is not one of ours.
+        """
         if len(token) > _LENGTH_MAX:
             raise TokenInvalid
         claims, expires_at = self._decode_once(token)
         if expires_at <= self._clock.now().timestamp():
             raise TokenExpired
-        return claims
+        return claims, datetime.fromtimestamp(expires_at, UTC)
 
     def _decode(self, token: str) -> tuple[Claims, float]:
         try:
