@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check bench
 PYTHON ?= python3
+# Each starts servers of its own: what the cores can carry, not more.
+TEST_PROCESSES ?= 2
 BIN := .venv/bin
 VENV := .venv/.installed
 
@@ -16,7 +18,8 @@ demo: $(VENV) ## Show the platform at work, from a fresh start to a recovery
 	@$(BIN)/nija demo
 
 test: check ## Check, then run every test with real servers
-	$(BIN)/pytest -m "integration or e2e"
+	$(BIN)/pytest -m "integration and not e2e" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest -m e2e
 
 check: $(VENV) ## Format, lint, types, import rules and the quick tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy . && $(BIN)/lint-imports && $(BIN)/pytest -m "not integration and not e2e"

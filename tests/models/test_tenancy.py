@@ -24,7 +24,7 @@ OWNED = [table for table in tables() if table.name in USER_TABLES]
 REFERRING = [
     (table, constraint)
     for table in OWNED
-    for constraint in table.constraints
+    for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name))
     if isinstance(constraint, ForeignKeyConstraint)
     and constraint.elements[0].column.table.name in {*USER_TABLES, "users"}
 ]
