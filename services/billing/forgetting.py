@@ -62,8 +62,10 @@ class BillingForgetting:
             return False
         try:
             await self._commands.finish_open(user_id)
-            await self._refreshing.refresh(user_id)
             row = await self._row(user_id)
+            if row is not None and _is_live(row):
+                await self._refreshing.refresh(user_id)  # it may have ended in the meantime
+                row = await self._row(user_id)
             if row is not None and _is_live(row):
                 await self._commands.carry_out(
                     user_id,

@@ -1,4 +1,4 @@
-"""Records the histories that the replay test replays: `python -m tests.replay.record`.
+"""Records the histories that the replay test replays: `python -m tests.replay.record [name ...]`.
 
 Record anew only when an incompatible change of a workflow is meant, and no run of the old code can
 be under way any more; otherwise the change must be patched so that these still replay.
@@ -7,16 +7,19 @@ be under way any more; otherwise the change must be patched so that these still 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from domain.contracts.accounts import DeletionStep
 from domain.contracts.bots import BotSignal, OrderTask, SignalAction, TradeSignal
 from domain.orders import Leg, OrderState
 from tests.support.bot_worker import BotStage, bot_stage
+from tests.support.deletion_worker import deletion_stage
 from tests.support.stack import temporal_server
 from workflows import policies
 
@@ -71,18 +74,36 @@ SCENES: Mapping[str, Callable[[BotStage], Awaitable[str]]] = {
 }
 
 
-async def record(address: str) -> None:
-    """Play every scene and keep its first run's history."""
+async def account_deleted(client: Client) -> WorkflowHistory:
+    """Positions leave, a look fails and is repeated, then everything goes."""
+    leaving = DeletionStep(wait_seconds=0.1, summary="leaving 1 live positions")
+    failing = RuntimeError("the database was away")
+    async with deletion_stage(client, leaving, failing, DeletionStep(summary="deleted")) as stage:
+        await asyncio.wait_for(stage.handle.result(), 30)
+        return await stage.handle.fetch_history()
+
+
+OTHER_SCENES: Mapping[str, Callable[[Client], Awaitable[WorkflowHistory]]] = {
+    scene.__name__: scene for scene in (account_deleted,)
+}
+"""Of workflows that are no bots."""
+
+
+async def record(address: str, names: Sequence[str]) -> None:
+    """Play the named scenes (all where none is named) and keep their first run's history."""
     client = await Client.connect(address, data_converter=pydantic_data_converter)
     HISTORIES.mkdir(exist_ok=True)
-    for name, scene in SCENES.items():
-        async with bot_stage(client) as stage:
-            run_id = await scene(stage)
-            handle = client.get_workflow_handle(stage.workflow_id, run_id=run_id)
-            history = await handle.fetch_history()
-            (HISTORIES / f"{name}.json").write_text(history.to_json(), encoding="utf-8")
+    for name in names or [*SCENES, *OTHER_SCENES]:
+        if name in OTHER_SCENES:
+            history = await OTHER_SCENES[name](client)
+        else:
+            async with bot_stage(client) as stage:
+                run_id = await SCENES[name](stage)
+                handle = client.get_workflow_handle(stage.workflow_id, run_id=run_id)
+                history = await handle.fetch_history()
+        (HISTORIES / f"{name}.json").write_text(history.to_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":
     with temporal_server() as server:
-        asyncio.run(record(server.address))
+        asyncio.run(record(server.address, sys.argv[1:]))

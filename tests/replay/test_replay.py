@@ -13,6 +13,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.accounts import AccountActivities
 from activities.bots import BotActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
@@ -20,11 +21,18 @@ from worker import PASSED_THROUGH, WORKFLOWS
 from workflows.bot import BotWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-ACTIVITIES = (BotActivities, OrderActivities, MarketActivities)
+ACTIVITIES = (AccountActivities, BotActivities, OrderActivities, MarketActivities)
 
 # Names are part of every running history: one that goes or changes strands the bots that use it.
-WORKFLOW_NAMES = {"bot", "watch", "subscription", "stripe_event"}
-ACTIVITY_NAMES = {"bots.guard", "bots.hunt", "orders.place", "orders.settle", "markets.watch"}
+WORKFLOW_NAMES = {"account_deletion", "bot", "watch", "subscription", "stripe_event"}
+ACTIVITY_NAMES = {
+    "accounts.erase",
+    "bots.guard",
+    "bots.hunt",
+    "orders.place",
+    "orders.settle",
+    "markets.watch",
+}
 SIGNAL_NAMES = {
     "stop",
     "emergency_stop",
@@ -41,6 +49,7 @@ QUERY_NAMES = {"status"}
 
 def test_there_are_histories_to_replay() -> None:
     assert [path.stem for path in HISTORIES] == [
+        "account_deleted",
         "hunt_given_up",
         "long_and_renewed",
         "trade_and_stop",

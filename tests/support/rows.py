@@ -40,6 +40,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "fills": {"side": "buy", "liquidity": "taker"},
     "flows": {"kind": "external"},
     "kill_switches": {"scope": "user", "venue": None},
+    "mailed_links": {"purpose": "verify_email"},
     "orders": {
         "state": "intended",
         "side": "buy",

@@ -189,6 +189,26 @@ def _of_theirs() -> Iterator[tuple[str, str, Any]]:
         if len(call) == 3 and call[1].startswith("/v1/payment_methods"):
             yield call
     yield ("GET", "/v1/customers/search", _search_customers)
+    yield ("GET", "/v1/customers/{id}", _retrieve_customer)
+    yield ("DELETE", "/v1/customers/{id}", _delete_customer)
+
+
+def _retrieve_customer(id: str, **values: Any) -> Any:  # noqa: A002 - localstripe's own name
+    """A deleted customer is still known, as deleted."""
+    deleted = resources.store.get(f"deleted:{id}")
+    return deleted or resources.Customer._api_retrieve(id, **values)
+
+
+def _delete_customer(id: str) -> Any:  # noqa: A002 - localstripe's own name
+    """What was paid for ends with the customer; once deleted there is none to delete."""
+    if f"deleted:{id}" in resources.store:
+        raise UserError(404, "No such customer", {"code": "resource_missing", "param": "id"})
+    for subscription in _stored(ours.Subscription):
+        if subscription.customer == id and subscription.status != "canceled":
+            ours.Subscription._api_cancel(subscription.id)
+    deleted = resources.Customer._api_delete(id)
+    resources.store[f"deleted:{id}"] = deleted
+    return deleted
 
 
 def _search_customers(query: str | None = None, limit: str | None = None) -> Any:
