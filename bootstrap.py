@@ -6,7 +6,7 @@ that whatever they opened is closed again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from activities.billing import BillingActivities
 from activities.bots import BotActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
+from activities.notify import NotifyActivities
 from activities.orders import OrderActivities
 from activities.signal import SignalActivities
 from adapters.clock import SystemClock
@@ -31,6 +32,8 @@ from adapters.temporal.kill_switches import TemporalKillSwitches
 from adapters.vault import Vault
 from adapters.venues.paper import PaperFees
 from adapters.venues.registry import VenueRegistry
+from bootstrap_notifying import open_delivery, open_notifying
+from bootstrap_people import identity_policy, paper_accounts
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
@@ -56,14 +59,15 @@ from services.database import Database
 from services.events.live import LiveEvents
 from services.idempotency import IdempotencyKeys
 from services.identity.erasing import DeletionSweep, Erasing
-from services.identity.identity import Identity, IdentityPolicy
+from services.identity.identity import Identity
 from services.identity.mailed_links import MailedLinks
-from services.identity.people import ensure_person
 from services.limits.policy import AddressLimits
 from services.limits.sweeping import LimitSweep
 from services.limits.policy import AddressLimits
 from services.markets.evaluating import EvaluationService
 from services.markets.watching import VenueWatching
+from services.notifying.assembly import Notifying
+from services.notifying.pump import Pump
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
@@ -104,11 +108,8 @@ class Ground:
     provider: StripeProvider | None
     billing_workflows: TemporalBilling
     kill_switch_workflows: TemporalKillSwitches
-
-    @property
-    def links(self) -> MailedLinks:
-        """Makes the links in mails, and takes them back."""
-        return MailedLinks(self.database, self.vault, self.clock, base_url=self.settings.base_url)
+    links: MailedLinks
+    notifying: Notifying
 
     @property
     def account_workflows(self) -> TemporalAccounts:
@@ -144,6 +145,8 @@ class WorkerContainer:
     accounts: AccountActivities
     signals: SignalActivities
     kill_switch: KillSwitchActivities
+    notify: NotifyActivities
+    pump: Pump
     sweeper: Sweeper
 
 
@@ -175,6 +178,7 @@ class ApiContainer:
     webhook_keys: WebhookKeys
     alert_views: AlertViews
     kill_switches: KillSwitches
+    notifying: Notifying
 
 
 def _required(value: str | None, name: str) -> str:
@@ -210,20 +214,24 @@ async def _ground(
         settings.task_queue,
         runtime,
     )
-    provider = _provider(settings)
+    provider, clock = _provider(settings), SystemClock()
+    links = MailedLinks(database, vault, clock, base_url=settings.base_url)
     try:
-        yield Ground(
-            settings,
-            Realm(settings.venues),
-            SystemClock(),
-            database,
-            vault,
-            venues,
-            workflows,
-            provider,
-            TemporalBilling(workflows, settings.task_queue),
-            TemporalKillSwitches(workflows, settings.task_queue),
-        )
+        async with open_notifying(settings, database, workflows, links, vault, clock) as notifying:
+            yield Ground(
+                settings,
+                Realm(settings.venues),
+                clock,
+                database,
+                vault,
+                venues,
+                workflows,
+                provider,
+                TemporalBilling(workflows, settings.task_queue),
+                TemporalKillSwitches(workflows, settings.task_queue),
+                links,
+                notifying,
+            )
     finally:
         if provider is not None:
             await provider.close()
@@ -235,8 +243,12 @@ async def _ground(
 async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
     """Everything a worker process runs."""
     runtime = _runtime(settings.worker_metrics_port)
-    async with _ground(settings, runtime, ping_first=False) as ground:
-        yield _worker(ground)
+    app_url = _required(settings.app_database_url, "NIJA_APP_DATABASE_URL")
+    async with (
+        _ground(settings, runtime, ping_first=False) as ground,
+        open_delivery(ground.notifying, app_url, settings) as delivery,
+    ):
+        yield _worker(ground, *delivery)
 
 
 def _provider(settings: Settings) -> StripeProvider | None:
@@ -285,7 +297,7 @@ def _runtime(metrics_port: int) -> Runtime | None:
     return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
 
 
-def _worker(ground: Ground) -> WorkerContainer:
+def _worker(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerContainer:
     settings, database, venues, clock = (
         ground.settings,
         ground.database,
@@ -320,6 +332,8 @@ def _worker(ground: Ground) -> WorkerContainer:
         accounts=AccountActivities(_erasing(ground)),
         signals=SignalActivities(following),
         kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
+        notify=notify,
+        pump=pump,
         sweeper=Sweeper(
             database,
             ground.workflows,
@@ -392,7 +406,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         ground.venues,
     )
     secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
-    paper = _paper_accounts(settings, database, clock)
+    paper = paper_accounts(settings, database, clock)
     trading = TradingService(
         database,
         venues,
@@ -415,7 +429,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
             reads,
             clock,
             paper,
-            _policy(settings),
+            identity_policy(settings),
             ground.vault,
             ground.account_workflows,
             ground.workflows,
@@ -447,12 +461,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
             realm=ground.realm,
         ),
         kill_switches=KillSwitches(database, ground.kill_switch_workflows, clock),
-    )
-
-
-def _paper_accounts(settings: Settings, database: Database, clock: WallClock) -> PaperAccounts:
-    return PaperAccounts(
-        database, clock, realm=Realm(settings.venues), opening_balance=settings.paper_balance
+        notifying=ground.notifying,
     )
 
 
@@ -462,37 +471,3 @@ def _address_limits(settings: Settings) -> AddressLimits | None:
     return AddressLimits(
         auth=settings.auth_calls_per_minute, public=settings.public_calls_per_minute
     )
-
-
-def _policy(settings: Settings) -> IdentityPolicy:
-    return IdentityPolicy(
-        access_ttl=settings.access_token_ttl,
-        refresh_ttl=settings.refresh_token_ttl,
-        trial=timedelta(days=settings.trial_days),
-    )
-
-
-async def ensure_people(
-    system_database_url: str, people: Sequence[tuple[str, str, str, str]]
-) -> None:
-    """Make each (email, password, full name, role) a user; one that exists is left as it is."""
-    settings = Settings()
-    database = Database(
-        settings.app_database_url or system_database_url, system_database_url, pool_size=2
-    )
-    clock = SystemClock()
-    paper = _paper_accounts(settings, database, clock)
-    try:
-        for email, password, full_name, role in people:
-            await ensure_person(
-                database,
-                clock,
-                paper,
-                _policy(settings),
-                email=email,
-                password=password,
-                full_name=full_name,
-                role=role,
-            )
-    finally:
-        await database.close()

@@ -23,6 +23,7 @@ from workflows.account_deletion import AccountDeletionWorkflow
 from workflows.bot import BotWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 from workflows.signal import SignalWorkflow
+from workflows.notify import NotifyWorkflow, ReportWorkflow
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.watch import WatchWorkflow
@@ -34,6 +35,8 @@ WORKFLOWS = (
     KillSwitchWorkflow,
     SignalWorkflow,
     BotWorkflow,
+    NotifyWorkflow,
+    ReportWorkflow,
     WatchWorkflow,
 )
 PASSED_THROUGH = ("activities", "domain", "pydantic", "workflows.policies")
@@ -62,16 +65,20 @@ async def run(settings: Settings) -> None:
         if client is None:
             return
         async with _worker(client, settings.task_queue, container):
-            sweeping = asyncio.create_task(container.sweeper.run())
+            loops = [
+                asyncio.create_task(container.sweeper.run()),
+                asyncio.create_task(container.pump.run()),
+            ]
             _log.info("worker.ready", task_queue=settings.task_queue)
             waiting = asyncio.create_task(stop.wait())
-            await asyncio.wait({sweeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if sweeping.done() and not stop.is_set():
-                # A sweeper that ends is a defect: die loudly, the supervisor starts us again.
-                sweeping.result()
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+            await asyncio.wait({*loops, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            for loop_task in loops:
+                if loop_task.done() and not stop.is_set():
+                    # A loop that ends is a defect: die loudly, the supervisor starts us again.
+                    loop_task.result()
+                loop_task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await loop_task
     _log.info("worker.stopped")
 
 
@@ -105,6 +112,8 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.kill_switch.tell,
             container.kill_switch.look,
             container.kill_switch.finish,
+            container.notify.deliver,
+            container.notify.report,
         ],
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)

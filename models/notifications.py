@@ -41,9 +41,10 @@ class NotificationChannel(SQLModel, table=True):
 class NotificationPreferences(SQLModel, table=True):
     """When a user wants reports. No row means the defaults: 08:00 UTC, Mondays.
 
-    `daily_schedule` and `weekly_schedule` say how the schedules were last made, so that the sweeper
-    finds those that are not as they should be. `next_look_at` is when the user's delivery workflow
-    means to look again; one that has not looked by then is woken.
+    `daily_schedule` and `weekly_schedule` say how the schedules were last made, so that the sweep
+    finds those that are not as they should be; one process at a time, by the lease, makes them.
+    `next_look_at` is when the user's delivery workflow means to look again; one that has not looked
+    by then is woken.
     """
 
     __tablename__ = "notification_preferences"
@@ -63,6 +64,7 @@ class NotificationPreferences(SQLModel, table=True):
     weekly_day: int = 1
     daily_schedule: str | None = None
     weekly_schedule: str | None = None
+    schedules_leased_until: datetime | None = timestamp_field(nullable=True)
     next_look_at: datetime | None = timestamp_field(nullable=True)
     updated_at: datetime = timestamp_field()
 

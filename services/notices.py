@@ -33,6 +33,13 @@ class NoticeKind(StrEnum):
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
     KILL_SWITCH_RELEASED = "kill_switch_released"
+    TRADE_OPENED = "trade_opened"
+    TRADE_CLOSED = "trade_closed"
+    STOP_HIT = "stop_hit"
+    TARGET_HIT = "target_hit"
+    EMERGENCY_STOP = "emergency_stop"
+    DAILY_LOSS_REACHED = "daily_loss_reached"
+    KEYS_REFUSED = "keys_refused"
     NEW_LOGIN = "new_login"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a kind
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind

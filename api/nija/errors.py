@@ -68,6 +68,8 @@ BY_CODE: Mapping[str, WireError] = {
     "payment_failed": WireError(402, "PAYMENT_FAILED"),
     "invalid_signature": WireError(400, "INVALID_SIGNATURE"),
     "invalid_event": WireError(400, "MALFORMED_BODY"),
+    # notifications
+    "channel_name_taken": WireError(409, "CHANNEL_NAME_TAKEN"),
     # alerts
     "malformed_alert": WireError(400, "MALFORMED_BODY"),
     # live updates

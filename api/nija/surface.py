@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from api.kit import link_page
+from api.kit import link_page, unsubscribe_page
 from api.kit.docs import add_docs_page
 from api.nija.errors import install
 from api.nija.routes import (
@@ -13,6 +13,7 @@ from api.nija.routes import (
     analytics,
     auth,
     config,
+    notifications,
     operations,
     stripe_webhook,
     subscription,
@@ -43,7 +44,17 @@ def build_surface() -> FastAPI:
         redirect_slashes=False,
     )
     install(app)
-    for routes in (account, trading, auth, account_life, config, subscription, stripe_webhook, webhooks):
+    for routes in (
+        account,
+        trading,
+        auth,
+        account_life,
+        config,
+        subscription,
+        stripe_webhook,
+        webhooks,
+        notifications,
+    ):
         app.include_router(routes.router)
     app.include_router(analytics.router)
     add_docs_page(app)
@@ -63,4 +74,5 @@ def build_root() -> FastAPI:
     install(app)
     app.include_router(operations.router)
     app.include_router(link_page.router)
+    app.include_router(unsubscribe_page.router)
     return app

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("weekly_day", sa.Integer(), nullable=False),
         sa.Column("daily_schedule", sa.String(), nullable=True),
         sa.Column("weekly_schedule", sa.String(), nullable=True),
+        sa.Column("schedules_leased_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(

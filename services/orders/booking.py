@@ -39,10 +39,9 @@ from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
 from services.orders.protection import cancel_triggers, sync_triggers
+from services.orders.telling import TARGET_LEGS, tell_of_trade
 
 _log = structlog.get_logger("nija.orders")
-
-TARGET_LEGS = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3})
 
 
 def rules_record(rules: MarketRules) -> dict[str, Any]:
@@ -117,7 +116,7 @@ async def book(
     if new_fills:
         await _move_balances(session, order, rules_from_record(position.rules), new_fills, at)
     if new_fills or state.is_final:
-        await _refold(session, position, order, at)
+        await _refold(session, position, order, at, wall)
     return order
 
 
@@ -216,11 +215,13 @@ async def _move_balances(
             await session.flush()
 
 
-async def _refold(session: AsyncSession, position: Position, order: Order, at: datetime) -> None:
+async def _refold(
+    session: AsyncSession, position: Position, order: Order, at: datetime, wall: datetime
+) -> None:
     rules = rules_from_record(position.rules)
     folded = await _fold(session, position, rules)
     before = counted(position)
-    await _note_what_came_back(session, position, order, folded, at)
+    await _note_what_came_back(session, position, order, folded, wall)
     position.state = folded.state
     position.entry_quantity = folded.entry_quantity
     position.entry_notional = folded.entry_notional
@@ -239,12 +240,13 @@ async def _refold(session: AsyncSession, position: Position, order: Order, at: d
     elif folded.state is PositionState.CANCELLED:
         position.closed_at = at
     await count_trade(session, position, before, counted(position))
+    await tell_of_trade(session, position, order, folded, wall)
     session.add(position)
     await session.flush()
 
 
 async def _note_what_came_back(
-    session: AsyncSession, position: Position, order: Order, folded: FoldedPosition, at: datetime
+    session: AsyncSession, position: Position, order: Order, folded: FoldedPosition, wall: datetime
 ) -> None:
     """An order that was taken for lost filled after all: its position stands, wherever it is now.
 
@@ -260,13 +262,13 @@ async def _note_what_came_back(
         facts = {"position_id": position.id.hex, "symbol": position.symbol}
         about = f"{position.id.hex}:{folded.entry_quantity}"
         kind = NoticeKind.POSITION_CAME_BACK
-        await tell(session, position.user_id, kind, about, now=at, facts=facts)
+        await tell(session, position.user_id, kind, about, now=wall, facts=facts)
     if folded.surplus_quantity > position.surplus_quantity:
         surplus = {"symbol": position.symbol, "quantity": str(folded.surplus_quantity)}
         _log.error("position.surplus_exit", position_id=str(position.id), **surplus)
         facts = {"position_id": position.id.hex, "side": order.side, **surplus}
         about = f"{position.id.hex}:{folded.surplus_quantity}"
-        await tell(session, position.user_id, NoticeKind.SURPLUS_EXIT, about, now=at, facts=facts)
+        await tell(session, position.user_id, NoticeKind.SURPLUS_EXIT, about, now=wall, facts=facts)
     position.surplus_quantity = folded.surplus_quantity
 
 

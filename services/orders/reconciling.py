@@ -14,7 +14,6 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -28,6 +27,7 @@ from models.ledgers import Balance, Flow, FlowKind
 from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
+from services.notices import NoticeKind, tell
 from services.orders.settling import OrderSettling
 
 AT_ONCE = 8
@@ -110,11 +110,22 @@ class Reconciling:
             )
             return
         async with self._database.for_user(user_id) as session:
-            await session.exec(
-                update(Account)
-                .where(col(Account.id) == account_id)
-                .values(reconcile_error=error, reconciled_at=self._clock.now())
-            )
+            now = self._clock.now()
+            account = (
+                await session.exec(
+                    select(Account)
+                    .where(Account.id == account_id)
+                    .with_for_update(key_share=True)
+                    .execution_options(populate_existing=True)
+                )
+            ).one_or_none()
+            if account is None:  # its user was deleted meanwhile
+                return
+            if error is not None and account.reconcile_error is None:
+                about, facts = f"{account_id.hex}:{now:%Y-%m-%d}", {"venue": account.venue}
+                await tell(session, user_id, NoticeKind.KEYS_REFUSED, about, now=now, facts=facts)
+            account.reconcile_error, account.reconciled_at = error, now
+            session.add(account)
 
     async def reconcile(self, user_id: UUID, account_id: UUID) -> None:
         """Settle what is unsettled, then compare balances. Running it twice is running it once.

@@ -31,6 +31,7 @@ from services import audit
 from services.audit import AuditEvent
 from services.database import Database
 from services.errors import NotRunning, PositionNotFound, VenueFailed
+from services.notices import NoticeKind, tell
 from services.orders.booking import rules_from_record, store_plan
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.trading.ending import change_state, end_entries, live_runs, request_close
@@ -178,6 +179,14 @@ class TradingService:
                 session, runs, ExitReason.EMERGENCY_STOP if close_positions else None
             )
             self._audit(session, principal, AuditEvent.EMERGENCY_STOP, reason=reason)
+            await tell(
+                session,
+                principal.user_id,
+                NoticeKind.EMERGENCY_STOP,
+                f"{bot.id.hex}:{bot.revision}",
+                now=self._clock.now(),
+                facts={"reason": reason, "positions_are_closed": close_positions},
+            )
         await self._inform(bot, BotSignal.EMERGENCY_STOP)
         still_open = await self._wait_flat(principal.user_id, closing)
         return EmergencyResult(

@@ -15,7 +15,7 @@ from domain.contracts.bots import OrderTask
 from domain.markets import FeeRates, MarketRules, Mode
 from domain.orders import Leg, OrderState, derive_client_order_id
 from domain.positions import Direction
-from domain.risk import RISK_PROFILES, EffectiveLimits, RiskLevel
+from domain.risk import RISK_PROFILES, EffectiveLimits, RiskLevel, trading_day
 from domain.strategies.apex import (
     ApexConfig,
     EntryConditions,
@@ -24,11 +24,13 @@ from domain.strategies.apex import (
     EntryRequest,
     EntrySource,
     Gate,
+    ReasonCode,
     plan_entry,
 )
 from models.bots import Bot, BotRun, BotState, Decision, RunState
 from models.connections import Account, UserSettings
 from models.trading import Order, Position
+from services.notices import NoticeKind, tell
 from services.orders.booking import rules_record
 from services.trading.context import active_kill_switch, limits_of
 from services.trading.figures import AccountStanding, account_standing
@@ -107,6 +109,8 @@ async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryDe
         session.add(
             _decision(scene, wish, action="none", reason=outcome.reason, gates=outcome.gates)
         )
+        if outcome.reason == ReasonCode.DAILY_LOSS_REACHED:
+            await _tell_of_daily_loss(session, scene)
         return EntryDecision(None, outcome.reason)
     scene.facts.standing = None
     position = _position(scene, wish, outcome)
@@ -129,6 +133,25 @@ async def enter(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryDe
         order_id=order.id, state=OrderState.INTENDED, leg=order.leg, symbol=order.symbol
     )
     return EntryDecision(task, wish.reason)
+
+
+async def _tell_of_daily_loss(session: AsyncSession, scene: EntryScene) -> None:
+    """Once a day of an account, when the limit first keeps it from an entry."""
+    standing, account = scene.facts.standing, scene.account
+    if standing is None or standing.common.daily_net_pnl is None:
+        return
+    await tell(
+        session,
+        scene.bot.user_id,
+        NoticeKind.DAILY_LOSS_REACHED,
+        f"{account.id.hex}:{trading_day(scene.now)}",
+        now=scene.wall,
+        facts={
+            "venue": account.venue,
+            "mode": account.mode,
+            "day_pnl": str(standing.common.daily_net_pnl),
+        },
+    )
 
 
 async def _learn(

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from adapters.embedded.postgres_roles import DatabaseUrls
+from adapters.notify.notifier import AppriseNotifier
 from adapters.vault import Vault, generate_key
 from api.app import ApiOptions, build_app
 from domain.markets import Realm, VenueKey
@@ -27,12 +28,15 @@ from services.connections import Connections
 from services.database import Database
 from services.idempotency import IdempotencyKeys
 from services.identity.identity import Identity, IdentityPolicy
+from services.identity.mailed_links import MailedLinks
 from services.identity.passwords import Passwords
 from services.limits.policy import AddressLimits
+from services.notifying.assembly import Notifying
 from services.paper_accounts import PaperAccounts
 from services.reads import Reads
 from services.user_settings import UserSettingsService
 from tests.api.fakes import FakeClock, FakeDeletions, FakeTrading, FakeVenues, FakeWorkflows
+from tests.support.notifications import FakeNotificationWorkflows
 
 JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
 PASSWORD = "SecurePassword123!"
@@ -62,6 +66,7 @@ class World:
     views: AccountViews
     analytics: Analytics
     bot_views: BotViews
+    notifying: Notifying
 
     async def sql(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         """Run a statement as the system role."""
@@ -83,6 +88,7 @@ async def open_world(
     """Build a container for one test; without limits of addresses, no call is limited."""
     clock, venues, trading = FakeClock(), FakeVenues(), FakeTrading()
     workflows, deletions = FakeWorkflows(), FakeDeletions()
+    notifier = AppriseNotifier(None, private_allowed=True)
     database = Database(urls.app, urls.system, pool_size=4)
     reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
     await reads.open()
@@ -121,10 +127,20 @@ async def open_world(
         views=AccountViews(reads, realm=REALM),
         analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
         bot_views=BotViews(reads, clock, realm=REALM),
+        notifying=Notifying(
+            database=database,
+            notifier=notifier,
+            workflows=FakeNotificationWorkflows(),
+            links=MailedLinks(database, VAULT, clock, base_url="http://test"),
+            vault=VAULT,
+            clock=clock,
+            base_url="http://test",
+        ),
     )
     try:
         yield world
     finally:
+        notifier.close()
         identity.close()
         await reads.close()
         await database.close()

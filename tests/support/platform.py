@@ -15,6 +15,7 @@ import worker
 from adapters.clock import SystemClock
 from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.venues.coinbase import CoinbaseMarketData
+from bootstrap_notifying import open_delivery
 from domain.markets import VenueKey
 from domain.ports import Vault
 from services.database import Database
@@ -68,10 +69,14 @@ async def stepped_platform(
     database = Database(urls.app, urls.system, pool_size=4)
     market = CoinbaseMarketData(simulator_url=simulator.url)
     try:
-        async with bootstrap._ground(chosen, None) as ground:
+        async with (
+            bootstrap._ground(chosen, None, ping_first=False) as ground,
+            open_delivery(ground.notifying, urls.app, chosen) as delivery,
+        ):
             await ground.workflows.ensure_watch(VenueKey("coinbase", ground.realm))
             client = await ground.workflows.client()
-            async with worker._worker(client, chosen.task_queue, bootstrap._worker(ground)):
+            container = bootstrap._worker(ground, *delivery)
+            async with worker._worker(client, chosen.task_queue, container):
                 yield Platform(
                     database=database,
                     simulator=simulator,

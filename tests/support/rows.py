@@ -41,6 +41,8 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "flows": {"kind": "external"},
     "kill_switches": {"scope": "user", "venue": None},
     "mailed_links": {"purpose": "verify_email"},
+    "deliveries": {"state": "pending"},
+    "messages": {"kind": "notice", "state": "open"},
     "orders": {
         "state": "intended",
         "side": "buy",

@@ -1,0 +1,1 @@
+"""Notifying: channels, preferences, delivery of notices, reports."""

@@ -1,0 +1,108 @@
+"""Finding what is to be delivered: notices nobody has looked at, and users nobody is looking at.
+
+Runs in every worker beside the sweeper; an advisory lock lets one of them look at a time. It only
+wakes workflows, so doing it twice, or dying in between, costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.notifications import NotificationWorkflows
+from domain.ports import WallClock, WorkflowServiceUnavailable
+from services.database import Database
+from services.notifying.scheduling import Scheduling
+
+PUMP_LOCK = 0x6E6F7465
+LATE = timedelta(seconds=30)
+"""A workflow that has not looked this long after it meant to is woken."""
+AT_ONCE = 500
+SCHEDULES_EVERY = timedelta(seconds=60)
+TELLING_AT_ONCE = 25
+
+_FIND = text("""
+SELECT user_id FROM notices WHERE message_id IS NULL
+UNION
+SELECT user_id FROM notification_preferences WHERE next_look_at < :late
+UNION
+SELECT m.user_id FROM messages m
+WHERE m.state = 'open' AND m.send_at < :late
+  AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id)
+LIMIT :at_once
+""")
+
+_log = structlog.get_logger("nija.notify")
+
+
+class Pump:
+    """One loop in a worker process."""
+
+    def __init__(
+        self,
+        database: Database,
+        workflows: NotificationWorkflows,
+        scheduling: Scheduling,
+        clock: WallClock,
+        *,
+        interval_seconds: float,
+    ) -> None:
+        self._database = database
+        self._workflows = workflows
+        self._scheduling = scheduling
+        self._clock = clock
+        self._interval = interval_seconds
+        self._rounds_to_schedules = 0
+
+    async def run(self) -> None:
+        """Look until cancelled; a server that is down is tried again at the next round."""
+        while True:
+            try:
+                await self.look()
+                await self._schedule()
+            except (SQLAlchemyError, OSError, WorkflowServiceUnavailable) as failure:
+                _log.warning("notify.pump_failed", error=type(failure).__name__)
+            await asyncio.sleep(self._interval)
+
+    async def look(self) -> int:
+        """Wake the delivery workflow of every user for whom there is something to do.
+
+        Returns:
+            How many users that were.
+        """
+        users = await self._find()
+        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+
+        async def wake(user_id: UUID) -> None:
+            async with gate:
+                with suppress(WorkflowServiceUnavailable):
+                    await self._workflows.wake_notifier(user_id)
+
+        await asyncio.gather(*(wake(user_id) for user_id in users))
+        return len(users)
+
+    async def _find(self) -> list[UUID]:
+        async with self._database.as_system() as session:
+            connection = await session.connection()
+            is_mine = (
+                await connection.execute(
+                    text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": PUMP_LOCK}
+                )
+            ).scalar_one()
+            if not is_mine:
+                return []
+            late = self._clock.now() - LATE
+            found = await connection.execute(_FIND, {"late": late, "at_once": AT_ONCE})
+            return list(found.scalars())
+
+    async def _schedule(self) -> None:
+        if self._rounds_to_schedules <= 0:
+            await self._scheduling.sweep()
+            self._rounds_to_schedules = round(SCHEDULES_EVERY.total_seconds() / self._interval)
+        self._rounds_to_schedules -= 1

@@ -1,0 +1,125 @@
+"""What a user was told, newest first, and what became of it on each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from domain.principal import Principal
+from models.billing import Notice
+from models.notifications import Delivery, Message, MessageState, NotificationChannel
+from services.database import Database, all_rows
+from services.notifying.kinds import category_of
+from services.notifying.wording import words_of
+
+_OWN_MAILBOX = "mail"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """A message at one channel."""
+
+    channel: str
+    status: str
+    attempts: int
+    error: str | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationView:
+    """A notice or report; `status` is `new` until somebody looked at it."""
+
+    id: UUID
+    kind: str
+    category: str
+    title: str
+    status: str
+    created_at: datetime
+    delivered_at: datetime | None
+    deliveries: tuple[DeliveryView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationPage:
+    """One page, and how many there are in all."""
+
+    notifications: tuple[NotificationView, ...]
+    total: int
+
+
+class NotificationViews:
+    """Reads of a user's notices."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, principal: Principal, *, page: int, per_page: int) -> NotificationPage:
+        """A page of notices, newest first; reports are mails, not notices, and not among them."""
+        async with self._database.for_user(principal.user_id) as session:
+            total = (
+                await session.exec(
+                    select(func.count())
+                    .select_from(Notice)
+                    .where(Notice.user_id == principal.user_id)
+                )
+            ).one()
+            notices = (
+                await session.exec(
+                    select(Notice)
+                    .where(Notice.user_id == principal.user_id)
+                    .order_by(col(Notice.created_at).desc(), col(Notice.id).desc())
+                    .limit(per_page)
+                    .offset((page - 1) * per_page)
+                )
+            ).all()
+            wanted = {notice.message_id for notice in notices if notice.message_id is not None}
+            states = dict(
+                await all_rows(
+                    session,
+                    select(col(Message.id), col(Message.state)).where(col(Message.id).in_(wanted)),
+                )
+            )
+            rows = await all_rows(
+                session,
+                select(Delivery, col(NotificationChannel.name))
+                .join(
+                    NotificationChannel,
+                    col(NotificationChannel.id) == col(Delivery.channel_id),
+                    isouter=True,
+                )
+                .where(col(Delivery.message_id).in_(wanted))
+                .order_by(col(NotificationChannel.name).nulls_first()),
+            )
+        return NotificationPage(tuple(_view(notice, states, rows) for notice in notices), total)
+
+
+def _view(
+    notice: Notice, states: dict[UUID, str], rows: Sequence[tuple[Delivery, str | None]]
+) -> NotificationView:
+    state = states.get(notice.message_id) if notice.message_id else None
+    return NotificationView(
+        id=notice.id,
+        kind=notice.kind,
+        category=category_of(notice.kind).value,
+        title=words_of(notice.kind, notice.facts).subject,
+        status={None: "new", MessageState.OPEN.value: "on_its_way"}.get(state, str(state)),
+        created_at=notice.created_at,
+        delivered_at=notice.delivered_at,
+        deliveries=tuple(
+            DeliveryView(
+                channel=name or _OWN_MAILBOX,
+                status=delivery.state,
+                attempts=delivery.attempts,
+                error=delivery.last_error,
+                finished_at=delivery.finished_at,
+            )
+            for delivery, name in rows
+            if delivery.message_id == notice.message_id
+        ),
+    )
