@@ -16,24 +16,28 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from activities.accounts import AccountActivities
 from activities.billing import BillingActivities
 from activities.bots import BotActivities
+from activities.export import ExportActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
 from activities.notify import NotifyActivities
 from activities.orders import OrderActivities
 from activities.signal import SignalActivities
 from adapters.clock import SystemClock
+from adapters.objects.disk import DiskStore
 from adapters.stripe.events import StripeEventVerifier
 from adapters.stripe.provider import StripeProvider
 from adapters.temporal.alerts import TemporalAlerts
 from adapters.temporal.accounts import TemporalAccounts
 from adapters.temporal.billing import TemporalBilling
 from adapters.temporal.client import TemporalWorkflows
+from adapters.temporal.exports import TemporalExports
 from adapters.temporal.kill_switches import TemporalKillSwitches
 from adapters.vault import Vault
 from adapters.venues.paper import PaperFees
 from adapters.venues.registry import VenueRegistry
 from bootstrap_notifying import open_delivery, open_notifying
 from bootstrap_people import identity_policy, paper_accounts
+from domain.exports import ObjectStore
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
@@ -56,6 +60,10 @@ from services.billing.views import BillingViews
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
+from services.exports.links import LinkSigner
+from services.exports.requests import Exports
+from services.exports.sweeping import ExportSweep
+from services.exports.writing import ExportWriting
 from services.events.live import LiveEvents
 from services.idempotency import IdempotencyKeys
 from services.identity.erasing import DeletionSweep, Erasing
@@ -107,6 +115,8 @@ class Ground:
     workflows: TemporalWorkflows
     provider: StripeProvider | None
     billing_workflows: TemporalBilling
+    export_workflows: TemporalExports
+    store: ObjectStore
     kill_switch_workflows: TemporalKillSwitches
     links: MailedLinks
     notifying: Notifying
@@ -168,6 +178,7 @@ class ApiContainer:
     paper: PaperAccounts
     views: AccountViews
     analytics: Analytics
+    exports: Exports
     bot_views: BotViews
     trading: TradingService
     subscriptions: Subscriptions
@@ -228,6 +239,8 @@ async def _ground(
                 workflows,
                 provider,
                 TemporalBilling(workflows, settings.task_queue),
+            TemporalExports(workflows, settings.task_queue),
+            DiskStore(settings.exports_folder),
                 TemporalKillSwitches(workflows, settings.task_queue),
                 links,
                 notifying,
@@ -329,6 +342,7 @@ def _worker(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerConta
             )
         ),
         billing=_billing_activities(ground),
+        exports=ExportActivities(ExportWriting(database, ground.store, clock)),
         accounts=AccountActivities(_erasing(ground)),
         signals=SignalActivities(following),
         kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
@@ -355,6 +369,7 @@ def _worker(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerConta
                 BillingSweep(database, ground.billing_workflows, clock),
                 DeletionSweep(database, ground.account_workflows, clock),
                 LimitSweep(database, IdempotencyKeys(database, clock), clock),
+                ExportSweep(database, ground.store, ground.export_workflows, clock),
             ),
         ),
     )
@@ -446,6 +461,14 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         paper=paper,
         views=views,
         analytics=Analytics(reads, views),
+        exports=Exports(
+            database,
+            views,
+            ground.store,
+            ground.export_workflows,
+            LinkSigner(_required(secret, "NIJA_JWT_SECRET"), settings.base_url),
+            clock,
+        ),
         bot_views=BotViews(reads, clock, realm=ground.realm),
         trading=trading,
         subscriptions=Subscriptions(database, ground.commands),

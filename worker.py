@@ -21,6 +21,7 @@ from observability import configure_logging
 from settings import Settings, load
 from workflows.account_deletion import AccountDeletionWorkflow
 from workflows.bot import BotWorkflow
+from workflows.export import ExportWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 from workflows.signal import SignalWorkflow
 from workflows.notify import NotifyWorkflow, ReportWorkflow
@@ -30,6 +31,7 @@ from workflows.watch import WatchWorkflow
 
 WORKFLOWS = (
     AccountDeletionWorkflow,
+    ExportWorkflow,
     SubscriptionWorkflow,
     StripeEventWorkflow,
     KillSwitchWorkflow,
@@ -107,6 +109,8 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.accounts.erase,
             container.billing.tend,
             container.billing.handle_event,
+            container.exports.write,
+            container.exports.give_up,
             container.signals.follow,
             container.kill_switch.begin,
             container.kill_switch.tell,

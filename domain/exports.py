@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -65,6 +65,14 @@ class StoredObject:
     changed_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedObject:
+    """A file being read: its size in bytes, and its content. The content must be read or closed."""
+
+    size: int
+    content: AsyncGenerator[bytes]
+
+
 class ObjectMissing(Exception):
     """There is no such file."""
 
@@ -87,8 +95,8 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def read(self, name: str) -> AsyncIterator[bytes]:
-        """Open a file; its chunks follow.
+    async def open(self, name: str) -> OpenedObject:
+        """Open a file.
 
         Raises:
             ObjectMissing: there is none.

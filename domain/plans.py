@@ -92,7 +92,8 @@ class PlanLimits:
         max_daily_trades: entries of an account a UTC day.
         api_calls_per_minute: requests of a user a minute (sliding window).
         max_brokers: stored venue connections; None is unlimited.
-        retention_days: how far back history is kept; None is for ever.
+        retention_days: how far back history is shown; None is for ever.
+        exports_per_day: files of exports a user may ask for, a UTC day.
         live_connections: open connections for live updates of a user to one API process.
     """
 
@@ -102,6 +103,7 @@ class PlanLimits:
     api_calls_per_minute: int
     max_brokers: int | None
     retention_days: int | None
+    exports_per_day: int
     live_connections: int
 
     @property
@@ -152,6 +154,7 @@ _FREE = Plan(
         api_calls_per_minute=10,
         max_brokers=1,
         retention_days=30,
+        exports_per_day=5,
         live_connections=0,
     ),
     features=PlanFeatures(),
@@ -177,6 +180,7 @@ _BASIC = Plan(
         api_calls_per_minute=30,
         max_brokers=2,
         retention_days=90,
+        exports_per_day=20,
         live_connections=5,
     ),
     features=PlanFeatures(live_trading=True, websocket=True),
@@ -205,6 +209,7 @@ _PRO = Plan(
         api_calls_per_minute=100,
         max_brokers=5,
         retention_days=365,
+        exports_per_day=50,
         live_connections=10,
     ),
     features=PlanFeatures(
@@ -239,6 +244,7 @@ _ENTERPRISE = Plan(
         api_calls_per_minute=500,
         max_brokers=None,
         retention_days=None,
+        exports_per_day=200,
         live_connections=50,
     ),
     features=PlanFeatures(

@@ -77,6 +77,18 @@ class Database:
             yield session
 
     @asynccontextmanager
+    async def snapshot_for_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
+        """One read-only transaction whose statements all see the same moment of a user's rows."""
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        async with AsyncSession(self._app, expire_on_commit=False) as session, session.begin():
+            connection = await session.connection(execution_options=snapshot)
+            await connection.execute(
+                text("SELECT set_config(:name, :value, true)"),
+                {"name": USER_SETTING, "value": str(user_id)},
+            )
+            yield session
+
+    @asynccontextmanager
     async def as_system(self) -> AsyncIterator[AsyncSession]:
         """One transaction that sees every user's rows; commits at the end."""
         async with AsyncSession(self._system, expire_on_commit=False) as session, session.begin():

@@ -64,6 +64,16 @@ SETTLE = ActivityOptions(
         maximum_attempts=4,  # then the guard lists the order again
     ),
 )
+EXPORT = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=500),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(seconds=30),
+        maximum_attempts=12,  # some minutes; then the user is told that it failed
+    ),
+)
 WATCH = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=15),
     heartbeat_timeout=HEARTBEAT_TIMEOUT,

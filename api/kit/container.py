@@ -13,6 +13,7 @@ from services.analytics.views import Analytics
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
+from services.exports.requests import Exports
 from services.idempotency import IdempotencyKeys
 from services.identity.identity import Identity
 from services.paper_accounts import PaperAccounts
@@ -89,6 +90,11 @@ class ApiServices(Protocol):
     @property
     def analytics(self) -> Analytics:
         """Dashboard and trade analytics."""
+        ...
+
+    @property
+    def exports(self) -> Exports:
+        """Files of a user's data."""
         ...
 
     @property

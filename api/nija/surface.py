@@ -13,6 +13,7 @@ from api.nija.routes import (
     analytics,
     auth,
     config,
+    exports,
     notifications,
     operations,
     stripe_webhook,
@@ -57,6 +58,7 @@ def build_surface() -> FastAPI:
     ):
         app.include_router(routes.router)
     app.include_router(analytics.router)
+    app.include_router(exports.router)
     add_docs_page(app)
     return app
 
@@ -73,6 +75,7 @@ def build_root() -> FastAPI:
     )
     install(app)
     app.include_router(operations.router)
+    app.include_router(exports.files)
     app.include_router(link_page.router)
     app.include_router(unsubscribe_page.router)
     return app

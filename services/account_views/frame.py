@@ -41,8 +41,7 @@ class Period(StrEnum):
         return {"7d": 7, "30d": 30, "90d": 90, "1y": 365}.get(self.value)
 
 
-FRAME = f"""
-WITH {CHOSEN}
+_FRAME = """
 SELECT chosen.id, chosen.venue, chosen.mode, chosen.currency, s.clock_at,
        coalesce(chosen.opening_equity, (
            SELECT e.equity FROM equity_snapshots e
@@ -55,7 +54,11 @@ JOIN users u ON u.id = chosen.user_id
 LEFT JOIN subscriptions b ON b.user_id = chosen.user_id
 LEFT JOIN venue_states s ON s.venue = chosen.venue AND s.realm = chosen.realm
 """
+FRAME = f"WITH {CHOSEN} {_FRAME}"
 """One row; parameters of `CHOSEN`."""
+
+FRAME_OF_ACCOUNT = f"WITH chosen AS (SELECT * FROM accounts WHERE id = :account_id) {_FRAME}"
+"""The same of a known account, in SQLAlchemy's form."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,9 @@ class Recount:
 
 async def count_differences(session: AsyncSession, account_id: UUID) -> int:
     """How many roll-up rows of an account differ from a full recomputation; 0 when all is well."""
-    found = await _run(session, _DIFFERENT, account_id)
-    return int(found or 0)
+    parameters = {"account_id": account_id}
+    found: int = (await (await session.connection()).execute(_DIFFERENT, parameters)).scalar_one()
+    return found
 
 
 async def rebuild(session: AsyncSession, account_id: UUID) -> None:
@@ -113,6 +114,5 @@ async def recount_all(database: Database, *, mend: bool) -> Recount:
     return Recount(len(ids), tuple(wrong))
 
 
-async def _run(session: AsyncSession, statement: TextClause, account_id: UUID) -> object:
-    result = await (await session.connection()).execute(statement, {"account_id": account_id})
-    return result.scalar() if result.returns_rows else None
+async def _run(session: AsyncSession, statement: TextClause, account_id: UUID) -> None:
+    await (await session.connection()).execute(statement, {"account_id": account_id})

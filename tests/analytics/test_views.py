@@ -26,6 +26,11 @@ ANY = AccountChoice()
 OPENING = Decimal(10_000)
 
 
+def these(*values: object) -> tuple[object, ...]:
+    """Figures of any type, to be compared at once."""
+    return values
+
+
 async def fill(book: Book, trades: int = 60) -> None:
     chance = random.Random(11)
     for _ in range(trades):
@@ -86,7 +91,7 @@ async def test_trades_of_every_period(book: Book, analytics: Analytics, symbol: 
         nets = [trade.net_pnl for trade in trades]
         assert found.best is not None
         assert found.worst is not None
-        assert (found.best.net_pnl, found.worst.net_pnl) == (max(nets), min(nets))
+        assert these(found.best.net_pnl, found.worst.net_pnl) == (max(nets), min(nets))
 
 
 SYMBOLS = ("BTC-USD", "ETH-USD", "LTC-USD")
@@ -122,21 +127,21 @@ async def test_the_dashboard(book: Book, analytics: Analytics) -> None:
 
     view = await analytics.dashboard(book.trader.principal, ANY)
 
-    assert (view.today.pnl, view.today.net_pnl, view.today.trades) == (5, 4, 1)
-    assert (view.week.pnl, view.week.trades, view.week.win_rate) == (-35, 2, Decimal("0.5"))
-    assert (view.month.pnl, view.month.trades) == (75, 3)
+    assert these(view.today.pnl, view.today.net_pnl, view.today.trades) == (5, 4, 1)
+    assert these(view.week.pnl, view.week.trades, view.week.win_rate) == (-35, 2, Decimal("0.5"))
+    assert these(view.month.pnl, view.month.trades) == (75, 3)
     assert view.month.pnl_pct == Decimal(75) / 11_000 * 100
     assert view.week.pnl_pct == Decimal(-35) / 11_100 * 100
     assert view.top_symbol is not None
-    assert (view.top_symbol.symbol, view.top_symbol.pnl) == ("BTC-USD", 115)
+    assert these(view.top_symbol.symbol, view.top_symbol.pnl) == ("BTC-USD", 115)
     assert view.top_symbol.pnl_pct == Decimal(115) / 150 * 100
-    assert (view.equity, view.active_positions) == (10_000, 0)
+    assert these(view.equity, view.active_positions) == (10_000, 0)
 
 
 async def test_a_dashboard_of_nothing(book: Book, analytics: Analytics) -> None:
     view = await analytics.dashboard(book.trader.principal, ANY)
 
-    assert (view.month.trades, view.month.pnl_pct, view.month.win_rate) == (0, 0, 0)
+    assert these(view.month.trades, view.month.pnl_pct, view.month.win_rate) == (0, 0, 0)
     assert view.top_symbol is None
 
 
@@ -151,15 +156,15 @@ async def test_statistics(book: Book, views: AccountViews) -> None:
 
     stats = await views.stats(book.trader.principal, ANY)
 
-    assert (stats.total_trades, stats.total_fees) == (6, 34)
+    assert these(stats.total_trades, stats.total_fees) == (6, 34)
     assert stats.total_volume == 6 * 200
-    assert (stats.all_time_high, stats.all_time_low) == (10_480, 9_770)
+    assert these(stats.all_time_high, stats.all_time_low) == (10_480, 9_770)
     assert stats.best_month is not None
-    assert (stats.best_month.month, stats.best_month.pnl_pct) == ("2026-01", 5)
+    assert these(stats.best_month.month, stats.best_month.pnl_pct) == ("2026-01", 5)
     streak = stats.streak
-    assert (streak.kind, streak.count, streak.started) == ("winning", 3, first_win)
-    assert (stats.risk_level, stats.limits.max_positions) == ("medium", 3)
-    assert (stats.total_deposits, stats.total_withdrawals) == (10_000, 0)
+    assert these(streak.kind, streak.count, streak.started) == ("winning", 3, first_win)
+    assert these(stats.risk_level, stats.limits.max_positions) == ("medium", 3)
+    assert these(stats.total_deposits, stats.total_withdrawals) == (10_000, 0)
 
 
 async def test_streaks_against_every_trade(database: Database, views: AccountViews) -> None:
@@ -181,14 +186,14 @@ async def test_streaks_against_every_trade(database: Database, views: AccountVie
                 break
             same.append(at)
         kind = "winning" if sides[-1][0] else "losing"
-        assert (streak.kind, streak.count, streak.started) == (kind, len(same), same[-1])
+        assert these(streak.kind, streak.count, streak.started) == (kind, len(same), same[-1])
 
 
 async def test_statistics_before_the_first_trade(book: Book, views: AccountViews) -> None:
     stats = await views.stats(book.trader.principal, ANY)
 
-    assert (stats.streak.kind, stats.streak.count, stats.best_month) == ("none", 0, None)
-    assert (stats.all_time_high, stats.all_time_low) == (10_000, 10_000)
+    assert these(stats.streak.kind, stats.streak.count, stats.best_month) == ("none", 0, None)
+    assert these(stats.all_time_high, stats.all_time_low) == (10_000, 10_000)
 
 
 async def test_the_plan_says_how_far_back_views_go(

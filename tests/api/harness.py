@@ -26,6 +26,7 @@ from services.analytics.views import Analytics
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
+from services.exports.requests import Exports
 from services.idempotency import IdempotencyKeys
 from services.identity.identity import Identity, IdentityPolicy
 from services.identity.mailed_links import MailedLinks
@@ -36,6 +37,7 @@ from services.paper_accounts import PaperAccounts
 from services.reads import Reads
 from services.user_settings import UserSettingsService
 from tests.api.fakes import FakeClock, FakeDeletions, FakeTrading, FakeVenues, FakeWorkflows
+from tests.support.exports import exports_in_memory
 from tests.support.notifications import FakeNotificationWorkflows
 
 JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -65,6 +67,7 @@ class World:
     paper: PaperAccounts
     views: AccountViews
     analytics: Analytics
+    exports: Exports
     bot_views: BotViews
     notifying: Notifying
 
@@ -126,6 +129,7 @@ async def open_world(
         paper=paper,
         views=AccountViews(reads, realm=REALM),
         analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
+        exports=exports_in_memory(database, AccountViews(reads, realm=REALM), clock)[0],
         bot_views=BotViews(reads, clock, realm=REALM),
         notifying=Notifying(
             database=database,

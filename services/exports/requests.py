@@ -1,0 +1,302 @@
+"""Asking for exports, looking at them, and following their links."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.exports import (
+    ExportData,
+    ExportFormat,
+    ExportState,
+    ExportWorkflows,
+    ObjectMissing,
+    ObjectStore,
+    ObjectStoreUnavailable,
+    OpenedObject,
+)
+from domain.plans import Plan
+from domain.ports import WallClock, WorkflowServiceUnavailable
+from domain.principal import Principal
+from models.columns import new_id
+from models.exports import Export
+from models.people import User, UserStatus
+from services.account_views.choice import AccountChoice
+from services.account_views.frame import Frame, midnight
+from services.account_views.views import AccountViews
+from services.database import Database
+from services.errors import ExceedsTierLimit, InvalidRequest, ObjectNotFound
+from services.exports.errors import ExportFailed, ExportsUnavailable
+from services.exports.links import LINK_LIFE, LinkSigner
+
+KEPT = timedelta(hours=24)
+"""How long a file stays; a link to it ends earlier and can be had anew."""
+
+PENDING_MAX = 3
+"""Exports of a user under way at once."""
+
+LISTED_MAX = 50
+_POLL_SECONDS = 0.05
+_REQUESTS_LOCK = 0x657870
+_ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportWish:
+    """What is asked for; `end` is exclusive. Dates are of the venue's clock, of the opening."""
+
+    format: ExportFormat
+    data: ExportData
+    start: datetime | None = None
+    end: datetime | None = None
+    with_closed: bool = True
+    with_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportView:
+    """An export. The link is good once the state is ready; None where there will be no file."""
+
+    id: UUID
+    state: ExportState
+    format: ExportFormat
+    data: ExportData
+    file_name: str
+    download_url: str | None
+    expires_at: datetime
+    file_size_bytes: int | None
+    row_count: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file on its way."""
+
+    file_name: str
+    content_type: str
+    opened: OpenedObject
+
+
+class Exports:
+    """The use cases of exports.
+
+    Args:
+        database: the rows.
+        views: tells which account is meant, and how far back its owner's plan goes.
+        store: the files.
+        workflows: carry exports out.
+        signer: makes the links.
+        clock: wall time.
+        wait_seconds: how long a request waits for its file.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        views: AccountViews,
+        store: ObjectStore,
+        workflows: ExportWorkflows,
+        signer: LinkSigner,
+        clock: WallClock,
+        *,
+        wait_seconds: float = 5.0,
+    ) -> None:
+        self._database = database
+        self._views = views
+        self._store = store
+        self._workflows = workflows
+        self._signer = signer
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+
+    async def request(
+        self, principal: Principal, choice: AccountChoice, wish: ExportWish
+    ) -> ExportView:
+        """Ask for an export and wait a little for its file.
+
+        Raises:
+            NoBrokerConfigured: the caller has no such account.
+            InvalidRequest: the period is none, or nothing is wanted.
+            ExceedsTierLimit: the plan's exports of today are used up, or too many are under way.
+            ExportFailed: the file could not be made.
+        """
+        _require_sense(wish)
+        frame = await self._views.frame(principal, choice)
+        export = self._row(principal, frame, wish)
+        async with self._database.for_user(principal.user_id) as session:
+            await self._require_room(session, principal.user_id, frame.plan)
+            session.add(export)
+        # Should this not get through, the sweeper sees the row.
+        with suppress(WorkflowServiceUnavailable):
+            await self._workflows.start_export(principal.user_id, export.id)
+        view = await self._wait(principal, export.id)
+        if view.state is ExportState.FAILED:
+            raise ExportFailed
+        return view
+
+    async def find(self, principal: Principal, export_id: UUID) -> ExportView:
+        """An export with a fresh link.
+
+        Raises:
+            ObjectNotFound: there is no such export.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            export = await session.get(Export, export_id)
+        if export is None:
+            raise ObjectNotFound
+        return self._view(export)
+
+    async def recent(self, principal: Principal) -> Sequence[ExportView]:
+        """The latest exports, newest first, with fresh links."""
+        async with self._database.for_user(principal.user_id) as session:
+            found = await session.exec(
+                select(Export)
+                .where(Export.user_id == principal.user_id)
+                .order_by(col(Export.created_at).desc())
+                .limit(LISTED_MAX)
+            )
+            return [self._view(export) for export in found.all()]
+
+    async def follow(self, object_name: str, expires: int, signature: str) -> Download:
+        """Open the file that a link leads to; whoever has the link may.
+
+        Raises:
+            ObjectNotFound: the link is forged or over, or its file is not there.
+            ExportsUnavailable: the store does not answer.
+        """
+        if not self._signer.is_valid(object_name, expires, signature, self._clock.now()):
+            raise ObjectNotFound("This link is not valid, or not any more")
+        async with self._database.as_system() as session:
+            found = await session.exec(
+                select(Export)
+                .join(User, col(User.id) == Export.user_id)
+                .where(
+                    Export.object_name == object_name,
+                    Export.state == ExportState.READY.value,
+                    User.status == UserStatus.ACTIVE.value,
+                )
+            )
+            export = found.first()
+        if export is None:
+            raise ObjectNotFound("This file is not there, or not yet")
+        try:
+            opened = await self._store.open(object_name)
+        except ObjectMissing as missing:
+            raise ObjectNotFound("This file is not there any more") from missing
+        except ObjectStoreUnavailable as failure:
+            raise ExportsUnavailable from failure
+        return Download(export.file_name, ExportFormat(export.format).content_type, opened)
+
+    async def _require_room(self, session: AsyncSession, user_id: UUID, plan: Plan) -> None:
+        """Requests of a user are counted one after the other."""
+        await (await session.connection()).execute(
+            text("SELECT pg_advisory_xact_lock(:space, hashtext(:user))"),
+            {"space": _REQUESTS_LOCK, "user": str(user_id)},
+        )
+        today = self._clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        made, pending = (
+            await session.exec(
+                select(
+                    func.count().filter(col(Export.created_at) >= today),
+                    func.count().filter(col(Export.state) == ExportState.PENDING.value),
+                ).where(Export.user_id == user_id, col(Export.created_at) >= today - _ONE_DAY)
+            )
+        ).one()
+        if made >= plan.limits.exports_per_day:
+            raise ExceedsTierLimit(
+                "The exports of your plan are used up for today",
+                details={"exports_per_day": plan.limits.exports_per_day},
+            )
+        if pending >= PENDING_MAX:
+            raise ExceedsTierLimit("Wait for the exports that are under way")
+
+    def _row(self, principal: Principal, frame: Frame, wish: ExportWish) -> Export:
+        now = self._clock.now()
+        export_id = new_id()
+        return Export(
+            id=export_id,
+            user_id=principal.user_id,
+            account_id=frame.account_id,
+            data_type=wish.data,
+            format=wish.format,
+            query=_query(frame, wish, now),
+            object_name=f"{wish.data}_{export_id.hex}.{wish.format}",
+            file_name=_file_name(wish, now),
+            created_at=now,
+            keep_until=now + KEPT,
+        )
+
+    async def _wait(self, principal: Principal, export_id: UUID) -> ExportView:
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds
+        while True:
+            view = await self.find(principal, export_id)
+            is_late = asyncio.get_running_loop().time() >= deadline
+            if view.state is not ExportState.PENDING or is_late:
+                return view
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _view(self, export: Export) -> ExportView:
+        state = ExportState(export.state)
+        expires_at = min(self._clock.now() + LINK_LIFE, export.keep_until)
+        has_file = state in {ExportState.PENDING, ExportState.READY}
+        if has_file and expires_at <= self._clock.now():
+            state, has_file = ExportState.EXPIRED, False
+        return ExportView(
+            id=export.id,
+            state=state,
+            format=ExportFormat(export.format),
+            data=ExportData(export.data_type),
+            file_name=export.file_name,
+            download_url=self._signer.link(export.object_name, expires_at) if has_file else None,
+            expires_at=expires_at,
+            file_size_bytes=export.file_size_bytes,
+            row_count=export.row_count,
+            created_at=export.created_at,
+        )
+
+
+def _require_sense(wish: ExportWish) -> None:
+    if wish.start is not None and wish.end is not None and wish.start >= wish.end:
+        raise InvalidRequest({"end_date": "Must not be before start_date"})
+    if wish.data is not ExportData.AUDIT and not (wish.with_closed or wish.with_open):
+        message = "Include closed positions, open positions or both"
+        raise InvalidRequest(
+            {"include_closed_positions": message, "include_open_positions": message}
+        )
+
+
+def _query(frame: Frame, wish: ExportWish, wall: datetime) -> dict[str, Any]:
+    """The parameters of the export's statement, as text that every type takes."""
+    days = frame.plan.limits.retention_days
+    wall_day = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        "start": _bound(wish.start, "-infinity"),
+        "end": _bound(wish.end, "infinity"),
+        "closed": wish.with_closed,
+        "open": wish.with_open,
+        "retained": _bound(midnight(frame.retained_from), "-infinity"),
+        "retained_wall": _bound(
+            None if days is None else wall_day - timedelta(days=days - 1), "-infinity"
+        ),
+    }
+
+
+def _bound(moment: datetime | None, else_: str) -> str:
+    return else_ if moment is None else moment.isoformat()
+
+
+def _file_name(wish: ExportWish, now: datetime) -> str:
+    """What a browser saves the file as; made of our words and dates alone."""
+    first = "start" if wish.start is None else f"{wish.start:%Y-%m-%d}"
+    last = now if wish.end is None else wish.end - timedelta(microseconds=1)
+    return f"nija_{wish.data}_{first}_{last:%Y-%m-%d}.{wish.format}"

@@ -1,0 +1,66 @@
+"""A trader with trades, and exports over a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adapters.embedded.postgres_roles import DatabaseUrls
+from domain.markets import Realm
+from migrations.run import upgrade
+from services.account_views.views import AccountViews
+from services.database import Database
+from services.exports.requests import Exports
+from services.reads import Reads
+from tests.analytics.trades import NOW, Book, open_book
+from tests.support.exports import DirectExports, MemoryStore, exports_in_memory
+from tests.support.stack import postgres_server
+
+
+class MovingClock:
+    """A wall clock that tests move."""
+
+    def __init__(self) -> None:
+        self.moment = NOW
+
+    def now(self) -> datetime:
+        return self.moment.astimezone(UTC)
+
+    def advance(self, **parts: float) -> None:
+        self.moment += timedelta(**parts)
+
+
+@dataclass
+class Stage:
+    """Everything a test of exports touches."""
+
+    database: Database
+    clock: MovingClock
+    exports: Exports
+    workflows: DirectExports
+    store: MemoryStore
+    book: Book
+
+
+@pytest.fixture(scope="session")
+def urls() -> Iterator[DatabaseUrls]:
+    with postgres_server() as server:
+        upgrade(server.urls.owner)
+        yield server.urls
+
+
+@pytest.fixture
+async def stage(urls: DatabaseUrls) -> AsyncIterator[Stage]:
+    clock = MovingClock()
+    database = Database(urls.app, urls.system, pool_size=6)
+    reads = Reads(urls.app, clock, pool_size=2)
+    await reads.open()
+    views = AccountViews(reads, realm=Realm.SIMULATED)
+    exports, workflows, store = exports_in_memory(database, views, clock)
+    book = await open_book(database)
+    yield Stage(database, clock, exports, workflows, store, book)
+    await reads.close()
+    await database.close()
