@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,9 +29,6 @@ class Settings(BaseSettings):
     # --- where things are -------------------------------------------------------------------
     data_dir: Path = Field(
         default=Path(".nija"), description="Everything the one-machine stack keeps."
-    )
-    exports_dir: Path | None = Field(
-        default=None, description="Files of exports; unset = `exports` in the data folder."
     )
     bind_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free port.")
@@ -184,6 +182,16 @@ class Settings(BaseSettings):
             raise ValueError(f"NIJA_JWT_SECRET needs at least {SECRET_LENGTH_MIN} characters")
         return value
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _names_a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("NIJA_SMTP_URL must look like smtp://user:password@host:587")
+        return value
+
     @model_validator(mode="after")
     def _one_world(self) -> Settings:
         if self.venues == "real" and self.simulator_mode == "step":
@@ -205,11 +213,6 @@ class Settings(BaseSettings):
         if self.rate_limits == "off" and self.bind_host not in LOOPBACK_HOSTS:
             raise ValueError("NIJA_RATE_LIMITS=off needs NIJA_BIND_HOST to be loopback")
         return self
-
-    @property
-    def exports_folder(self) -> Path:
-        """Where the files of exports lie; API and workers must see the same."""
-        return self.exports_dir or self.data_dir / "exports"
 
     @property
     def base_url(self) -> str:
