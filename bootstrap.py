@@ -154,6 +154,7 @@ class WorkerContainer:
     billing: BillingActivities
     accounts: AccountActivities
     signals: SignalActivities
+    exports: ExportActivities
     kill_switch: KillSwitchActivities
     notify: NotifyActivities
     pump: Pump
