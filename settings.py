@@ -12,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -195,16 +194,6 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_world(self) -> Settings:
         if self.venues == "real" and self.simulator_mode == "step":
-    @field_validator("smtp_url")
-    @classmethod
-    def _names_a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value().strip():
-            return None
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-            raise ValueError("NIJA_SMTP_URL must look like smtp://user:password@host:587")
-        return value
-
             raise ValueError("NIJA_SIMULATOR_MODE=step needs NIJA_VENUES=simulated")
         return self
 
