@@ -12,6 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).resolve().parent
+_CONFIGURATION = (
+    f"--config={HERE.parent / 'pyproject.toml'}",
+    # A file that is not written yet is no module that ruff would find by itself.
+    '--config=lint.isort.known-first-party=["nija_sdk"]',
+)
 sys.path.insert(0, str(HERE.parent))
 
 from api.nija.surface import build_surface  # noqa: E402 - found through the line above
@@ -51,7 +56,7 @@ def _formatted(files: Mapping[str, str]) -> Mapping[str, str]:
         for command in (["check", "--select=I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
             ruff = [sys.executable, "-m", "ruff", *command, "--no-cache"]
             subprocess.run(  # noqa: S603 - our own tool on our own text
-                [*ruff, f"--config={HERE.parent / 'pyproject.toml'}", folder],
+                [*ruff, *_CONFIGURATION, folder],
                 check=True,
                 cwd=HERE.parent,
             )

@@ -62,7 +62,7 @@ def _models(document: Document) -> str:
     return "\n".join(parts)
 
 
-_SECRETS = re.compile(r"(token|secret|password|recovery_codes|download_url|otpauth|^key$|api_key)$")
+_SECRETS = re.compile(r"(token|secret|password|codes|_key|download_url|_uri)$")
 
 
 def _dataclass(name: str, document: Document) -> str:

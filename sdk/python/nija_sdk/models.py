@@ -48,6 +48,33 @@ AlertState: TypeAlias = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLogItem:
+    """An entry.
+
+    `sequence` and `hash` are its place in the chain, null until it is sealed.
+    """
+
+    log_id: str
+    event_type: str
+    user_id: str | None
+    actor_id: str | None
+    ip_address: str | None
+    user_agent: str | None
+    metadata: dict[str, Any]
+    timestamp: datetime
+    sequence: int | None
+    hash: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLogsData:
+    """A page of entries, newest first."""
+
+    logs: list[AuditLogItem]
+    pagination: Pagination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceData:
     """What an account is worth: cash plus the market value of everything held."""
 
@@ -142,6 +169,31 @@ class CancelledData:
     cancel_at_period_end: bool
     access_until: datetime
     refund_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelItem:
+    """A channel; its address is shown masked only."""
+
+    channel_id: str
+    name: str
+    service: str
+    address_masked: str
+    categories: list[str]
+    enabled: bool
+    last_sent_at: datetime | None
+    last_error: str | None
+    """Of the latest attempt, if that failed."""
+    last_error_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTestData:
+    """What became of a test notification, which is sent once."""
+
+    status: Literal["sent", "failed"]
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +309,18 @@ class DeletionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryItem:
+    """A notification at one channel; `mail` is the user's own address."""
+
+    channel: str
+    status: str
+    """pending, sending, sent, failed or skipped."""
+    attempts: int
+    error: str | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DowngradedData:
     """A plan that holds later."""
 
@@ -282,11 +346,64 @@ class EmergencyView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngagedView:
+    """The switch is engaged: no entry begins after this answer.
+
+    `sends_in_flight` counts entries that left before and whose end is not known yet.
+    """
+
+    message: str
+    """A sentence for people."""
+    kill_switch_id: str
+    scope: KillScope
+    affected_users: int
+    active_positions: int
+    sends_in_flight: int
+    telling: str
+    """started, or pending until a server is."""
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EquityItem:
     """Equity at the end of a UTC day."""
 
     date: date
     equity: Decimal
+
+
+ExportData: TypeAlias = Literal["trades", "positions", "orders", "audit"]
+
+ExportFormat: TypeAlias = Literal["csv", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportItem:
+    """An export.
+
+    The link needs no login, ends at `expires_at`, and works once it is ready.
+    """
+
+    export_id: str
+    status: str
+    """pending, ready, failed or expired."""
+    download_url: str | None = field(repr=False)
+    """Null where there will be no file."""
+    expires_at: datetime
+    file_size_bytes: int | None
+    """Null until ready."""
+    row_count: int | None
+    file_name: str
+    format: ExportFormat
+    data_type: ExportData
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportsData:
+    """The latest exports, newest first."""
+
+    exports: list[ExportItem]
 
 
 GroupBy: TypeAlias = Literal["hour", "day", "week", "month"]
@@ -337,6 +454,9 @@ class InvoicesData:
     """Bills, newest first."""
 
     invoices: list[InvoiceItem]
+
+
+KillScope: TypeAlias = Literal["global", "user", "broker"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,6 +514,16 @@ class MessageView:
 
     message: str
     """A sentence for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsData:
+    """The platform's figures."""
+
+    users: UserCounts
+    trading: TradingTotals
+    system: SystemTotals
+    revenue: RevenueTotals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -468,6 +598,33 @@ class NotificationChange(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationItem:
+    """Something the user was told, or is to be."""
+
+    notification_id: str
+    kind: str
+    category: str
+    title: str
+    status: str
+    """new, on_its_way, sent, failed, nowhere or stale."""
+    created_at: datetime
+    delivered_at: datetime | None
+    deliveries: list[DeliveryItem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationPreferencesData:
+    """When reports come, and where mails go."""
+
+    timezone: str
+    report_time: str
+    weekly_day: str
+    mail_address: str
+    mail_available: bool
+    """Whether this installation sends mails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationSettings:
     """What the user is told."""
 
@@ -476,6 +633,22 @@ class NotificationSettings:
     trade_notifications: bool
     daily_summary: bool
     weekly_report: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationsConfigData:
+    """Preferences and channels."""
+
+    preferences: NotificationPreferencesData
+    channels: list[ChannelItem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationsData:
+    """A page of what the user was told, newest first."""
+
+    notifications: list[NotificationItem]
+    pagination: Pagination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -679,6 +852,29 @@ class RegisteredView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedView:
+    """Entries pass again, unless another switch covers them."""
+
+    message: str
+    """A sentence for people."""
+    kill_switch: SwitchItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevenueTotals:
+    """Recurring revenue in USD."""
+
+    mrr: Decimal
+    arr: Decimal
+    churn_rate: Decimal
+    """Fraction of 30 days."""
+    paying_subscribers: int
+
+
+Role: TypeAlias = Literal["user", "admin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionItem:
     """A login on a device."""
 
@@ -847,6 +1043,39 @@ class StreakItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchItem:
+    """A switch.
+
+    `report` is what the latest telling of bots and users came to.
+    """
+
+    kill_switch_id: str
+    scope: KillScope
+    user_id: str | None
+    broker: str | None
+    reason: str
+    engaged_at: datetime
+    engaged_by: str | None
+    close_all_positions: bool
+    released_at: datetime | None
+    released_by: str | None
+    release_reason: str | None
+    is_told: bool
+    affected_users: int | None
+    active_positions: int | None
+    report: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchesView:
+    """Every engaged switch, and the latest released ones; `active` is about the global one."""
+
+    active: bool
+    kill_switches: list[SwitchItem]
+    released: list[SwitchItem]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolItem:
     """Trades of a market."""
 
@@ -856,6 +1085,24 @@ class SymbolItem:
     net_pnl: Decimal
     win_rate: Decimal
     symbol: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemTotals:
+    """The API in the last five minutes, over all processes."""
+
+    api_requests_per_second: Decimal
+    avg_response_time_ms: Decimal
+    p95_response_time_ms: Decimal
+    p99_response_time_ms: Decimal
+    error_rate: Decimal
+    """Fraction of answers of 500 and above."""
+    uptime_pct: Decimal
+    """Of the minutes of 30 days."""
+    api_processes: int
+
+
+Tier: TypeAlias = Literal["free", "basic", "pro", "enterprise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -931,6 +1178,16 @@ class TradingChange(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TradingCounts:
+    """Trading at present, and in the venues' last 24 hours."""
+
+    bots_running: int
+    total_positions: int
+    total_volume_24h: Decimal
+    total_trades_24h: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradingSettings:
     """What the bot may do."""
 
@@ -976,6 +1233,17 @@ class TradingStatusView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TradingTotals:
+    """Live trading; paper stands beside it and is never added."""
+
+    bots_running: int
+    total_positions: int
+    total_volume_24h: Decimal
+    total_trades_24h: int
+    paper: TradingCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TwoFactorSetupView:
     """A secret for the authenticator app.
 
@@ -994,6 +1262,14 @@ class TwoFactorStatusView:
     enabled: bool
     enabled_at: datetime | None
     recovery_codes_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdatedView:
+    """It was done."""
+
+    message: str | None = None
+    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1041,11 +1317,122 @@ class UsageItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserBroker:
+    """A connection of the user."""
+
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCounts:
+    """Users; by the tier they have (a trial reads free)."""
+
+    total: int
+    active_today: int
+    free: int
+    basic: int
+    pro: int
+    enterprise: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserData:
+    """One user."""
+
+    user: UserDetail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDetail:
+    """One user."""
+
+    user_id: str
+    email: str
+    full_name: str
+    status: UserStatus
+    role: Role
+    subscription: UserSubscription
+    trading: UserTrading
+    brokers: list[UserBroker]
+    live_sessions: int
+    notes: list[UserNoteView]
+    joined_at: datetime
+    last_active: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserItem:
+    """A user in the list.
+
+    Trading figures are of the account (`mode`) that the user sees first.
+    """
+
+    user_id: str
+    email: str
+    full_name: str
+    subscription_tier: Tier
+    status: UserStatus
+    role: Role
+    mode: str | None
+    total_trades: int
+    total_pnl: Decimal
+    """Before fees."""
+    net_pnl: Decimal
+    joined_at: datetime
+    last_active: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserNoteView:
+    """What an administrator wrote down; users never see it."""
+
+    note: str
+    author_id: str
+    created_at: datetime
+
+
+UserStatus: TypeAlias = Literal["active", "suspended", "disabled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSubscription:
+    """What the user pays for."""
+
+    tier: Tier
+    status: str
+    started: date | None
+    renews: date | None
+    """null where nothing will be renewed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserTrading:
+    """How the user's account does."""
+
+    total_trades: int
+    total_pnl: Decimal
+    net_pnl: Decimal
+    win_rate: Decimal
+    active_positions: int
+    mode: str | None
+    bot_status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersData:
+    """A page of users, newest first."""
+
+    users: list[UserItem]
+    pagination: Pagination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookKeyIssuedData:
     """A new key; `webhook_key` is shown this once and goes into the alert's `api_key`."""
 
     webhook_id: str
-    webhook_key: str
+    webhook_key: str = field(repr=False)
     url: str | None = None
     message: str | None = None
 

@@ -1,7 +1,7 @@
 // Generated from the OpenAPI document by sdk/generate.py; do not edit.
 
 /** Properties that hold mappings with names of their own, which stay as they are. */
-export const OPAQUE: ReadonlySet<string> = new Set(["additional_params", "details", "evaluation", "filter", "gates"]);
+export const OPAQUE: ReadonlySet<string> = new Set(["additional_params", "details", "evaluation", "filter", "gates", "metadata", "report"]);
 
 /** New values; what is left out stays. */
 export interface AdvancedChange {
@@ -33,6 +33,26 @@ export interface AlertReceivedData {
  * `duplicate`, `stale`: never handed to the bot.
  */
 export type AlertState = "processing" | "accepted" | "executed" | "unfilled" | "refused" | "expired" | "duplicate" | "stale";
+
+/** An entry. `sequence` and `hash` are its place in the chain, null until it is sealed. */
+export interface AuditLogItem {
+  logId: string;
+  eventType: string;
+  userId: string | null;
+  actorId: string | null;
+  ipAddress: string | null;
+  userAgent: string | null;
+  metadata: Record<string, unknown>;
+  timestamp: string;
+  sequence: number | null;
+  hash: string | null;
+}
+
+/** A page of entries, newest first. */
+export interface AuditLogsData {
+  logs: Array<AuditLogItem>;
+  pagination: Pagination;
+}
 
 /** What an account is worth: cash plus the market value of everything held. */
 export interface BalanceData {
@@ -111,6 +131,27 @@ export interface CancelledData {
   cancelAtPeriodEnd: boolean;
   accessUntil: string;
   refundAmount: number;
+}
+
+/** A channel; its address is shown masked only. */
+export interface ChannelItem {
+  channelId: string;
+  name: string;
+  service: string;
+  addressMasked: string;
+  categories: Array<string>;
+  enabled: boolean;
+  lastSentAt: string | null;
+  /** Of the latest attempt, if that failed. */
+  lastError: string | null;
+  lastErrorAt: string | null;
+  createdAt: string;
+}
+
+/** What became of a test notification, which is sent once. */
+export interface ChannelTestData {
+  status: "sent" | "failed";
+  error: string | null;
 }
 
 /** A position is being left at the market. */
@@ -209,6 +250,16 @@ export interface DeletionView {
   requestedAt: string;
 }
 
+/** A notification at one channel; `mail` is the user's own address. */
+export interface DeliveryItem {
+  channel: string;
+  /** pending, sending, sent, failed or skipped */
+  status: string;
+  attempts: number;
+  error: string | null;
+  finishedAt: string | null;
+}
+
 /** A plan that holds later. */
 export interface DowngradedData {
   subscriptionId: string;
@@ -230,10 +281,55 @@ export interface EmergencyView {
   message: string;
 }
 
+/**
+ * The switch is engaged: no entry begins after this answer. `sends_in_flight` counts entries that
+ * left before and whose end is not known yet.
+ */
+export interface EngagedView {
+  /** A sentence for people. */
+  message: string;
+  killSwitchId: string;
+  scope: KillScope;
+  affectedUsers: number;
+  activePositions: number;
+  sendsInFlight: number;
+  /** started, or pending until a server is */
+  telling: string;
+  timestamp: string;
+}
+
 /** Equity at the end of a UTC day. */
 export interface EquityItem {
   date: string;
   equity: number;
+}
+
+/** What can be exported. */
+export type ExportData = "trades" | "positions" | "orders" | "audit";
+
+/** File formats. */
+export type ExportFormat = "csv" | "json";
+
+/** An export. The link needs no login, ends at `expires_at`, and works once it is ready. */
+export interface ExportItem {
+  exportId: string;
+  /** pending, ready, failed or expired. */
+  status: string;
+  /** Null where there will be no file. */
+  downloadUrl: string | null;
+  expiresAt: string;
+  /** Null until ready. */
+  fileSizeBytes: number | null;
+  rowCount: number | null;
+  fileName: string;
+  format: ExportFormat;
+  dataType: ExportData;
+  createdAt: string;
+}
+
+/** The latest exports, newest first. */
+export interface ExportsData {
+  exports: Array<ExportItem>;
 }
 
 /** What trades can be grouped by, in UTC and by their closing; weeks begin on Mondays. */
@@ -277,6 +373,9 @@ export interface InvoiceItem {
 export interface InvoicesData {
   invoices: Array<InvoiceItem>;
 }
+
+/** What a kill switch stops the entries of. */
+export type KillScope = "global" | "user" | "broker";
 
 /** What blocks entries. */
 export interface KillSwitchItem {
@@ -323,6 +422,14 @@ export interface MeView {
 export interface MessageView {
   /** A sentence for people. */
   message: string;
+}
+
+/** The platform's figures. */
+export interface MetricsData {
+  users: UserCounts;
+  trading: TradingTotals;
+  system: SystemTotals;
+  revenue: RevenueTotals;
 }
 
 /** The figures of a period. A ratio whose divisor does not exist yet is null. */
@@ -386,6 +493,29 @@ export interface NotificationChange {
   weeklyReport?: boolean;
 }
 
+/** Something the user was told, or is to be. */
+export interface NotificationItem {
+  notificationId: string;
+  kind: string;
+  category: string;
+  title: string;
+  /** new, on_its_way, sent, failed, nowhere or stale */
+  status: string;
+  createdAt: string;
+  deliveredAt: string | null;
+  deliveries: Array<DeliveryItem>;
+}
+
+/** When reports come, and where mails go. */
+export interface NotificationPreferencesData {
+  timezone: string;
+  reportTime: string;
+  weeklyDay: string;
+  mailAddress: string;
+  /** Whether this installation sends mails. */
+  mailAvailable: boolean;
+}
+
 /** What the user is told. */
 export interface NotificationSettings {
   emailEnabled: boolean;
@@ -393,6 +523,18 @@ export interface NotificationSettings {
   tradeNotifications: boolean;
   dailySummary: boolean;
   weeklyReport: boolean;
+}
+
+/** Preferences and channels. */
+export interface NotificationsConfigData {
+  preferences: NotificationPreferencesData;
+  channels: Array<ChannelItem>;
+}
+
+/** A page of what the user was told, newest first. */
+export interface NotificationsData {
+  notifications: Array<NotificationItem>;
+  pagination: Pagination;
 }
 
 /** How trades ended, after fees; one that only earned its fees is neither. */
@@ -558,6 +700,25 @@ export interface RegisteredView {
   createdAt: string;
 }
 
+/** Entries pass again, unless another switch covers them. */
+export interface ReleasedView {
+  /** A sentence for people. */
+  message: string;
+  killSwitch: SwitchItem;
+}
+
+/** Recurring revenue in USD. */
+export interface RevenueTotals {
+  mrr: number;
+  arr: number;
+  /** Fraction of 30 days. */
+  churnRate: number;
+  payingSubscribers: number;
+}
+
+/** What a person may do. */
+export type Role = "user" | "admin";
+
 /** A login on a device. */
 export interface SessionItem {
   sessionId: string;
@@ -694,6 +855,32 @@ export interface StreakItem {
   started: string | null;
 }
 
+/** A switch. `report` is what the latest telling of bots and users came to. */
+export interface SwitchItem {
+  killSwitchId: string;
+  scope: KillScope;
+  userId: string | null;
+  broker: string | null;
+  reason: string;
+  engagedAt: string;
+  engagedBy: string | null;
+  closeAllPositions: boolean;
+  releasedAt: string | null;
+  releasedBy: string | null;
+  releaseReason: string | null;
+  isTold: boolean;
+  affectedUsers: number | null;
+  activePositions: number | null;
+  report: Record<string, unknown> | null;
+}
+
+/** Every engaged switch, and the latest released ones; `active` is about the global one. */
+export interface SwitchesView {
+  active: boolean;
+  killSwitches: Array<SwitchItem>;
+  released: Array<SwitchItem>;
+}
+
 /** Trades of a market. */
 export interface SymbolItem {
   trades: number;
@@ -703,6 +890,22 @@ export interface SymbolItem {
   winRate: number;
   symbol: string;
 }
+
+/** The API in the last five minutes, over all processes. */
+export interface SystemTotals {
+  apiRequestsPerSecond: number;
+  avgResponseTimeMs: number;
+  p95ResponseTimeMs: number;
+  p99ResponseTimeMs: number;
+  /** Fraction of answers of 500 and above. */
+  errorRate: number;
+  /** Of the minutes of 30 days. */
+  uptimePct: number;
+  apiProcesses: number;
+}
+
+/** Subscription tiers, lowest first. */
+export type Tier = "free" | "basic" | "pro" | "enterprise";
 
 /** The market with the highest net P&L of the month; percent of its entry notional. */
 export interface TopPerformerItem {
@@ -768,6 +971,14 @@ export interface TradingChange {
   paperTrading?: boolean;
 }
 
+/** Trading at present, and in the venues' last 24 hours. */
+export interface TradingCounts {
+  botsRunning: number;
+  totalPositions: number;
+  totalVolume24h: number;
+  totalTrades24h: number;
+}
+
 /** What the bot may do. */
 export interface TradingSettings {
   riskLevel: "low" | "medium" | "high";
@@ -806,6 +1017,15 @@ export interface TradingStatusView {
   killSwitch: KillSwitchItem | null;
 }
 
+/** Live trading; paper stands beside it and is never added. */
+export interface TradingTotals {
+  botsRunning: number;
+  totalPositions: number;
+  totalVolume24h: number;
+  totalTrades24h: number;
+  paper: TradingCounts;
+}
+
 /** A secret for the authenticator app. It is shown once, and in force only when confirmed. */
 export interface TwoFactorSetupView {
   secret: string;
@@ -818,6 +1038,12 @@ export interface TwoFactorStatusView {
   enabled: boolean;
   enabledAt: string | null;
   recoveryCodesLeft: number;
+}
+
+/** It was done. */
+export interface UpdatedView {
+  /** A sentence for people. */
+  message?: string;
 }
 
 /** A plan that holds now. */
@@ -856,6 +1082,96 @@ export interface UsageItem {
   maxConcurrentPositionsLimit: number;
   brokersConnected: number;
   brokersLimit: number;
+}
+
+/** A connection of the user. */
+export interface UserBroker {
+  name: string;
+  status: string;
+}
+
+/** Users; by the tier they have (a trial reads free). */
+export interface UserCounts {
+  total: number;
+  activeToday: number;
+  free: number;
+  basic: number;
+  pro: number;
+  enterprise: number;
+}
+
+/** One user. */
+export interface UserData {
+  user: UserDetail;
+}
+
+/** One user. */
+export interface UserDetail {
+  userId: string;
+  email: string;
+  fullName: string;
+  status: UserStatus;
+  role: Role;
+  subscription: UserSubscription;
+  trading: UserTrading;
+  brokers: Array<UserBroker>;
+  liveSessions: number;
+  notes: Array<UserNoteView>;
+  joinedAt: string;
+  lastActive: string | null;
+}
+
+/** A user in the list. Trading figures are of the account (`mode`) that the user sees first. */
+export interface UserItem {
+  userId: string;
+  email: string;
+  fullName: string;
+  subscriptionTier: Tier;
+  status: UserStatus;
+  role: Role;
+  mode: string | null;
+  totalTrades: number;
+  /** Before fees. */
+  totalPnl: number;
+  netPnl: number;
+  joinedAt: string;
+  lastActive: string | null;
+}
+
+/** What an administrator wrote down; users never see it. */
+export interface UserNoteView {
+  note: string;
+  authorId: string;
+  createdAt: string;
+}
+
+/** Whether a person may use the platform; suspended is an administrator's act. */
+export type UserStatus = "active" | "suspended" | "disabled";
+
+/** What the user pays for. */
+export interface UserSubscription {
+  tier: Tier;
+  status: string;
+  started: string | null;
+  /** null where nothing will be renewed. */
+  renews: string | null;
+}
+
+/** How the user's account does. */
+export interface UserTrading {
+  totalTrades: number;
+  totalPnl: number;
+  netPnl: number;
+  winRate: number;
+  activePositions: number;
+  mode: string | null;
+  botStatus: string;
+}
+
+/** A page of users, newest first. */
+export interface UsersData {
+  users: Array<UserItem>;
+  pagination: Pagination;
 }
 
 /** A new key; `webhook_key` is shown this once and goes into the alert's `api_key`. */

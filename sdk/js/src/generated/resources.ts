@@ -41,6 +41,7 @@ export const OPERATIONS = {
   "account.performance": {"method": "GET", "path": "/account/performance", "query": ["mode", "broker", "period"]},
   "account.stats": {"method": "GET", "path": "/account/stats", "query": ["mode", "broker"]},
   "account.signals": {"method": "GET", "path": "/account/signals", "query": ["page", "perPage", "status", "symbol", "action", "startDate", "endDate"]},
+  "account.notifications": {"method": "GET", "path": "/account/notifications", "query": ["page", "perPage"]},
   "account.closePosition": {"method": "POST", "path": "/account/positions/{position_id}/close", "keyed": true},
   "account.modifyPosition": {"method": "PATCH", "path": "/account/positions/{position_id}", "body": true, "keyed": true},
   "account.resetPaper": {"method": "POST", "path": "/account/paper/reset", "keyed": true},
@@ -54,6 +55,13 @@ export const OPERATIONS = {
   "config.webhooks": {"method": "GET", "path": "/config/webhooks"},
   "config.createWebhook": {"method": "POST", "path": "/config/webhooks", "body": true, "keyed": true},
   "config.removeWebhook": {"method": "DELETE", "path": "/config/webhooks", "keyed": true},
+  "config.notifications": {"method": "GET", "path": "/config/notifications"},
+  "config.updateNotifications": {"method": "PUT", "path": "/config/notifications", "body": true, "keyed": true},
+  "config.testNotifications": {"method": "POST", "path": "/config/notifications/test", "keyed": true},
+  "config.addChannel": {"method": "POST", "path": "/config/notifications/channels", "body": true, "keyed": true},
+  "config.updateChannel": {"method": "PATCH", "path": "/config/notifications/channels/{channel_id}", "body": true, "keyed": true},
+  "config.removeChannel": {"method": "DELETE", "path": "/config/notifications/channels/{channel_id}", "keyed": true},
+  "config.testChannel": {"method": "POST", "path": "/config/notifications/channels/{channel_id}/test", "keyed": true},
   "subscription.plans": {"method": "GET", "path": "/subscription/plans", "public": true},
   "subscription.current": {"method": "GET", "path": "/subscription/current"},
   "subscription.upgrade": {"method": "POST", "path": "/subscription/upgrade", "body": true, "keyed": true},
@@ -64,6 +72,17 @@ export const OPERATIONS = {
   "subscription.updatePaymentMethod": {"method": "PUT", "path": "/subscription/payment-method", "body": true, "keyed": true},
   "analytics.dashboard": {"method": "GET", "path": "/analytics/dashboard", "query": ["mode", "broker"]},
   "analytics.trades": {"method": "GET", "path": "/analytics/trades", "query": ["mode", "broker", "period", "symbol", "groupBy"]},
+  "analytics.export": {"method": "POST", "path": "/analytics/export", "body": true, "keyed": true},
+  "analytics.exports": {"method": "GET", "path": "/analytics/exports"},
+  "analytics.exportStatus": {"method": "GET", "path": "/analytics/exports/{export_id}"},
+  "admin.users": {"method": "GET", "path": "/admin/users", "query": ["page", "perPage", "search", "tier", "status", "role"]},
+  "admin.user": {"method": "GET", "path": "/admin/users/{user_id}"},
+  "admin.updateUser": {"method": "PUT", "path": "/admin/users/{user_id}", "body": true, "keyed": true},
+  "admin.metrics": {"method": "GET", "path": "/admin/metrics"},
+  "admin.auditLogs": {"method": "GET", "path": "/admin/audit-logs", "query": ["page", "perPage", "eventType", "userId", "startDate", "endDate"]},
+  "admin.killSwitch": {"method": "GET", "path": "/admin/kill-switch"},
+  "admin.engageKillSwitch": {"method": "POST", "path": "/admin/kill-switch", "body": true, "keyed": true},
+  "admin.releaseKillSwitch": {"method": "DELETE", "path": "/admin/kill-switch", "query": ["scope", "userId", "broker", "reason"], "keyed": true},
   "webhooks.tradingview": {"method": "POST", "path": "/webhooks/tradingview", "body": true, "public": true},
   "webhooks.stripe": {"method": "POST", "path": "/webhooks/stripe", "headers": {"stripeSignature": "stripe-signature"}, "public": true},
 } as const satisfies Record<string, Operation>;
@@ -525,6 +544,14 @@ export interface AccountSignalsParams {
   endDate?: string | Date | null;
 }
 
+/** Parameters of `account.notifications`. */
+export interface AccountNotificationsParams {
+  /** Page, `1` by default. */
+  page?: number;
+  /** Per page, `50` by default. */
+  perPage?: number;
+}
+
 /** Parameters of `account.modifyPosition`. */
 export interface AccountModifyPositionParams {
   /** Stop loss. */
@@ -607,6 +634,28 @@ export class Account extends Resource {
     );
   }
 
+  /** What was told, newest first, with what became of it on each channel. */
+  notifications(
+    params: AccountNotificationsParams = {},
+    options: CallOptions = {},
+  ): Promise<models.NotificationsData> {
+    return this.send(OPERATIONS["account.notifications"], {}, params, options);
+  }
+
+  /**
+   * What was told, newest first, with what became of it on each channel: every item of every page.
+   */
+  iterNotifications(
+    params: Omit<AccountNotificationsParams, "page"> = {},
+    options: CallOptions = {},
+  ): AsyncGenerator<models.NotificationItem> {
+    return this.iterate(
+      (page) => this.notifications({ ...params, page }, options),
+      (found) => found.notifications,
+      (item) => item.notificationId,
+    );
+  }
+
   /** Leave one position at the market. */
   closePosition(
     positionId: string,
@@ -674,6 +723,43 @@ export interface ConfigRemoveBrokerParams {
 export interface ConfigCreateWebhookParams {
   /** How long the replaced key stays good. */
   overlapMinutes?: number;
+}
+
+/** Parameters of `config.updateNotifications`. */
+export interface ConfigUpdateNotificationsParams {
+  /** Such as `Europe/Berlin`. */
+  timezone?: string;
+  /** Such as `08:00`. */
+  reportTime?: string;
+  /** Such as `monday`. */
+  weeklyDay?: "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
+}
+
+/** Parameters of `config.addChannel`. */
+export interface ConfigAddChannelParams {
+  /** Such as `Phone`. */
+  name: string;
+  /**
+   * mailto(s)://, json(s)://, xml(s)://, form(s)://, ntfy(s)://, gotify(s)://, mmost(s)://,
+   * rocket(s)://, discord://, slack://, tgram://, gchat://, webex://, workflows://, zulip://,
+   * pover://, pbul://, prowl://, join://, pagerduty://, opsgenie://, twilio://; stored encrypted
+   * and never shown again.
+   */
+  url: string;
+  /** All where left out. */
+  categories?: Array<"trades" | "alerts" | "billing" | "reports"> | null;
+}
+
+/** Parameters of `config.updateChannel`. */
+export interface ConfigUpdateChannelParams {
+  /** Such as `Phone`. */
+  name?: string;
+  /** Such as `ntfys://ntfy.sh/my-topic`. */
+  url?: string;
+  /** Categories. */
+  categories?: Array<"trades" | "alerts" | "billing" | "reports">;
+  /** Enabled. */
+  enabled?: boolean;
 }
 
 /** Settings and brokers. */
@@ -754,6 +840,61 @@ export class Config extends Resource {
     options: KeyedCallOptions = {},
   ): Promise<models.MessageView> {
     return this.send(OPERATIONS["config.removeWebhook"], {}, {}, options);
+  }
+
+  /** When reports come, where mails go, and every channel; addresses are masked. */
+  notifications(
+    options: CallOptions = {},
+  ): Promise<models.NotificationsConfigData> {
+    return this.send(OPERATIONS["config.notifications"], {}, {}, options);
+  }
+
+  /** Change the time zone, the time and the day of reports; their schedules follow. */
+  updateNotifications(
+    params: ConfigUpdateNotificationsParams = {},
+    options: KeyedCallOptions = {},
+  ): Promise<models.NotificationPreferencesData> {
+    return this.send(OPERATIONS["config.updateNotifications"], {}, params, options);
+  }
+
+  /** Mail a test notification to the own address. */
+  testNotifications(
+    options: KeyedCallOptions = {},
+  ): Promise<models.ChannelTestData> {
+    return this.send(OPERATIONS["config.testNotifications"], {}, {}, options);
+  }
+
+  /** Add a channel. Its address is checked, stored encrypted, and never returned. */
+  addChannel(
+    params: ConfigAddChannelParams,
+    options: KeyedCallOptions = {},
+  ): Promise<models.ChannelItem> {
+    return this.send(OPERATIONS["config.addChannel"], {}, params, options);
+  }
+
+  /** Change name, address or categories of a channel, or switch it on or off. */
+  updateChannel(
+    channelId: string,
+    params: ConfigUpdateChannelParams = {},
+    options: KeyedCallOptions = {},
+  ): Promise<models.ChannelItem> {
+    return this.send(OPERATIONS["config.updateChannel"], { channelId }, params, options);
+  }
+
+  /** Remove a channel, with what is still on its way to it. */
+  removeChannel(
+    channelId: string,
+    options: KeyedCallOptions = {},
+  ): Promise<models.MessageView> {
+    return this.send(OPERATIONS["config.removeChannel"], { channelId }, {}, options);
+  }
+
+  /** Send a test notification to a channel, once. */
+  testChannel(
+    channelId: string,
+    options: KeyedCallOptions = {},
+  ): Promise<models.ChannelTestData> {
+    return this.send(OPERATIONS["config.testChannel"], { channelId }, {}, options);
   }
 }
 
@@ -883,6 +1024,26 @@ export interface AnalyticsTradesParams {
   groupBy?: models.GroupBy;
 }
 
+/** Parameters of `analytics.export`. */
+export interface AnalyticsExportParams {
+  /** Such as `csv`. */
+  format: models.ExportFormat;
+  /** Such as `trades`. */
+  dataType?: models.ExportData;
+  /** ISO 8601, inclusive. */
+  startDate?: string | Date | null;
+  /** ISO 8601; a date includes its day. */
+  endDate?: string | Date | null;
+  /** Include closed positions, `true` by default. */
+  includeClosedPositions?: boolean;
+  /** Include open positions, `false` by default. */
+  includeOpenPositions?: boolean;
+  /** paper or live */
+  mode?: models.Mode | null;
+  /** Such as `coinbase`. */
+  broker?: string | null;
+}
+
 /** Analytics. */
 export class Analytics extends Resource {
   /** Today, the last week and month, what is open, and the market that did best. */
@@ -899,6 +1060,195 @@ export class Analytics extends Resource {
     options: CallOptions = {},
   ): Promise<models.TradesData> {
     return this.send(OPERATIONS["analytics.trades"], {}, params, options);
+  }
+
+  /**
+   * Write trades, positions, orders or the audit log to a file; the answer has its link. A file
+   * that takes longer than some seconds is still `pending` then: its link works as soon as it is
+   * ready, and `GET /analytics/exports/{export_id}` tells when.
+   */
+  export(
+    params: AnalyticsExportParams,
+    options: KeyedCallOptions = {},
+  ): Promise<models.ExportItem> {
+    return this.send(OPERATIONS["analytics.export"], {}, params, options);
+  }
+
+  /** The latest exports with fresh links. */
+  exports(
+    options: CallOptions = {},
+  ): Promise<models.ExportsData> {
+    return this.send(OPERATIONS["analytics.exports"], {}, {}, options);
+  }
+
+  /** One export with a fresh link. */
+  exportStatus(
+    exportId: string,
+    options: CallOptions = {},
+  ): Promise<models.ExportItem> {
+    return this.send(OPERATIONS["analytics.exportStatus"], { exportId }, {}, options);
+  }
+}
+
+/** Parameters of `admin.users`. */
+export interface AdminUsersParams {
+  /** Page, `1` by default. */
+  page?: number;
+  /** Per page, `50` by default. */
+  perPage?: number;
+  /** Part of an email, or a user id. */
+  search?: string | null;
+  /** Tier. */
+  tier?: models.Tier | null;
+  /** Status. */
+  status?: models.UserStatus | null;
+  /** Role. */
+  role?: models.Role | null;
+}
+
+/** Parameters of `admin.updateUser`. */
+export interface AdminUpdateUserParams {
+  /** Such as `enterprise`. */
+  subscriptionTier?: models.Tier | null;
+  /** Such as `active`. */
+  status?: models.UserStatus | null;
+  /** Such as `user`. */
+  role?: models.Role | null;
+  /** Such as `Upgraded to enterprise for beta testing`. */
+  notes?: string | null;
+}
+
+/** Parameters of `admin.auditLogs`. */
+export interface AdminAuditLogsParams {
+  /** Page, `1` by default. */
+  page?: number;
+  /** Per page, `100` by default. */
+  perPage?: number;
+  /** Such as `user_login`. */
+  eventType?: string | null;
+  /** Such as `usr_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10`. */
+  userId?: string | null;
+  /** ISO 8601, inclusive. */
+  startDate?: string | Date | null;
+  /** ISO 8601; a date includes its day. */
+  endDate?: string | Date | null;
+}
+
+/** Parameters of `admin.engageKillSwitch`. */
+export interface AdminEngageKillSwitchParams {
+  /** Such as `global`. */
+  scope?: models.KillScope;
+  /** For scope `user`. */
+  userId?: string | null;
+  /** For scope `broker`. */
+  broker?: string | null;
+  /** Such as `Market emergency - extreme volatility`. */
+  reason: string;
+  /** Close all positions, `false` by default. */
+  closeAllPositions?: boolean;
+  /** Notify users, `true` by default. */
+  notifyUsers?: boolean;
+}
+
+/** Parameters of `admin.releaseKillSwitch`. */
+export interface AdminReleaseKillSwitchParams {
+  /** Such as `global`. */
+  scope?: models.KillScope;
+  /** For scope `user`. */
+  userId?: string | null;
+  /** For scope `broker`. */
+  broker?: string | null;
+  /** Such as `Markets are calm again`. */
+  reason: string;
+}
+
+/** Admin. */
+export class Admin extends Resource {
+  /** List and search users, newest first. */
+  users(
+    params: AdminUsersParams = {},
+    options: CallOptions = {},
+  ): Promise<models.UsersData> {
+    return this.send(OPERATIONS["admin.users"], {}, params, options);
+  }
+
+  /** List and search users, newest first: every item of every page. */
+  iterUsers(
+    params: Omit<AdminUsersParams, "page"> = {},
+    options: CallOptions = {},
+  ): AsyncGenerator<models.UserItem> {
+    return this.iterate(
+      (page) => this.users({ ...params, page }, options),
+      (found) => found.users,
+      (item) => item.userId,
+    );
+  }
+
+  /** One user: subscription, trading, brokers, notes. */
+  user(
+    userId: string,
+    options: CallOptions = {},
+  ): Promise<models.UserData> {
+    return this.send(OPERATIONS["admin.user"], { userId }, {}, options);
+  }
+
+  /** Change tier, status or role; suspending or disabling ends sessions and entries at once. */
+  updateUser(
+    userId: string,
+    params: AdminUpdateUserParams = {},
+    options: KeyedCallOptions = {},
+  ): Promise<models.UpdatedView> {
+    return this.send(OPERATIONS["admin.updateUser"], { userId }, params, options);
+  }
+
+  /** Users, trading, the API and revenue. */
+  metrics(
+    options: CallOptions = {},
+  ): Promise<models.MetricsData> {
+    return this.send(OPERATIONS["admin.metrics"], {}, {}, options);
+  }
+
+  /** The audit log, newest first. */
+  auditLogs(
+    params: AdminAuditLogsParams = {},
+    options: CallOptions = {},
+  ): Promise<models.AuditLogsData> {
+    return this.send(OPERATIONS["admin.auditLogs"], {}, params, options);
+  }
+
+  /** The audit log, newest first: every item of every page. */
+  iterAuditLogs(
+    params: Omit<AdminAuditLogsParams, "page"> = {},
+    options: CallOptions = {},
+  ): AsyncGenerator<models.AuditLogItem> {
+    return this.iterate(
+      (page) => this.auditLogs({ ...params, page }, options),
+      (found) => found.logs,
+      (item) => item.logId,
+    );
+  }
+
+  /** Every engaged kill switch with its figures, and the latest released ones. */
+  killSwitch(
+    options: CallOptions = {},
+  ): Promise<models.SwitchesView> {
+    return this.send(OPERATIONS["admin.killSwitch"], {}, {}, options);
+  }
+
+  /** Stop all entries: none begins after this answers. Exits go on; positions close if asked. */
+  engageKillSwitch(
+    params: AdminEngageKillSwitchParams,
+    options: KeyedCallOptions = {},
+  ): Promise<models.EngagedView> {
+    return this.send(OPERATIONS["admin.engageKillSwitch"], {}, params, options);
+  }
+
+  /** Release a kill switch, with a reason; bots that run may enter again. */
+  releaseKillSwitch(
+    params: AdminReleaseKillSwitchParams,
+    options: KeyedCallOptions = {},
+  ): Promise<models.ReleasedView> {
+    return this.send(OPERATIONS["admin.releaseKillSwitch"], {}, params, options);
   }
 }
 
@@ -958,6 +1308,7 @@ export class Groups {
   readonly config: Config;
   readonly subscription: Subscription;
   readonly analytics: Analytics;
+  readonly admin: Admin;
   readonly webhooks: Webhooks;
 
   constructor(transport: Transport) {
@@ -967,6 +1318,7 @@ export class Groups {
     this.config = new Config(transport);
     this.subscription = new Subscription(transport);
     this.analytics = new Analytics(transport);
+    this.admin = new Admin(transport);
     this.webhooks = new Webhooks(transport);
   }
 }

@@ -2,6 +2,7 @@
 
 from nija_sdk._transport import AsyncTransport, Transport
 from nija_sdk.resources.account import Account, AsyncAccount
+from nija_sdk.resources.admin import Admin, AsyncAdmin
 from nija_sdk.resources.analytics import Analytics, AsyncAnalytics
 from nija_sdk.resources.auth import AsyncAuth, Auth
 from nija_sdk.resources.config import AsyncConfig, Config
@@ -20,6 +21,7 @@ class Groups:
         self.config = Config(transport)
         self.subscription = Subscription(transport)
         self.analytics = Analytics(transport)
+        self.admin = Admin(transport)
         self.webhooks = Webhooks(transport)
 
 
@@ -33,4 +35,5 @@ class AsyncGroups:
         self.config = AsyncConfig(transport)
         self.subscription = AsyncSubscription(transport)
         self.analytics = AsyncAnalytics(transport)
+        self.admin = AsyncAdmin(transport)
         self.webhooks = AsyncWebhooks(transport)

@@ -14,6 +14,7 @@ _HISTORY = Operation("GET", "/account/history")
 _PERFORMANCE = Operation("GET", "/account/performance")
 _STATS = Operation("GET", "/account/stats")
 _SIGNALS = Operation("GET", "/account/signals")
+_NOTIFICATIONS = Operation("GET", "/account/notifications")
 _CLOSE_POSITION = Operation("POST", "/account/positions/{position_id}/close", keyed=True)
 _MODIFY_POSITION = Operation("PATCH", "/account/positions/{position_id}", keyed=True)
 _RESET_PAPER = Operation("POST", "/account/paper/reset", keyed=True)
@@ -236,6 +237,37 @@ class Account(Resource):
             ),
             lambda found: found.signals,
             lambda item: item.signal_id,
+        )
+
+    def notifications(
+        self, *, page: int | None = None, per_page: int | None = None
+    ) -> models.NotificationsData:
+        """What was told, newest first, with what became of it on each channel.
+
+        Args:
+            page: Page, `1` by default.
+            per_page: Per page, `50` by default.
+        """
+        return self._call(
+            _NOTIFICATIONS,
+            models.NotificationsData,
+            query={"page": page, "per_page": per_page},
+        )
+
+    def iter_notifications(
+        self, *, per_page: int | None = None
+    ) -> Iterator[models.NotificationItem]:
+        """What was told, newest first, with what became of it on each channel.
+
+        Every item of every page..
+
+        Args:
+            per_page: Per page, `50` by default.
+        """
+        return iterate(
+            lambda page: self.notifications(per_page=per_page, page=page),
+            lambda found: found.notifications,
+            lambda item: item.notification_id,
         )
 
     def close_position(
@@ -511,6 +543,37 @@ class AsyncAccount(AsyncResource):
             ),
             lambda found: found.signals,
             lambda item: item.signal_id,
+        )
+
+    async def notifications(
+        self, *, page: int | None = None, per_page: int | None = None
+    ) -> models.NotificationsData:
+        """What was told, newest first, with what became of it on each channel.
+
+        Args:
+            page: Page, `1` by default.
+            per_page: Per page, `50` by default.
+        """
+        return await self._call(
+            _NOTIFICATIONS,
+            models.NotificationsData,
+            query={"page": page, "per_page": per_page},
+        )
+
+    def iter_notifications(
+        self, *, per_page: int | None = None
+    ) -> AsyncIterator[models.NotificationItem]:
+        """What was told, newest first, with what became of it on each channel.
+
+        Every item of every page..
+
+        Args:
+            per_page: Per page, `50` by default.
+        """
+        return iterate_async(
+            lambda page: self.notifications(per_page=per_page, page=page),
+            lambda found: found.notifications,
+            lambda item: item.notification_id,
         )
 
     async def close_position(

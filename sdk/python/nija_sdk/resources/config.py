@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from nija_sdk import models
 from nija_sdk._calls import Operation
 from nija_sdk._resource import AsyncResource, Resource
@@ -16,6 +18,13 @@ _TEST_BROKER = Operation("POST", "/config/brokers/{broker_id}/test", keyed=True)
 _WEBHOOKS = Operation("GET", "/config/webhooks")
 _CREATE_WEBHOOK = Operation("POST", "/config/webhooks", keyed=True)
 _REMOVE_WEBHOOK = Operation("DELETE", "/config/webhooks", keyed=True)
+_NOTIFICATIONS = Operation("GET", "/config/notifications")
+_UPDATE_NOTIFICATIONS = Operation("PUT", "/config/notifications", keyed=True)
+_TEST_NOTIFICATIONS = Operation("POST", "/config/notifications/test", keyed=True)
+_ADD_CHANNEL = Operation("POST", "/config/notifications/channels", keyed=True)
+_UPDATE_CHANNEL = Operation("PATCH", "/config/notifications/channels/{channel_id}", keyed=True)
+_REMOVE_CHANNEL = Operation("DELETE", "/config/notifications/channels/{channel_id}", keyed=True)
+_TEST_CHANNEL = Operation("POST", "/config/notifications/channels/{channel_id}/test", keyed=True)
 
 
 class Config(Resource):
@@ -200,6 +209,145 @@ class Config(Resource):
             idempotency_key=idempotency_key,
         )
 
+    def notifications(self) -> models.NotificationsConfigData:
+        """When reports come, where mails go, and every channel; addresses are masked."""
+        return self._call(
+            _NOTIFICATIONS,
+            models.NotificationsConfigData,
+        )
+
+    def update_notifications(
+        self,
+        *,
+        timezone: str | None = None,
+        report_time: str | None = None,
+        weekly_day: Literal[
+            "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+        ]
+        | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.NotificationPreferencesData:
+        """Change the time zone, the time and the day of reports; their schedules follow.
+
+        Args:
+            timezone: Such as `Europe/Berlin`.
+            report_time: Such as `08:00`.
+            weekly_day: Such as `monday`.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _UPDATE_NOTIFICATIONS,
+            models.NotificationPreferencesData,
+            body={"timezone": timezone, "report_time": report_time, "weekly_day": weekly_day},
+            idempotency_key=idempotency_key,
+        )
+
+    def test_notifications(self, *, idempotency_key: str | None = None) -> models.ChannelTestData:
+        """Mail a test notification to the own address.
+
+        Args:
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _TEST_NOTIFICATIONS,
+            models.ChannelTestData,
+            idempotency_key=idempotency_key,
+        )
+
+    def add_channel(
+        self,
+        *,
+        name: str,
+        url: str,
+        categories: list[Literal["trades", "alerts", "billing", "reports"]] | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.ChannelItem:
+        """Add a channel.
+
+        Its address is checked, stored encrypted, and never returned.
+
+        Args:
+            name: Such as `Phone`.
+            url: mailto(s)://, json(s)://, xml(s)://, form(s)://, ntfy(s)://, gotify(s)://,
+                mmost(s)://, rocket(s)://, discord://, slack://, tgram://, gchat://, webex://,
+                workflows://, zulip://, pover://, pbul://, prowl://, join://, pagerduty://,
+                opsgenie://, twilio://; stored encrypted and never shown again.
+            categories: All where left out.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _ADD_CHANNEL,
+            models.ChannelItem,
+            body={"name": name, "url": url, "categories": categories},
+            idempotency_key=idempotency_key,
+        )
+
+    def update_channel(
+        self,
+        channel_id: str,
+        *,
+        name: str | None = None,
+        url: str | None = None,
+        categories: list[Literal["trades", "alerts", "billing", "reports"]] | None = None,
+        enabled: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.ChannelItem:
+        """Change name, address or categories of a channel, or switch it on or off.
+
+        Args:
+            channel_id: Which one: `channel_id` of an earlier answer.
+            name: Such as `Phone`.
+            url: Such as `ntfys://ntfy.sh/my-topic`.
+            categories: Categories.
+            enabled: Enabled.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _UPDATE_CHANNEL,
+            models.ChannelItem,
+            path={"channel_id": channel_id},
+            body={"name": name, "url": url, "categories": categories, "enabled": enabled},
+            idempotency_key=idempotency_key,
+        )
+
+    def remove_channel(
+        self, channel_id: str, *, idempotency_key: str | None = None
+    ) -> models.MessageView:
+        """Remove a channel, with what is still on its way to it.
+
+        Args:
+            channel_id: Which one: `channel_id` of an earlier answer.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _REMOVE_CHANNEL,
+            models.MessageView,
+            path={"channel_id": channel_id},
+            idempotency_key=idempotency_key,
+        )
+
+    def test_channel(
+        self, channel_id: str, *, idempotency_key: str | None = None
+    ) -> models.ChannelTestData:
+        """Send a test notification to a channel, once.
+
+        Args:
+            channel_id: Which one: `channel_id` of an earlier answer.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _TEST_CHANNEL,
+            models.ChannelTestData,
+            path={"channel_id": channel_id},
+            idempotency_key=idempotency_key,
+        )
+
 
 class AsyncConfig(AsyncResource):
     """Settings and brokers."""
@@ -380,5 +528,146 @@ class AsyncConfig(AsyncResource):
         return await self._call(
             _REMOVE_WEBHOOK,
             models.MessageView,
+            idempotency_key=idempotency_key,
+        )
+
+    async def notifications(self) -> models.NotificationsConfigData:
+        """When reports come, where mails go, and every channel; addresses are masked."""
+        return await self._call(
+            _NOTIFICATIONS,
+            models.NotificationsConfigData,
+        )
+
+    async def update_notifications(
+        self,
+        *,
+        timezone: str | None = None,
+        report_time: str | None = None,
+        weekly_day: Literal[
+            "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+        ]
+        | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.NotificationPreferencesData:
+        """Change the time zone, the time and the day of reports; their schedules follow.
+
+        Args:
+            timezone: Such as `Europe/Berlin`.
+            report_time: Such as `08:00`.
+            weekly_day: Such as `monday`.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _UPDATE_NOTIFICATIONS,
+            models.NotificationPreferencesData,
+            body={"timezone": timezone, "report_time": report_time, "weekly_day": weekly_day},
+            idempotency_key=idempotency_key,
+        )
+
+    async def test_notifications(
+        self, *, idempotency_key: str | None = None
+    ) -> models.ChannelTestData:
+        """Mail a test notification to the own address.
+
+        Args:
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _TEST_NOTIFICATIONS,
+            models.ChannelTestData,
+            idempotency_key=idempotency_key,
+        )
+
+    async def add_channel(
+        self,
+        *,
+        name: str,
+        url: str,
+        categories: list[Literal["trades", "alerts", "billing", "reports"]] | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.ChannelItem:
+        """Add a channel.
+
+        Its address is checked, stored encrypted, and never returned.
+
+        Args:
+            name: Such as `Phone`.
+            url: mailto(s)://, json(s)://, xml(s)://, form(s)://, ntfy(s)://, gotify(s)://,
+                mmost(s)://, rocket(s)://, discord://, slack://, tgram://, gchat://, webex://,
+                workflows://, zulip://, pover://, pbul://, prowl://, join://, pagerduty://,
+                opsgenie://, twilio://; stored encrypted and never shown again.
+            categories: All where left out.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _ADD_CHANNEL,
+            models.ChannelItem,
+            body={"name": name, "url": url, "categories": categories},
+            idempotency_key=idempotency_key,
+        )
+
+    async def update_channel(
+        self,
+        channel_id: str,
+        *,
+        name: str | None = None,
+        url: str | None = None,
+        categories: list[Literal["trades", "alerts", "billing", "reports"]] | None = None,
+        enabled: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.ChannelItem:
+        """Change name, address or categories of a channel, or switch it on or off.
+
+        Args:
+            channel_id: Which one: `channel_id` of an earlier answer.
+            name: Such as `Phone`.
+            url: Such as `ntfys://ntfy.sh/my-topic`.
+            categories: Categories.
+            enabled: Enabled.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _UPDATE_CHANNEL,
+            models.ChannelItem,
+            path={"channel_id": channel_id},
+            body={"name": name, "url": url, "categories": categories, "enabled": enabled},
+            idempotency_key=idempotency_key,
+        )
+
+    async def remove_channel(
+        self, channel_id: str, *, idempotency_key: str | None = None
+    ) -> models.MessageView:
+        """Remove a channel, with what is still on its way to it.
+
+        Args:
+            channel_id: Which one: `channel_id` of an earlier answer.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _REMOVE_CHANNEL,
+            models.MessageView,
+            path={"channel_id": channel_id},
+            idempotency_key=idempotency_key,
+        )
+
+    async def test_channel(
+        self, channel_id: str, *, idempotency_key: str | None = None
+    ) -> models.ChannelTestData:
+        """Send a test notification to a channel, once.
+
+        Args:
+            channel_id: Which one: `channel_id` of an earlier answer.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _TEST_CHANNEL,
+            models.ChannelTestData,
+            path={"channel_id": channel_id},
             idempotency_key=idempotency_key,
         )
