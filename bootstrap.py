@@ -26,8 +26,8 @@ from adapters.clock import SystemClock
 from adapters.objects.disk import DiskStore
 from adapters.stripe.events import StripeEventVerifier
 from adapters.stripe.provider import StripeProvider
-from adapters.temporal.alerts import TemporalAlerts
 from adapters.temporal.accounts import TemporalAccounts
+from adapters.temporal.alerts import TemporalAlerts
 from adapters.temporal.billing import TemporalBilling
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.exports import TemporalExports
@@ -41,6 +41,7 @@ from domain.exports import ObjectStore
 from domain.markets import Realm, VenueKey
 from domain.ports import WallClock
 from services.account_views import AccountViews
+from services.admin.assembly import Administration, assemble
 from services.alerts.dispatching import AlertDispatch
 from services.alerts.following import AlertFollowing
 from services.alerts.intake import AlertIntake
@@ -60,18 +61,17 @@ from services.billing.views import BillingViews
 from services.bot_views import BotViews
 from services.connections import Connections
 from services.database import Database
+from services.events.live import LiveEvents
 from services.exports.links import LinkSigner
 from services.exports.requests import Exports
 from services.exports.sweeping import ExportSweep
 from services.exports.writing import ExportWriting
-from services.events.live import LiveEvents
 from services.idempotency import IdempotencyKeys
 from services.identity.erasing import DeletionSweep, Erasing
 from services.identity.identity import Identity
 from services.identity.mailed_links import MailedLinks
 from services.limits.policy import AddressLimits
 from services.limits.sweeping import LimitSweep
-from services.limits.policy import AddressLimits
 from services.markets.evaluating import EvaluationService
 from services.markets.watching import VenueWatching
 from services.notifying.assembly import Notifying
@@ -87,12 +87,10 @@ from services.trading.commands import TradingService
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
-from services.trading.kill_switches import KillSwitches
 from services.trading.signals import SignalHandling
 from services.trading.sweeping import Sweeper
 from services.user_settings import UserSettingsService
 from settings import Settings
-
 
 LAST_MAIL_PATIENCE = timedelta(minutes=5)
 """How long a deleted account waits until its owner was told by mail."""
@@ -152,9 +150,9 @@ class WorkerContainer:
     orders: OrderActivities
     markets: MarketActivities
     billing: BillingActivities
-    accounts: AccountActivities
     signals: SignalActivities
     exports: ExportActivities
+    accounts: AccountActivities
     kill_switch: KillSwitchActivities
     notify: NotifyActivities
     pump: Pump
@@ -189,7 +187,7 @@ class ApiContainer:
     alert_intake: AlertIntake
     webhook_keys: WebhookKeys
     alert_views: AlertViews
-    kill_switches: KillSwitches
+    administration: Administration
     notifying: Notifying
 
 
@@ -240,8 +238,8 @@ async def _ground(
                 workflows,
                 provider,
                 TemporalBilling(workflows, settings.task_queue),
-            TemporalExports(workflows, settings.task_queue),
-            DiskStore(settings.exports_folder),
+                TemporalExports(workflows, settings.task_queue),
+                DiskStore(settings.exports_folder),
                 TemporalKillSwitches(workflows, settings.task_queue),
                 links,
                 notifying,
@@ -344,8 +342,8 @@ def _worker(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerConta
         ),
         billing=_billing_activities(ground),
         exports=ExportActivities(ExportWriting(database, ground.store, clock)),
-        accounts=AccountActivities(_erasing(ground)),
         signals=SignalActivities(following),
+        accounts=AccountActivities(_erasing(ground)),
         kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
         notify=notify,
         pump=pump,
@@ -484,7 +482,9 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
             clock,
             realm=ground.realm,
         ),
-        kill_switches=KillSwitches(database, ground.kill_switch_workflows, clock),
+        administration=assemble(
+            database, ground.workflows, ground.kill_switch_workflows, clock, realm=ground.realm
+        ),
         notifying=ground.notifying,
     )
 

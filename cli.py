@@ -28,6 +28,8 @@ EXIT_USAGE = 2
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 admin = typer.Typer(no_args_is_help=True, help="Administrators.")
 app.add_typer(admin, name="admin")
+audit = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(audit, name="audit")
 console = Console()
 errors = Console(stderr=True)
 
@@ -119,6 +121,36 @@ def admin_create(
     person = Person(email, password, full_name, "admin")
     asyncio.run(application_hooks().ensure_people(url, [person]))
     _say(f"{email} can log in.")
+
+
+@audit.command("verify")
+def audit_verify(
+    head: Annotated[
+        str | None, typer.Option(help="An end of the chain that was noted earlier: NUMBER:HASH.")
+    ] = None,
+) -> None:
+    """Check the audit log's hash chain; exit code 0 only if every sealed entry is as written."""
+    from services.audit_chain import Head, verify_database  # noqa: PLC0415
+
+    settings = settings_module.load()
+    try:
+        noted = Head.parse(head) if head else None
+    except ValueError as malformed:
+        raise typer.BadParameter(str(malformed), param_hint="--head") from malformed
+    url = settings.system_database_url or _running(settings)["system_database_url"]
+    found = asyncio.run(verify_database(url, noted))
+    if found.broken is not None:
+        entry = f" (id {found.broken.entry_id})" if found.broken.entry_id else ""
+        errors.print(
+            f"The audit log is broken at entry {found.broken.sequence}{entry}:"
+            f" {found.broken.problem}.",
+            style="red",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(EXIT_FAILED)
+    _say(f"{found.entries} entries are as they were written, {found.unsealed} are not sealed yet.")
+    _say(f"The chain ends at {found.head}")
 
 
 @app.command()

@@ -18,9 +18,10 @@ from api.kit.docs import mount_assets
 from api.kit.edge import REQUEST_ID, Edge
 from api.kit.limits import BodyLimit
 from api.kit.proxies import TrustedProxies
-from api.kit.stream.hub import Hub
 from api.kit.rate_limits import HEADERS as RATE_LIMIT_HEADERS
+from api.kit.stream.hub import Hub
 from api.nija.errors import install
+from services.admin.traffic import Traffic
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -81,6 +82,11 @@ def attach(app: FastAPI, services: ApiServices) -> None:
 def attach_hub(app: FastAPI, hub: Hub) -> None:
     """Hand the hub of live connections to the application; without one it takes none."""
     app.state.hub = hub
+
+
+def attach_traffic(app: FastAPI, traffic: Traffic) -> None:
+    """Let the edge count what this process answers; without it nothing is counted."""
+    app.state.traffic = traffic
 
 
 def _middleware(options: ApiOptions) -> list[Middleware]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api.app import ApiOptions, attach, attach_hub, build_app
+from api.app import ApiOptions, attach, attach_hub, attach_traffic, build_app
 from api.kit.metrics import is_shared, serve_metrics, share_metrics_of_processes
 from api.kit.stream.hub import Hub
 from api.kit.stream.protocol import WEBSOCKETS
@@ -31,8 +31,12 @@ def create_app() -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if not is_shared():
             serve_metrics(settings.bind_host, settings.metrics_port)
-        async with build_container(settings) as services:
+        async with (
+            build_container(settings) as services,
+            services.administration.traffic.kept(),
+        ):
             attach(app, services)
+            attach_traffic(app, services.administration.traffic)
             hub = Hub(services.live, services.identity.access_tokens)
             async with hub.running():
                 attach_hub(app, hub)

@@ -246,3 +246,12 @@ async def _lock_chain(session: AsyncSession, clock: WallClock) -> AuditChain | N
             select(AuditChain).where(AuditChain.name == CHAIN).with_for_update(skip_locked=True)
         )
     ).one_or_none()
+
+
+async def verify_database(system_url: str, noted: Head | None = None) -> Verification:
+    """Verify the chain of a database, by the URL of the system role."""
+    database = Database(system_url, system_url, pool_size=1)
+    try:
+        return await AuditVerifying(database).verify(noted)
+    finally:
+        await database.close()

@@ -33,6 +33,7 @@ class NoticeKind(StrEnum):
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
     KILL_SWITCH_RELEASED = "kill_switch_released"
+    ACCOUNT_STATUS = "account_status_changed"
     TRADE_OPENED = "trade_opened"
     TRADE_CLOSED = "trade_closed"
     STOP_HIT = "stop_hit"

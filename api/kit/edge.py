@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.kit.metrics import observe, route_of
 from api.kit.proxies import TrustedProxies
 from api.kit.rate_limits import headers_of
+from services.admin.traffic import Traffic
 from services.errors import explain
 from services.origin import USER_AGENT_LENGTH_MAX, Origin, reset_origin, set_origin
 
@@ -44,6 +45,8 @@ class Edge:
         scope.setdefault("state", {})  # one for every layer; the meter is left in it
         request_id = _request_id(headers.get(REQUEST_ID))
         origin = self._origin(scope, headers)
+        # Taken now: the applications further in put themselves in its place.
+        traffic: Traffic | None = getattr(scope["app"].state, "traffic", None)
         status, answered = _SERVER_ERROR, False
         began = perf_counter()
 
@@ -69,6 +72,8 @@ class Edge:
         finally:
             seconds = perf_counter() - began
             observe(scope, status, seconds)
+            if traffic is not None:
+                traffic.note(status, seconds)
             _note(scope, status, seconds)
             reset_origin(token)
             structlog.contextvars.clear_contextvars()

@@ -16,8 +16,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.kit.container import ApiServices, services_of
 from api.kit.rate_limits import meter_of
-from domain.principal import Principal
-from services.errors import TokenInvalid
+from domain.principal import Principal, Role
+from services.errors import NotAuthorized, TokenInvalid
 from services.reads import Claims
 
 Services = Annotated[ApiServices, Depends(services_of)]
@@ -63,3 +63,17 @@ async def look_up_principal(services: Services, claims: Reader) -> Principal:
 
 
 Caller = Annotated[Principal, Depends(look_up_principal)]
+
+
+async def require_admin(caller: Caller) -> Principal:
+    """Let administrators pass; the role was read from the database just now.
+
+    Raises:
+        NotAuthorized: the caller is somebody else.
+    """
+    if caller.role is not Role.ADMIN:
+        raise NotAuthorized
+    return caller
+
+
+Admin = Annotated[Principal, Depends(require_admin)]

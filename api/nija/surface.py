@@ -10,6 +10,7 @@ from api.nija.errors import install
 from api.nija.routes import (
     account,
     account_life,
+    admin,
     analytics,
     auth,
     config,
@@ -59,6 +60,7 @@ def build_surface() -> FastAPI:
         app.include_router(routes.router)
     app.include_router(analytics.router)
     app.include_router(exports.router)
+    app.include_router(admin.router)
     add_docs_page(app)
     return app
 

@@ -34,6 +34,7 @@ from services.errors import (
 )
 from services.identity.errors import EmailNotVerified
 from services.paper_accounts import PAPER_VENUE
+from services.reads import require_active
 from services.trading.context import active_kill_switch
 
 READY_SECONDS = 10
@@ -102,6 +103,7 @@ class Starting:
         self, session: AsyncSession, principal: Principal, request: StartRequest
     ) -> tuple[Bot, Account, str]:
         """Lock the bot's row and refuse what must be refused."""
+        await _require_active(session, principal.user_id)
         bot = await lock_bot(session, principal.user_id)
         if bot is None:
             bot = Bot(
@@ -221,6 +223,14 @@ async def _adopt_what_came_back(session: AsyncSession, run: BotRun) -> None:
         )
         .values(run_id=run.id)
     )
+
+
+async def _require_active(session: AsyncSession, user_id: UUID) -> None:
+    """Refuse whoever was suspended since the request came in; holds that off until we commit."""
+    status = await session.exec(
+        select(User.status).where(User.id == user_id).with_for_update(read=True)
+    )
+    require_active(status.one())
 
 
 async def lock_bot(session: AsyncSession, user_id: UUID) -> Bot | None:

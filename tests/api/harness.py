@@ -22,6 +22,7 @@ from api.app import ApiOptions, build_app
 from domain.markets import Realm, VenueKey
 from domain.principal import Principal, Role
 from services.account_views.views import AccountViews
+from services.admin.assembly import Administration, assemble
 from services.analytics.views import Analytics
 from services.bot_views import BotViews
 from services.connections import Connections
@@ -39,6 +40,7 @@ from services.user_settings import UserSettingsService
 from tests.api.fakes import FakeClock, FakeDeletions, FakeTrading, FakeVenues, FakeWorkflows
 from tests.support.exports import exports_in_memory
 from tests.support.notifications import FakeNotificationWorkflows
+from tests.support.switched import FakeSwitchWorkflows
 
 JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
 PASSWORD = "SecurePassword123!"
@@ -69,6 +71,7 @@ class World:
     analytics: Analytics
     exports: Exports
     bot_views: BotViews
+    administration: Administration
     notifying: Notifying
 
     async def sql(self, statement: str, **values: Any) -> list[dict[str, Any]]:
@@ -131,6 +134,7 @@ async def open_world(
         analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
         exports=exports_in_memory(database, AccountViews(reads, realm=REALM), clock)[0],
         bot_views=BotViews(reads, clock, realm=REALM),
+        administration=assemble(database, workflows, FakeSwitchWorkflows(), clock, realm=REALM),
         notifying=Notifying(
             database=database,
             notifier=notifier,

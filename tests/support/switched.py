@@ -21,6 +21,7 @@ from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
 from domain.contracts.bots import BotSignal, Nudge
 from domain.orders import OrderRequest, PlaceOutcome, Side
+from domain.ports import WorkflowServiceUnavailable
 from domain.principal import Principal, Role
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
 from services.trading.kill_switches import KillSwitches
@@ -32,6 +33,19 @@ from workflows.kill_switch import KillSwitchWorkflow
 
 WAIT_SECONDS = 30.0
 ADMIN = Principal(uuid4(), uuid4(), Role.ADMIN)
+
+
+@dataclass
+class FakeSwitchWorkflows:
+    """Remembers which switches were to be told of; may be away."""
+
+    told: list[UUID] = field(default_factory=list)
+    is_away: bool = False
+
+    async def tell_of_switch(self, switch_id: UUID) -> None:
+        if self.is_away:
+            raise WorkflowServiceUnavailable("away")
+        self.told.append(switch_id)
 
 
 @dataclass
