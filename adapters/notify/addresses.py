@@ -109,9 +109,9 @@ def describe(url: str, *, private_allowed: bool) -> ChannelAddress:
 def host_of(service: Any, scheme: str) -> str | None:
     """The host that a user chose; None where the service has its own."""
     if isinstance(service, NotifyEmail):
-        return str(service.smtp_host)
+        return str(service.smtp_host).strip("[]")
     if scheme in ANY_HOST and service.host:
-        return str(service.host)
+        return str(service.host).strip("[]")
     return None
 
 

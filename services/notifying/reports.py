@@ -16,6 +16,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
 
 from domain.notifications import Category, NotificationWorkflows, Report
 from domain.ports import WallClock, WorkflowServiceUnavailable
@@ -152,10 +153,12 @@ class Reports:
                     created_at=now,
                 )
                 .on_conflict_do_nothing(index_elements=["user_id", "key"])
+                .returning(col(Message.id))
             )
+            is_new = made.scalar_one_or_none() is not None
         with suppress(WorkflowServiceUnavailable):  # then the pump finds the message
             await self._workflows.wake_notifier(user_id)
-        return bool(made.rowcount)
+        return is_new
 
 
 def _is_worth_telling(books: _Books) -> bool:

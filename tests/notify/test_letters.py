@@ -1,0 +1,116 @@
+"""What is in a mail: words, HTML, the picture, and the headers that mail programs look for."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from adapters.notify.curve import HEIGHT, WIDTH, draw_curve
+from adapters.notify.mail import write_mail
+from domain.notifications import Section
+from services.notices import NoticeKind
+from services.notifying.wording import words_of
+from tests.notify.harness import A_CURVE, a_letter
+
+SENDER, RECEIVER = "NIJA <nija@nija.example>", "me@example.com"
+
+
+def mail_of(**parts: object) -> EmailMessage:
+    return write_mail(a_letter(**parts), sender=SENDER, receiver=RECEIVER)
+
+
+def html_of(mail: EmailMessage) -> str:
+    body = mail.get_body(("html",))
+    assert body is not None
+    return str(body.get_content())
+
+
+def test_a_mail_is_the_same_at_every_attempt() -> None:
+    first, again = mail_of(), mail_of()
+
+    assert first["Message-ID"] == again["Message-ID"]
+    assert str(first["Message-ID"]).endswith("@nija.example>")
+    assert first["Date"] == again["Date"]
+
+
+def test_text_and_html_say_the_same() -> None:
+    section = Section("Stop hit", ("Closed by stop loss.",), (("Net P&L", "-$12.40"),))
+
+    mail = mail_of(sections=(section,))
+
+    plain = mail.get_body(("plain",))
+    assert plain is not None
+    text = plain.get_content()
+    for part in ("Stop hit", "Closed by stop loss.", "-$12.40"):
+        assert part in text
+        assert part in html_of(mail)
+
+
+def test_html_escapes_what_users_and_venues_write() -> None:
+    section = Section("<script>alert(1)</script>", ("a & b",), (("<b>", '"><img src=x>'),))
+
+    html = html_of(mail_of(sections=(section,), subject="<title>"))
+
+    assert "<script>" not in html
+    assert "<img" not in html
+    assert "a &amp; b" in html
+
+
+def test_a_line_break_in_a_subject_makes_no_header() -> None:
+    mail = mail_of(subject="Opened\r\nBcc: everybody@example.com")
+
+    assert mail["Bcc"] is None
+    assert mail["Subject"] == "Opened Bcc: everybody@example.com"
+
+
+def test_the_picture_is_inside_and_the_html_shows_it() -> None:
+    mail = mail_of(sections=(Section("Daily summary"),), curve=A_CURVE)
+
+    (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/png"]
+    content_id = str(picture["Content-ID"]).strip("<>")
+    assert f'src="cid:{content_id}"' in html_of(mail)
+    assert picture.get_content_disposition() == "inline"
+    with Image.open(BytesIO(picture.get_payload(decode=True))) as image:
+        assert image.size == (WIDTH, HEIGHT)
+        assert len(image.convert("RGB").getcolors(4096) or []) > 3
+    assert mail.get_content_type() == "multipart/alternative"
+
+
+def test_a_flat_curve_and_one_day_are_no_trouble() -> None:
+    flat = [(day, A_CURVE[0][1]) for day, _ in A_CURVE]
+
+    assert draw_curve(flat).startswith(b"\x89PNG")
+    assert "cid:" not in html_of(mail_of(sections=(Section("x"),), curve=A_CURVE[:1]))
+
+
+def test_one_click_unsubscribing_is_announced_where_there_is_any() -> None:
+    url = "https://nija.example/unsubscribe?token=abc"
+
+    mail = mail_of(unsubscribe_url=url, unsubscribe_from="daily summaries")
+
+    assert mail["List-Unsubscribe"] == f"<{url}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert "No more daily summaries" in html_of(mail)
+    assert mail_of()["List-Unsubscribe"] is None
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in NoticeKind])
+def test_every_kind_can_be_told_whatever_is_known(kind: str) -> None:
+    bare = words_of(kind, {"symbol": "BTC-USD"})
+    odd = words_of(kind, {"symbol": "BTC-USD", "amount": None, "net_pnl": "NaN", "limit": "many"})
+
+    assert bare.subject
+    assert odd.section.headline
+    assert "{" not in bare.subject + odd.subject
+
+
+def test_amounts_are_written_as_people_write_them() -> None:
+    words = words_of(
+        "target_hit", {"symbol": "BTC-USD", "net_pnl": "1234.5", "mode": "paper", "fees": "0.01"}
+    )
+
+    assert words.subject == "[Paper] Target hit: BTC-USD, net $1,234.50"
+    assert ("Fees", "$0.010000") in words.section.figures
