@@ -32,7 +32,7 @@ class ExportRequest(Request):
     )
     include_closed_positions: StrictBool = Field(default=True, examples=[True])
     include_open_positions: StrictBool = Field(default=False, examples=[False])
-    mode: Mode | None = Field(default=None, description="paper or live")
+    mode: Mode | None = Field(default=None, examples=["paper"], description="paper or live")
     broker: StrictStr | None = Field(default=None, max_length=50, examples=["coinbase"])
 
     def to_wish(self) -> ExportWish:
