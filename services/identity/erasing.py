@@ -47,7 +47,7 @@ QUIET_PATIENCE = timedelta(minutes=2)
 
 TOLD_LOOK = timedelta(seconds=2)
 BILLING_LOOK = timedelta(minutes=1)
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 1_000
 LATE = timedelta(seconds=30)
 AT_ONCE = 100
 

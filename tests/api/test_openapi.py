@@ -26,10 +26,25 @@ PUBLIC = {
     "/auth/register",
     "/auth/login",
     "/auth/refresh",
+    "/auth/reset-password",
+    "/auth/reset-password/confirm",
+    "/auth/verify-email",
+    "/auth/change-email/confirm",
     "/subscription/plans",
     "/webhooks/stripe",
 }
-AUTH_CALLS = PUBLIC | {"/auth/logout", "/auth/change-password", "/auth/sessions/{session_id}"}
+AUTH_CALLS = PUBLIC | {
+    "/auth/logout",
+    "/auth/change-password",
+    "/auth/sessions/{session_id}",
+    "/auth/verify-email/resend",
+    "/auth/change-email",
+    "/auth/2fa/setup",
+    "/auth/2fa/enable",
+    "/auth/2fa/disable",
+    "/auth/2fa/recovery-codes",
+    "/auth/delete-account",
+}
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -72,6 +87,18 @@ def test_every_call_of_the_contract_is_there() -> None:
         "GET /auth/me",
         "GET /auth/sessions",
         "DELETE /auth/sessions/{session_id}",
+        "POST /auth/reset-password",
+        "POST /auth/reset-password/confirm",
+        "POST /auth/verify-email",
+        "POST /auth/verify-email/resend",
+        "POST /auth/change-email",
+        "POST /auth/change-email/confirm",
+        "GET /auth/2fa",
+        "POST /auth/2fa/setup",
+        "POST /auth/2fa/enable",
+        "POST /auth/2fa/disable",
+        "POST /auth/2fa/recovery-codes",
+        "POST /auth/delete-account",
         "POST /trading/start",
         "POST /trading/stop",
         "GET /trading/status",
