@@ -21,6 +21,7 @@ from domain.orders import Leg, OrderState
 from tests.support.bot_worker import BotStage, bot_stage
 from tests.support.deletion_worker import deletion_stage
 from tests.support.stack import temporal_server
+from tests.support.switch_worker import FakeSwitch, switch_stage
 from workflows import policies
 
 EXIT_PAUSE_SECONDS = 0.7
@@ -83,8 +84,17 @@ async def account_deleted(client: Client) -> WorkflowHistory:
         return await stage.handle.fetch_history()
 
 
+async def switch_told(client: Client) -> WorkflowHistory:
+    """A switch that changes while bots are told, two pages, and a look that is not flat yet."""
+    switch = FakeSwitch(pages=2, flatten=True, open_positions=[3], changes_while_telling=1)
+    async with switch_stage(client, switch) as stage:
+        await stage.tell()
+        await asyncio.wait_for(stage.handle.result(), 30)
+        return await stage.handle.fetch_history()
+
+
 OTHER_SCENES: Mapping[str, Callable[[Client], Awaitable[WorkflowHistory]]] = {
-    scene.__name__: scene for scene in (account_deleted,)
+    scene.__name__: scene for scene in (account_deleted, switch_told)
 }
 """Of workflows that are no bots."""
 

@@ -15,20 +15,31 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accounts import AccountActivities
 from activities.bots import BotActivities
+from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from worker import PASSED_THROUGH, WORKFLOWS
 from workflows.bot import BotWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-ACTIVITIES = (AccountActivities, BotActivities, OrderActivities, MarketActivities)
+ACTIVITIES = (
+    AccountActivities,
+    BotActivities,
+    KillSwitchActivities,
+    OrderActivities,
+    MarketActivities,
+)
 
 # Names are part of every running history: one that goes or changes strands the bots that use it.
-WORKFLOW_NAMES = {"account_deletion", "bot", "watch", "subscription", "stripe_event"}
+WORKFLOW_NAMES = {"account_deletion", "bot", "watch", "subscription", "stripe_event", "kill_switch"}
 ACTIVITY_NAMES = {
     "accounts.erase",
     "bots.guard",
     "bots.hunt",
+    "kill_switch.begin",
+    "kill_switch.tell",
+    "kill_switch.look",
+    "kill_switch.finish",
     "orders.place",
     "orders.settle",
     "markets.watch",
@@ -52,6 +63,7 @@ def test_there_are_histories_to_replay() -> None:
         "account_deleted",
         "hunt_given_up",
         "long_and_renewed",
+        "switch_told",
         "trade_and_stop",
     ]
 
