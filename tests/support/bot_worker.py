@@ -53,6 +53,7 @@ class FakeRows:
     hunted: Counter[UUID] = field(default_factory=Counter)
     guards: int = 0
     hunts: int = 0
+    hunts_more: int = 0
     hunt_fails: bool = False
     hunt_holds: asyncio.Event | None = None
     place_holds: asyncio.Event | None = None
@@ -99,7 +100,10 @@ class FakeActivities:
         orders, rows.from_hunt = tuple(rows.from_hunt), []
         for task in orders:
             rows.orders[task.order_id] = task
-        return HuntResult(orders=orders, decisions=len(request.signals), summary="looked")
+        more, rows.hunts_more = rows.hunts_more > 0, max(0, rows.hunts_more - 1)
+        return HuntResult(
+            orders=orders, more=more, decisions=len(request.signals), summary="looked"
+        )
 
     @activity.defn(name="orders.place")
     async def place(self, request: OrderInput) -> OrderResult:

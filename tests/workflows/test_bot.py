@@ -227,6 +227,17 @@ async def test_a_signal_to_a_stopped_bot_is_handed_on_before_it_ends(stage: BotS
     assert stage.rows.hunted == {wish.signal_id: 1}
 
 
+async def test_alerts_are_hunted_until_none_is_left(stage: BotStage) -> None:
+    await started(stage)
+    stage.rows.hunts_more = 2
+
+    await stage.hunt_after(BotSignal.ALERT_RECEIVED)
+
+    before = stage.rows.hunts
+    await stage.until(lambda: stage.rows.hunts_more == 0)
+    await stage.until(lambda: stage.rows.hunts >= before + 1)
+
+
 async def test_the_status_query_tells_where_the_bot_stands(stage: BotStage) -> None:
     await started(stage)
     await stage.until(lambda: stage.rows.guards > 0)

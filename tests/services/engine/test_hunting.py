@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,77 +14,19 @@ from domain.markets import Candle
 from domain.orders import OrderState
 from domain.ports import VenueUnavailable
 from domain.positions import Direction
-from domain.strategies.apex import BAR, DEFAULT_CONFIG, STRATEGY, STRATEGY_VERSION, Evaluation
-from services.markets.evaluating import EvaluationService, StoredEvaluation
+from domain.strategies.apex import BAR
 from tests.support.books import assert_in_order
 from tests.support.crashes import Crashed
 from tests.support.engine import Engine, RunningBot, buy, close
 from tests.support.fake_venue import NOON
+from tests.support.written_bars import WrittenEvaluations, written_bars
 
 pytestmark = pytest.mark.integration
 
 
-class WrittenEvaluations(EvaluationService):
-    """Says of each bar what the test wrote; a bar that nobody wrote of did not close."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.database, engine.venue, engine.wall)
-        self.written: dict[str, list[Evaluation]] = {}
-
-    async def since(
-        self, key: object, clock: object, symbol: str, last_opened_at: datetime | None
-    ) -> Sequence[StoredEvaluation]:
-        bars = self.written.get(symbol, [])
-        if last_opened_at is None:
-            bars = bars[-1:]
-        return [
-            StoredEvaluation(None, bar.opened_at, bar)
-            for bar in bars
-            if last_opened_at is None or bar.opened_at > last_opened_at
-        ]
-
-    def write(self, engine: Engine, symbol: str, side: Direction | None, **changes: Any) -> None:
-        """The bar that closed just now."""
-        bar = replace(evaluation(engine.venue.market.now - BAR.length, side), **changes)
-        self.written.setdefault(symbol, []).append(bar)
-
-
-def evaluation(opened_at: datetime, side: Direction | None, close: str = "100") -> Evaluation:
-    return Evaluation(
-        strategy=STRATEGY,
-        config_hash=DEFAULT_CONFIG.config_hash,
-        code_version=STRATEGY_VERSION,
-        opened_at=opened_at,
-        closed_at=opened_at + BAR.length,
-        close=Decimal(close),
-        atr=Decimal(2),
-        side=side,
-        long_filter={},
-        short_filter={},
-        score=4 if side else 0,
-        score_parts={},
-        inputs={},
-        bars_since_hole=None,
-        hole_blocks_entry=False,
-        reason="written by the test",
-    )
-
-
 @pytest.fixture
 def bars(engine: Engine) -> WrittenEvaluations:
-    """The engine's bars, to be written by the test; survives `wire`."""
-    written = WrittenEvaluations(engine)
-    wire = engine.wire
-
-    def rewire() -> None:
-        wire()
-        engine.evaluations = written
-        engine.signals._evaluations = written
-        engine.hunt_service._evaluations = written
-
-    engine.wire = rewire  # type: ignore[method-assign]
-    engine.wire()
-    return written
+    return written_bars(engine)
 
 
 async def decisions(engine: Engine, bot: RunningBot) -> list[tuple[str, str, str]]:
