@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from domain.alerts import TakenAlert
 from domain.contracts.bots import BotSignal, Nudge, TradeSignal
 from domain.markets import MarketRules, Quote, VenueClock, VenueKey
 from domain.orders import Balances, CurrencyBalance, OrderReport, OrderState, Side
@@ -128,6 +129,19 @@ class FakeVenues:
 
     async def close(self) -> None:
         return None
+
+
+@dataclass
+class FakeDispatch:
+    """Remembers which alerts were to be handed on."""
+
+    taken: list[TakenAlert] = field(default_factory=list)
+
+    def submit(self, alert: TakenAlert) -> None:
+        self.taken.append(alert)
+
+    async def close(self) -> None:
+        return
 
 
 class FakeWorkflows:

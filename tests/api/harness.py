@@ -23,6 +23,9 @@ from domain.markets import Realm, VenueKey
 from domain.principal import Principal, Role
 from services.account_views.views import AccountViews
 from services.admin.assembly import Administration, assemble
+from services.alerts.intake import AlertIntake
+from services.alerts.keys import WebhookKeys
+from services.alerts.views import AlertViews
 from services.analytics.views import Analytics
 from services.bot_views import BotViews
 from services.connections import Connections
@@ -37,7 +40,14 @@ from services.notifying.assembly import Notifying
 from services.paper_accounts import PaperAccounts
 from services.reads import Reads
 from services.user_settings import UserSettingsService
-from tests.api.fakes import FakeClock, FakeDeletions, FakeTrading, FakeVenues, FakeWorkflows
+from tests.api.fakes import (
+    FakeClock,
+    FakeDeletions,
+    FakeDispatch,
+    FakeTrading,
+    FakeVenues,
+    FakeWorkflows,
+)
 from tests.support.exports import exports_in_memory
 from tests.support.notifications import FakeNotificationWorkflows
 from tests.support.switched import FakeSwitchWorkflows
@@ -46,6 +56,8 @@ JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
 PASSWORD = "SecurePassword123!"
 PREFIX = "/api/v1"
 REALM = Realm.SIMULATED
+ALERT_AGE = timedelta(seconds=120)
+ALERTS_A_MINUTE = 20
 VAULT = Vault(generate_key("k1"))
 
 
@@ -71,6 +83,9 @@ class World:
     analytics: Analytics
     exports: Exports
     bot_views: BotViews
+    alert_intake: AlertIntake
+    webhook_keys: WebhookKeys
+    alert_views: AlertViews
     administration: Administration
     notifying: Notifying
 
@@ -98,6 +113,10 @@ async def open_world(
     database = Database(urls.app, urls.system, pool_size=4)
     reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
     await reads.open()
+    alert_intake = AlertIntake(
+        urls.app, urls.system, clock, FakeDispatch(), age_max=ALERT_AGE, a_minute=ALERTS_A_MINUTE
+    )
+    await alert_intake.open()
     paper = PaperAccounts(database, clock, realm=REALM, opening_balance=Decimal(10_000))
     passwords = Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))
     identity = Identity(
@@ -134,6 +153,9 @@ async def open_world(
         analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
         exports=exports_in_memory(database, AccountViews(reads, realm=REALM), clock)[0],
         bot_views=BotViews(reads, clock, realm=REALM),
+        alert_intake=alert_intake,
+        webhook_keys=WebhookKeys(database, reads, clock),
+        alert_views=AlertViews(reads),
         administration=assemble(database, workflows, FakeSwitchWorkflows(), clock, realm=REALM),
         notifying=Notifying(
             database=database,
@@ -150,6 +172,7 @@ async def open_world(
     finally:
         notifier.close()
         identity.close()
+        await alert_intake.close()
         await reads.close()
         await database.close()
 

@@ -32,6 +32,7 @@ PUBLIC = {
     "/auth/change-email/confirm",
     "/subscription/plans",
     "/webhooks/stripe",
+    "/webhooks/tradingview",
 }
 ADMIN = "/admin/"
 AUTH_CALLS = PUBLIC | {
@@ -136,6 +137,11 @@ def test_every_call_of_the_contract_is_there() -> None:
         "DELETE /admin/kill-switch",
         "GET /admin/metrics",
         "GET /admin/audit-logs",
+        "GET /config/webhooks",
+        "POST /config/webhooks",
+        "DELETE /config/webhooks",
+        "GET /account/signals",
+        "POST /webhooks/tradingview",
     }
 
 

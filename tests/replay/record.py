@@ -18,6 +18,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from domain.contracts.accounts import DeletionStep
 from domain.contracts.bots import BotSignal, OrderTask, SignalAction, TradeSignal
 from domain.orders import Leg, OrderState
+from tests.support.alert_worker import ACCEPTED, EXECUTED, PROCESSING, alert_stage
 from tests.support.bot_worker import BotStage, bot_stage
 from tests.support.deletion_worker import deletion_stage
 from tests.support.stack import temporal_server
@@ -93,8 +94,16 @@ async def switch_told(client: Client) -> WorkflowHistory:
         return await stage.handle.fetch_history()
 
 
+async def alert_followed(client: Client) -> WorkflowHistory:
+    """An alert that is handed over, decided, and traded."""
+    async with alert_stage(client) as stage:
+        await stage.start(PROCESSING, ACCEPTED, EXECUTED)
+        await asyncio.wait_for(stage.handle.result(), 30)
+        return await stage.handle.fetch_history()
+
+
 OTHER_SCENES: Mapping[str, Callable[[Client], Awaitable[WorkflowHistory]]] = {
-    scene.__name__: scene for scene in (account_deleted, switch_told)
+    scene.__name__: scene for scene in (account_deleted, alert_followed, switch_told)
 }
 """Of workflows that are no bots."""
 

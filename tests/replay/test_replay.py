@@ -18,6 +18,7 @@ from activities.bots import BotActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
+from activities.signal import SignalActivities
 from worker import PASSED_THROUGH, WORKFLOWS
 from workflows.bot import BotWorkflow
 
@@ -28,10 +29,11 @@ ACTIVITIES = (
     KillSwitchActivities,
     OrderActivities,
     MarketActivities,
+    SignalActivities,
 )
 
 # Names are part of every running history: one that goes or changes strands the bots that use it.
-WORKFLOW_NAMES = {"account_deletion", "bot", "watch", "subscription", "stripe_event", "kill_switch"}
+WORKFLOW_NAMES = {"account_deletion", "bot", "watch", "subscription", "stripe_event", "signal", "kill_switch"}
 ACTIVITY_NAMES = {
     "accounts.erase",
     "bots.guard",
@@ -43,6 +45,7 @@ ACTIVITY_NAMES = {
     "orders.place",
     "orders.settle",
     "markets.watch",
+    "signals.follow",
 }
 SIGNAL_NAMES = {
     "stop",
@@ -51,6 +54,7 @@ SIGNAL_NAMES = {
     "pause",
     "resume",
     "trade_signal",
+    "alert_received",
     "bar_closed",
     "order_update",
     "trigger_fired",
@@ -61,6 +65,7 @@ QUERY_NAMES = {"status"}
 def test_there_are_histories_to_replay() -> None:
     assert [path.stem for path in HISTORIES] == [
         "account_deleted",
+        "alert_followed",
         "hunt_given_up",
         "long_and_renewed",
         "switch_told",
