@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.app import ApiOptions, attach_traffic, build_app
+from domain.money import ZERO
 from services.admin.metrics import revenue_of
 from services.admin.traffic import BOUNDS_SECONDS, Traffic, percentile_seconds
 from services.database import Database
@@ -74,7 +75,7 @@ async def test_revenue_is_counted_from_subscriptions(
 def test_revenue_of_nobody_is_nothing() -> None:
     nobody = revenue_of([], {"before": 0, "lost": 0})
 
-    assert (nobody.mrr, nobody.arr, nobody.churn_rate) == (0, 0, 0)
+    assert {nobody.mrr, nobody.arr, nobody.churn_rate} == {ZERO}
 
 
 async def test_users_and_trading_are_counted_paper_beside_live(
