@@ -14,13 +14,16 @@ from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError
 
 from domain.contracts.accounts import DeletionStep
 from domain.contracts.bots import BotSignal, OrderTask, SignalAction, TradeSignal
+from domain.contracts.exports import ExportResult
 from domain.orders import Leg, OrderState
 from tests.support.alert_worker import ACCEPTED, EXECUTED, PROCESSING, alert_stage
 from tests.support.bot_worker import BotStage, bot_stage
 from tests.support.deletion_worker import deletion_stage
+from tests.support.export_worker import export_stage
 from tests.support.stack import temporal_server
 from tests.support.switch_worker import FakeSwitch, switch_stage
 from workflows import policies

@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.accounts import AccountActivities
 from activities.bots import BotActivities
+from activities.export import ExportActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
@@ -26,6 +27,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 ACTIVITIES = (
     AccountActivities,
     BotActivities,
+    ExportActivities,
     KillSwitchActivities,
     OrderActivities,
     MarketActivities,
@@ -38,6 +40,8 @@ ACTIVITY_NAMES = {
     "accounts.erase",
     "bots.guard",
     "bots.hunt",
+    "exports.give_up",
+    "exports.write",
     "kill_switch.begin",
     "kill_switch.tell",
     "kill_switch.look",
@@ -66,6 +70,8 @@ def test_there_are_histories_to_replay() -> None:
     assert [path.stem for path in HISTORIES] == [
         "account_deleted",
         "alert_followed",
+        "export_given_up",
+        "export_written",
         "hunt_given_up",
         "long_and_renewed",
         "switch_told",
