@@ -18,6 +18,8 @@ from settings import Settings, load
 
 SHUTDOWN_SECONDS_MAX = 8
 CONNECTIONS_WAITING_MAX = 2_048
+SILENT_SECONDS_MAX = 30
+"""How long one of several processes may not answer its parent; while it imports, it does not."""
 
 __all__ = ["ApiOptions", "build_app", "create_app", "main"]
 
@@ -70,6 +72,7 @@ def main() -> None:
         server_header=False,
         backlog=CONNECTIONS_WAITING_MAX,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        timeout_worker_healthcheck=SILENT_SECONDS_MAX,
         **WEBSOCKETS,
     )
 

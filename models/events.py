@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Identity
 from sqlmodel import Field, SQLModel
 
 from models.columns import json_field, one_of, timestamp_field
@@ -73,3 +73,21 @@ class StreamEvent(SQLModel, table=True):
     kind: str
     data: dict[str, Any] = json_field()
     created_at: datetime = timestamp_field()
+
+
+class PendingEvent(SQLModel, table=True):
+    """An event of a transaction that is about to commit, not numbered yet; gone when it has.
+
+    Unlogged, for nobody ever sees a row of another transaction. Without a key to the user, which
+    would lock that row at the end of every transaction that tells something.
+    """
+
+    __tablename__ = "pending_events"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    xact: int = Field(sa_column=Column(BigInteger(), primary_key=True, autoincrement=False))
+    id: int = Field(sa_column=Column(BigInteger(), Identity(always=False), primary_key=True))
+    user_id: UUID
+    channel: str
+    kind: str
+    data: dict[str, Any] = json_field()

@@ -41,6 +41,7 @@ USER_TABLES: tuple[str, ...] = (
     "notification_preferences",
     "paper_fills",
     "paper_orders",
+    "pending_events",
     "positions",
     "recovery_codes",
     "refresh_tokens",

@@ -102,10 +102,11 @@ class NijaCodec:
         """Nothing of these channels follows."""
         return to_json({"type": "unsubscribed", **_named(asked), "subscriptions": channels})
 
-    def pong(self, echo: str | None) -> bytes:
-        """The answer to a ping."""
+    def pong(self, echo: str | None, latest: int) -> bytes:
+        """The answer to a ping; every subscribed event up to number `latest` was sent before."""
         named = {} if echo is None else {"id": echo}
-        return to_json({"type": "pong", **named, "timestamp": datetime.now(UTC)})
+        now = datetime.now(UTC)
+        return to_json({"type": "pong", **named, "latest_seq": latest, "timestamp": now})
 
     def failed(self, problem: Problem) -> bytes:
         """A refusal."""

@@ -1,10 +1,10 @@
 """Number a user's events
 
 Every change that users are told about becomes a numbered event by triggers, so that no code path
-can forget it. The triggers are deferred: the user's counter is taken when everything else of the
-transaction is done, as its very last lock, and held until it has committed. Hence numbers have no
-gaps and follow the order of commits, and taking them cannot wait for anything that waits for them.
-A transaction that changes rows of several users has to do so in the order of their ids.
+can forget it. The triggers are deferred: when everything else of the transaction is done they note
+its events, and then these are numbered together. The users' counters are the very last locks of the
+transaction and held until it has committed. Hence numbers have no gaps and follow the order of
+commits, and taking them cannot wait for anything that waits for them.
 
 Revision ID: 0007
 Revises: 0006
@@ -28,32 +28,58 @@ ROW_LEVEL_SECURITY = (
     "ALTER TABLE stream_events ENABLE ROW LEVEL SECURITY",
     "CREATE POLICY own_rows ON stream_events USING (user_id = nullif(current_setting('nija.user_id', true), '')::uuid) WITH CHECK (user_id = nullif(current_setting('nija.user_id', true), '')::uuid)",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON stream_events TO nija_app",
+    "ALTER TABLE pending_events ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY own_rows ON pending_events USING (user_id = nullif(current_setting('nija.user_id', true), '')::uuid) WITH CHECK (user_id = nullif(current_setting('nija.user_id', true), '')::uuid)",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON pending_events TO nija_app",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON pending_events TO nija_system",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON event_streams TO nija_system",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON stream_events TO nija_system",
 )
 
 FUNCTIONS = {
-    # The last thousand are kept; each new one pushes the oldest out.
     "emit_event(uuid, text, text, jsonb)": """
 CREATE FUNCTION emit_event(owner uuid, told_on text, what text, facts jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE sql AS $$
+    INSERT INTO pending_events (xact, user_id, channel, kind, data)
+    VALUES (pg_current_xact_id()::text::bigint, owner, told_on, what, facts)
+$$
+""",
+    # Numbers all events of the transaction at once, when the first of them comes to its turn: one
+    # update of a counter however many there are, and users in the order of their ids, so that two
+    # transactions never wait for each other. The last thousand of a user are kept.
+    "number_events()": """
+CREATE FUNCTION number_events() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    number bigint;
+    mine bigint := pg_current_xact_id()::text::bigint;
+    owner uuid;
+    amount bigint;
+    newest bigint;
 BEGIN
-    UPDATE event_streams SET last_seq = last_seq + 1 WHERE user_id = owner
-    RETURNING last_seq INTO number;
-    IF NOT FOUND THEN
-        INSERT INTO event_streams (user_id, last_seq) SELECT id, 1 FROM users WHERE id = owner
-        ON CONFLICT (user_id) DO UPDATE SET last_seq = event_streams.last_seq + 1
-        RETURNING last_seq INTO number;
-        IF NOT FOUND THEN
-            RETURN;  -- the same transaction deletes the user
-        END IF;
+    IF NOT EXISTS (SELECT FROM pending_events WHERE xact = mine AND id = NEW.id) THEN
+        RETURN NULL;  -- numbered with an earlier one
     END IF;
-    INSERT INTO stream_events (user_id, seq, channel, kind, data, created_at)
-    VALUES (owner, number, told_on, what, facts, clock_timestamp());
-    DELETE FROM stream_events WHERE user_id = owner AND seq <= number - 1000;
-    PERFORM pg_notify('nija_events', 'e:' || owner || ':' || number);
+    FOR owner, amount IN
+        SELECT user_id, count(*) FROM pending_events WHERE xact = mine GROUP BY 1 ORDER BY 1
+    LOOP
+        UPDATE event_streams SET last_seq = last_seq + amount WHERE user_id = owner
+        RETURNING last_seq INTO newest;
+        IF NOT FOUND THEN
+            INSERT INTO event_streams (user_id, last_seq)
+            SELECT id, amount FROM users WHERE id = owner
+            ON CONFLICT (user_id) DO UPDATE SET last_seq = event_streams.last_seq + amount
+            RETURNING last_seq INTO newest;
+            CONTINUE WHEN NOT FOUND;  -- the same transaction deletes the user
+        END IF;
+        INSERT INTO stream_events (user_id, seq, channel, kind, data, created_at)
+        SELECT owner, newest - back, channel, kind, data, clock_timestamp()
+        FROM (SELECT *, row_number() OVER (ORDER BY id DESC) - 1 AS back
+              FROM pending_events WHERE xact = mine AND user_id = owner) AS event
+        WHERE back < 1000;
+        DELETE FROM stream_events WHERE user_id = owner AND seq <= newest - 1000;
+        PERFORM pg_notify('nija_events', 'e:' || owner || ':' || newest);
+    END LOOP;
+    DELETE FROM pending_events WHERE xact = mine;
+    RETURN NULL;
 END $$
 """,
     "tell_position()": """
@@ -225,6 +251,10 @@ END $$
 
 _DEFERRED = "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
 TRIGGERS = {
+    ("number_events", "pending_events"): f"""
+CREATE CONSTRAINT TRIGGER number_events AFTER INSERT ON pending_events {_DEFERRED}
+EXECUTE FUNCTION number_events()
+""",
     ("tell_position", "positions"): f"""
 CREATE CONSTRAINT TRIGGER tell_position AFTER UPDATE ON positions {_DEFERRED}
 WHEN ((OLD.state, OLD.entry_quantity, OLD.exit_quantity, OLD.open_quantity, OLD.stop_loss,
@@ -316,6 +346,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("user_id", "seq", name=op.f("pk_stream_events")),
     )
+    op.create_table(
+        "pending_events",
+        sa.Column("xact", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("xact", "id", name=op.f("pk_pending_events")),
+        prefixes=["UNLOGGED"],
+    )
     for statement in (*ROW_LEVEL_SECURITY, *FUNCTIONS.values(), *TRIGGERS.values()):
         op.execute(statement)
 
@@ -325,5 +366,6 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER {name} ON {table}")
     for function in reversed(FUNCTIONS):
         op.execute(f"DROP FUNCTION {function}")
+    op.drop_table("pending_events")
     op.drop_table("stream_events")
     op.drop_table("event_streams")

@@ -410,3 +410,43 @@ async def test_a_user_can_be_deleted_in_the_transaction_that_changed_them(
             await raw.exec_driver_sql(statement.format(person.user_id))
 
     assert await world.sql("SELECT 1 FROM event_streams WHERE user_id = %s", person.user_id) == []
+
+
+async def test_a_transaction_that_tells_very_much_takes_one_number_range(
+    world: World, server: Server, person: Person
+) -> None:
+    before, many = await world.latest(person), 20_000
+    async with entered(world, server, person, "bot") as client:
+        await world.change(
+            person,
+            "INSERT INTO decisions (id, user_id, bot_id, run_id, cause, symbol, decided_at,"
+            " action, reason, gates) SELECT gen_random_uuid(), %s, %s, %s, 'signal:' || n,"
+            " 'BTC-USD', now(), 'none', 'no_setup', '[]' FROM generate_series(1, %s) AS n",
+            person.user_id,
+            person.bot_id,
+            person.run_id,
+            many,
+        )
+        code = await client.close_code()
+
+    kept = await world.sql(
+        "SELECT min(seq), max(seq), count(*), min(data ->> 'cause') FROM stream_events"
+        " WHERE user_id = %s",
+        person.user_id,
+    )
+    newest = before + many
+    assert kept == [(newest - EVENTS_KEPT + 1, newest, EVENTS_KEPT, "signal:19001")]
+    assert code == 4410
+    assert await world.sql("SELECT count(*) FROM pending_events") == [(0,)]
+
+
+async def test_users_of_one_transaction_each_get_their_own_numbers(world: World) -> None:
+    people = [await world.person() for _ in range(3)]
+    before = [await world.latest(one) for one in people]
+
+    await world.sql(
+        "UPDATE positions SET stop_loss = stop_loss - 1 WHERE user_id = ANY(%s)",
+        [one.user_id for one in people],
+    )
+
+    assert [await world.latest(one) for one in people] == [number + 1 for number in before]

@@ -47,7 +47,8 @@ async def test_the_seeds_conversation(world: World, server: Server, person: Pers
         await client.say(type="unsubscribe", channel="positions")
         assert (await client.until(type="unsubscribed"))["subscriptions"] == []
         await client.say(type="ping", id="7")
-        assert (await client.hear())["id"] == "7"
+        pong = await client.hear()
+        assert (pong["type"], pong["id"], pong["latest_seq"]) == ("pong", "7", answer["latest_seq"])
 
 
 async def test_a_bad_message_is_answered_and_ends_nothing(

@@ -78,8 +78,8 @@ class Codec(Protocol):
         """Nothing of these channels follows."""
         ...
 
-    def pong(self, echo: str | None) -> bytes:
-        """The answer to a ping."""
+    def pong(self, echo: str | None, latest: int) -> bytes:
+        """The answer to a ping; every subscribed event up to number `latest` was sent before."""
         ...
 
     def failed(self, problem: Problem) -> bytes:

@@ -244,7 +244,7 @@ class Connection:
                     self._channels.pop(channel, None)
                 self._say(self.codec.unsubscribed(command.channels, self._subscriptions()))
             case Ping():
-                self._say(self.codec.pong(command.echo))
+                self._say(self.codec.pong(command.echo, self._desk.position(self._user_id)))
 
     def _subscribe(self, channels: Sequence[Channel]) -> None:
         position = self._desk.position(self._user_id)

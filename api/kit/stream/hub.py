@@ -30,6 +30,9 @@ from services.reads import Claims
 CONNECTIONS_MAX = 10_000
 """Of one process; more are asked to try later."""
 
+STRANGERS_MAX = 1_000
+"""Connections of one process that have not shown a good token yet."""
+
 RECHECK_SECONDS = 15.0
 RECHECKED_AT_ONCE = 500
 _MOVES_VALUES = frozenset({EventKind.POSITION, EventKind.BALANCE})
@@ -109,6 +112,7 @@ class Hub:
         self._tokens = tokens
         self._audiences: dict[UUID, _Audience] = {}
         self._connections: set[Connection] = set()
+        self._strangers = 0  # connections that have not shown a good token yet
         self._suspects: set[UUID] = set()
         self._suspicion = asyncio.Event()
         self._everybody = False
@@ -132,15 +136,17 @@ class Hub:
     async def serve(self, outlet: Outlet, codec: Codec, receive: Receive) -> None:
         """Serve one accepted WebSocket until either side closes."""
         connection = Connection(outlet, codec, self)
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= CONNECTIONS_MAX or self._strangers >= STRANGERS_MAX:
             connection.close(Close.TRY_LATER, "Too many connections; try again later")
             return
         self._connections.add(connection)
+        self._strangers += 1
         opened()
         try:
             await connection.run(receive)
         finally:
             self._connections.discard(connection)
+            self._strangers -= connection.claims is None
             closed()
             self._leave(connection)
 
@@ -158,6 +164,8 @@ class Hub:
         plan = await self._live.access.admit(claims)
         if connection.claims is None:
             await self._join(connection, claims.user_id, plan.limits.live_connections)
+            connection.claims = claims
+            self._strangers -= 1
         left = (expires_at - self._live.clock.now()).total_seconds()
         return _Entry(claims, max(0.0, left))
 
