@@ -122,7 +122,8 @@ class Document:
         Raises:
             Drift: a name means such a mapping here and a known shape there.
         """
-        opaque, known = set(), set()
+        opaque: set[str] = set()
+        known: set[str] = set()
         for name in {*self.answered(), *self.sent()}:
             for field in self.fields(name):
                 self._sort_out(field, opaque, known)
@@ -153,6 +154,8 @@ class Document:
         body, takes_raw_body = self._body(line, item)
         result = self._result(line, item)
         places = _PLACE.findall(path)
+        if any(field.schema.get("type") == "array" for field in query):
+            raise Drift(f"{line}: lists in a query have no form in the SDKs yet")
         taken = [*places, *(field.name for field in (*query, *body))]
         if len(taken) != len(set(taken)):
             raise Drift(f"{line}: two parameters share a name: {taken}")

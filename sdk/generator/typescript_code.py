@@ -74,8 +74,7 @@ def _one_type(schema: Schema, *, sent: bool, prefix: str) -> str:
         return f"Array<{typescript_type(schema['items'], sent=sent, prefix=prefix)}>"
     if kind == "object":
         more = schema.get("additionalProperties")
-        is_known = isinstance(more, dict)
-        value = typescript_type(more, sent=sent, prefix=prefix) if is_known else "unknown"
+        value = typescript_type(more if isinstance(more, dict) else {}, sent=sent, prefix=prefix)
         return f"Record<string, {value}>"
     if sent and schema.get("format") in {"date", "date-time"}:
         return "string | Date"

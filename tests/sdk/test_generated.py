@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,6 +15,7 @@ import httpx
 import jsonschema
 import pytest
 
+import nija_sdk
 from api.nija.surface import build_surface
 from nija_sdk import AsyncNIJAClient, NIJAClient
 from nija_sdk._resource import AsyncResource, Resource
@@ -63,6 +67,24 @@ def test_a_call_without_a_name_and_a_name_without_a_call_are_refused() -> None:
     del paths["/account/news"], paths["/account/balance"]
     with pytest.raises(Drift, match="GET /account/balance"):
         Document({**SPECIFICATION, "paths": paths})
+
+
+def test_the_python_package_needs_nothing_of_the_server() -> None:
+    allowed = {"httpx", "nija_sdk", "websockets", *sys.stdlib_module_names}
+    found = {
+        name.split(".")[0]
+        for path in Path(nija_sdk.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+
+    assert found - allowed == set()
 
 
 # --- what the methods send ------------------------------------------------------------------------

@@ -37,6 +37,9 @@ export class NIJAClient extends Groups {
 
   constructor(options: NIJAClientOptions = {}) {
     const baseUrl = apiAddress(options.baseUrl);
+    if (options.refreshToken && !options.apiKey) {
+      throw new TypeError("Give apiKey too, or exchange the refresh token by auth.refresh");
+    }
     const accessToken = options.apiKey?.replace(/^Bearer /, "");
     const tokens = accessToken ? { accessToken, refreshToken: options.refreshToken ?? null } : null;
     const transport = new Transport(

@@ -6,7 +6,7 @@
 
 import { APIConnectionError, NIJAError, ServerError } from "./errors.js";
 import { backoff } from "./retry.js";
-import { ANY, type Channel, channelsOf, type LiveEvent, Stream, TOKEN_REFUSED } from "./stream.js";
+import { ANY, type Channel, channelsOf, type LiveEvent, Stream, SubscriptionRefused, TOKEN_REFUSED } from "./stream.js";
 import type { Tokens } from "./tokens.js";
 import { pause, type Transport } from "./transport.js";
 
@@ -136,8 +136,10 @@ export class LiveUpdates {
     let wasAccepted = false;
     const heard = (isReady: boolean): void => {
       if (!this.#stream.isAccepted) return;
-      [failed, hasRefreshed, wasAccepted] = [0, false, true];
-      if (isReady) ready();
+      [hasRefreshed, wasAccepted] = [false, true];
+      if (!isReady) return;
+      failed = 0;
+      ready();
     };
     while (!ending.aborted) {
       const tokens = this.#transport.tokens.current;
@@ -205,6 +207,7 @@ export class LiveUpdates {
         try {
           this.#take(socket, String(data), heard);
         } catch (failure) {
+          if (failure instanceof SubscriptionRefused) return giveUp(failure.message);
           finish(() => reject(failure as Error));
           socket.close();
         }

@@ -5,7 +5,7 @@
  * channels from it in one message brings every event that was missed, once and in order.
  */
 
-import { apiError, UnexpectedResponseError } from "./errors.js";
+import { apiError, NIJAError, UnexpectedResponseError } from "./errors.js";
 import { fromWire } from "./names.js";
 
 /** What can be subscribed. */
@@ -57,6 +57,9 @@ export function channelsOf(event: string): readonly Channel[] {
   return event === GAP ? [] : channel === undefined ? CHANNELS : [channel];
 }
 
+/** The server cannot serve the channels at the moment, though the connection stands. */
+export class SubscriptionRefused extends NIJAError {}
+
 /** The channels of a client, and the number of the last event it was handed. */
 export class Stream {
   position: number | null = null;
@@ -80,7 +83,10 @@ export class Stream {
     return JSON.stringify({ type: "auth", token: `Bearer ${accessToken}` });
   }
 
-  /** Understand a message; an event that was handed on before is not handed on again. */
+  /**
+   * Understand a message; an event that was handed on before is not handed on again.
+   * Throws SubscriptionRefused when it is time to connect again.
+   */
   receive(text: string): Received {
     const message = parsed(text);
     switch (message["type"]) {
@@ -122,7 +128,8 @@ export class Stream {
 
   #refused(code: string, message: string): Received {
     if (code !== CANNOT_RESUME) {
-      this.#refusal = { code, message };
+      if (this.isAccepted) throw new SubscriptionRefused(`${code}: ${message}`);
+      this.#refusal = { code, message }; // a close follows
       return { events: [], replies: [], isReady: false };
     }
     const gap: LiveEvent = { type: GAP, channel: null, data: { since: this.position, message }, seq: null };

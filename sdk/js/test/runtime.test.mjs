@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import { test } from "node:test";
 
 import * as sdk from "@nija/sdk";
-import { cut, ok, refused, scripted } from "./support.mjs";
+import { cut, eventually, ok, refused, scripted } from "./support.mjs";
 
 const { NIJAClient } = sdk;
 const STARTED = ok({ status: "starting", message: "m", estimated_ready_in_seconds: 1 });
@@ -201,6 +201,64 @@ test("both kinds of modules are there, and the version is the package's", async 
   const common = createRequire(import.meta.url)("@nija/sdk");
   assert.deepEqual(Object.keys(common).sort(), Object.keys(sdk).sort());
   assert.equal(sdk.VERSION, version);
+});
+
+test("live updates: handed-in WebSocket, resume, a gap, a refusal, an end for good", async (t) => {
+  const sockets = [];
+  class Fake extends EventTarget {
+    readyState = 1;
+    said = [];
+    constructor(url) {
+      super();
+      this.url = url;
+      sockets.push(this);
+      queueMicrotask(() => this.dispatchEvent(new Event("open")));
+    }
+    send = (text) => void this.said.push(JSON.parse(text));
+    tell = (message) => this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
+    end = (code, reason = "") => this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
+    close = (code) => this.end(code ?? 1006);
+  }
+  const next = async (number) => {
+    await eventually(() => sockets[number]?.said.length, "a socket");
+    return sockets[number];
+  };
+  const client = new NIJAClient({ apiKey: "token", baseUrl: "https://a.b", WebSocket: Fake });
+  const came = [];
+  client.ws.on("bot_update", (data) => came.push(data.runState)).on("gap", (data) => came.push(data));
+  const connecting = client.ws.connect();
+
+  const first = await next(0);
+  assert.equal(first.url, "wss://a.b/ws/v1");
+  assert.deepEqual(first.said[0], { type: "auth", token: "Bearer token" });
+  first.tell({ type: "auth_success" });
+  assert.deepEqual(first.said[1], { type: "subscribe", channels: ["bot"] });
+  first.tell({ type: "subscribed", channels: ["bot"], seq: 5 });
+  await connecting;
+  for (const seq of [5, 6, 6, null]) {
+    first.tell({ type: "bot_update", channel: "bot", seq: seq ?? undefined, data: { run_state: seq } });
+  }
+  assert.deepEqual(came, [6, null]);
+
+  first.end(4408);
+  const second = await next(1);
+  second.tell({ type: "auth_success" });
+  assert.deepEqual(second.said[1], { type: "subscribe", channels: ["bot"], resume_from: 6 });
+  second.tell({ type: "error", code: "DATABASE_ERROR", message: "down" });
+
+  const third = await next(2);
+  third.tell({ type: "auth_success" });
+  third.tell({ type: "error", code: "RESUME_NOT_POSSIBLE", message: "gone" });
+  assert.deepEqual(came.at(-1), { since: 6, message: "gone" });
+  assert.deepEqual(third.said[2], { type: "subscribe", channels: ["bot"] });
+  third.tell({ type: "subscribed", channels: ["bot"], seq: 2000 });
+  assert.equal(client.ws.position, 2000);
+
+  third.end(1006);
+  const last = await next(3);
+  last.tell({ type: "error", code: "SUBSCRIPTION_REQUIRED", message: "Needs basic" });
+  last.end(4402);
+  await assert.rejects(client.ws.closed, { name: "PaymentRequiredError", code: "SUBSCRIPTION_REQUIRED" });
 });
 
 test("an address must be one", () => {

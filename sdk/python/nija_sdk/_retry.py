@@ -42,7 +42,7 @@ class RetryPolicy:
         # Waiting longer than this is the caller's decision: the error says how long.
         return asked if asked <= WAIT_SECONDS_MAX else None
 
-    def after_error(self, call: Call, error: httpx.TransportError, tried: int) -> float | None:
+    def after_error(self, call: Call, error: httpx.RequestError, tried: int) -> float | None:
         """Seconds to wait before the next try; None when the error is the last word."""
         if tried > self.retries or not (_is_safe(call) or isinstance(error, _UNSENT)):
             return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nija_sdk import _json
-from nija_sdk.errors import APIError, UnexpectedResponseError, error_class
+from nija_sdk.errors import APIError, NIJAError, UnexpectedResponseError, error_class
 
 ANY = "*"
 GAP = "gap"
@@ -58,12 +58,17 @@ class Received:
     replies: tuple[str, ...] = ()
 
 
+class SubscriptionRefused(NIJAError):
+    """The server cannot serve the channels at the moment, though the connection stands."""
+
+
 class Stream:
     """The channels of a client, and the number of the last event it was handed."""
 
     def __init__(self) -> None:
         self.position: int | None = None
         self.is_accepted = False
+        self.is_ready = False
         self._channels: dict[str, None] = {}
         self._refusal: tuple[str, str] | None = None
 
@@ -80,12 +85,14 @@ class Stream:
         """The first message of a connection."""
         self._refusal = None
         self.is_accepted = False
+        self.is_ready = False
         return json.dumps({"type": "auth", "token": f"Bearer {access_token}"})
 
     def receive(self, text: str | bytes) -> Received:
         """Understand a message; an event that was handed on before is not handed on again.
 
         Raises:
+            SubscriptionRefused: connect again.
             UnexpectedResponseError: this is no message of the server.
         """
         try:
@@ -95,6 +102,7 @@ class Stream:
             raise UnexpectedResponseError("A live message without a type") from error
         if kind == "auth_success":
             self.is_accepted = True
+            self.is_ready = not self._channels
             return Received(replies=tuple(_subscriptions(list(self._channels), self.position)))
         if kind == "subscribed":
             self._note_start(message)
@@ -122,13 +130,16 @@ class Stream:
         yield Event(kind, message["channel"], message["data"], seq)
 
     def _note_start(self, message: Mapping[str, Any]) -> None:
+        self.is_ready = True
         # A channel added later begins where we are, or further back, which changes nothing.
         if self.position is None:
             self.position = message.get("seq")
 
     def _refused(self, code: str, message: str) -> Received:
         if code != _CANNOT_RESUME:
-            self._refusal = (code, message)
+            if self.is_accepted:
+                raise SubscriptionRefused(f"{code}: {message}")
+            self._refusal = (code, message)  # a close follows
             return Received()
         lost_since, self.position = self.position, None
         gap = Event(GAP, ANY, {"since": lost_since, "message": message})

@@ -51,7 +51,7 @@ class Transport:
         self._on_tokens = on_tokens
         self._owns_http = http is None
         self._http = http or httpx.Client()
-        self._refreshing = threading.Lock()
+        self._refreshing = threading.RLock()  # `on_tokens` may call
 
     def close(self) -> None:
         """Close the connections, unless they were handed in."""
@@ -85,7 +85,7 @@ class Transport:
         for tried in range(1, REFRESH_TRIES + 1):
             try:
                 response = self._try(call, None, min(self.options.timeout, REFRESH_SECONDS))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if tried == REFRESH_TRIES:
                     raise _translated(error) from error
             else:
@@ -99,7 +99,7 @@ class Transport:
             tried += 1
             try:
                 response = self._try(call, tokens, self.options.timeout)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 wait = policy.after_error(call, error, tried)
                 if wait is None:
                     raise _translated(error) from error
@@ -188,7 +188,7 @@ class AsyncTransport:
         for tried in range(1, REFRESH_TRIES + 1):
             try:
                 response = await self._try(call, None, min(self.options.timeout, REFRESH_SECONDS))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if tried == REFRESH_TRIES:
                     raise _translated(error) from error
             else:
@@ -202,7 +202,7 @@ class AsyncTransport:
             tried += 1
             try:
                 response = await self._try(call, tokens, self.options.timeout)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 wait = policy.after_error(call, error, tried)
                 if wait is None:
                     raise _translated(error) from error
@@ -246,7 +246,7 @@ def _headers(call: Call, tokens: Tokens | None) -> dict[str, str]:
     return {**call.headers, "Authorization": tokens.header}
 
 
-def _translated(error: httpx.TransportError) -> APIConnectionError:
+def _translated(error: httpx.RequestError) -> APIConnectionError:
     kind = APITimeoutError if isinstance(error, httpx.TimeoutException) else APIConnectionError
     return kind(str(error) or type(error).__name__)
 

@@ -122,5 +122,7 @@ class AsyncNIJAClient(AsyncGroups):
 
 def _tokens(api_key: str | None, refresh_token: str | None) -> Tokens | None:
     if not api_key:
+        if refresh_token:
+            raise ValueError("Give api_key too, or exchange the refresh token by auth.refresh")
         return None
     return Tokens(api_key.removeprefix("Bearer "), refresh_token)

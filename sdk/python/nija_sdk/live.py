@@ -20,7 +20,16 @@ from websockets.sync.client import ClientConnection, connect
 
 from nija_sdk._calls import USER_AGENT
 from nija_sdk._retry import backoff
-from nija_sdk._stream import ANY, CHANNEL_OF, CHANNELS, GAP, TOKEN_REFUSED, Event, Stream
+from nija_sdk._stream import (
+    ANY,
+    CHANNEL_OF,
+    CHANNELS,
+    GAP,
+    TOKEN_REFUSED,
+    Event,
+    Stream,
+    SubscriptionRefused,
+)
 from nija_sdk._tokens import Tokens
 from nija_sdk._transport import AsyncTransport, Transport
 from nija_sdk.errors import APIConnectionError, NIJAError, ServerError
@@ -28,7 +37,7 @@ from nija_sdk.errors import APIConnectionError, NIJAError, ServerError
 Handler = TypeVar("Handler", bound=Callable[[Any], Any])
 
 OPEN_SECONDS = 10.0
-_UNREACHABLE = (OSError, TimeoutError, WebSocketException)
+_BROKEN = (OSError, TimeoutError, WebSocketException, SubscriptionRefused)
 _log = logging.getLogger("nija_sdk")
 
 
@@ -85,7 +94,9 @@ class _Attempts:
     def heard(self) -> None:
         """A message arrived."""
         if self._stream.is_accepted:
-            self._was_accepted, self._has_refreshed, self._failed = True, False, 0
+            self._was_accepted, self._has_refreshed = True, False
+        if self._stream.is_ready:
+            self._failed = 0
 
     def need_fresh_tokens(self, closed: ConnectionClosed, used: Tokens) -> bool:
         """Whether the tokens are to be exchanged before connecting again.
@@ -172,7 +183,7 @@ class LiveUpdates(_Updates):
             except ConnectionClosed as closed:
                 if attempts.need_fresh_tokens(closed, tokens):
                     self._refresh(attempts, tokens)
-            except _UNREACHABLE as error:
+            except _BROKEN as error:
                 attempts.failed(error)
             self._closed.wait(attempts.seconds)
 
@@ -260,7 +271,7 @@ class AsyncLiveUpdates(_Updates):
             except ConnectionClosed as closed:
                 if attempts.need_fresh_tokens(closed, tokens):
                     await self._refresh(attempts, tokens)
-            except _UNREACHABLE as error:
+            except _BROKEN as error:
                 attempts.failed(error)
             await self._pause(attempts.seconds)
 
