@@ -75,6 +75,6 @@ router = APIRouter(prefix="/links", include_in_schema=False)
 
 
 @router.get("/{purpose}")
-async def link_page() -> HTMLResponse:
+async def link_page(purpose: str) -> HTMLResponse:  # noqa: ARG001 - read by the page itself
     """The same page for every purpose; it reads from its own address what to do."""
     return HTMLResponse(_PAGE, headers=_HEADERS)

@@ -21,7 +21,7 @@ from domain.contracts.bots import BotSignal, Nudge
 from domain.ports import WallClock, WorkflowService, WorkflowServiceUnavailable
 from models.account_life import AccountDeletion
 from models.billing import Notice
-from models.bots import Bot
+from models.bots import Bot, BotState
 from models.people import User
 from models.tenancy import USER_TABLES
 from services.audit import AuditEvent, record
@@ -119,7 +119,9 @@ class Erasing:
             exposure = await live_exposure(db, user_id, now)
             if exposure.is_none:
                 return None
-            if exposure.unasked:
+            # A start that was under way when the account ended may have made a run since.
+            entering = any(BotState(bot.state).has_entering_run for bot in bots)
+            if exposure.unasked or entering:
                 for bot in bots:
                     await wind_down(db, bot, now)
         age = now - deletion.requested_at

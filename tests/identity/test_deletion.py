@@ -208,6 +208,21 @@ async def test_close_positions_asks_for_every_exit_before_anything_is_deleted(
     assert await left_of(world, user.user_id) == set()
 
 
+async def test_a_start_that_was_under_way_is_stopped_too(world: World, user: Api) -> None:
+    await connect(world, user)
+    await delete(user)
+    run = await make_run(world, user, mode="live")
+
+    await erasing(world).step(user.user_id)
+
+    (row,) = await world.sql(
+        "SELECT r.state, b.state AS bot FROM bot_runs r JOIN bots b ON b.id = r.bot_id"
+        " WHERE r.id = %(id)s",
+        id=run.id,
+    )
+    assert row == {"state": "exit_only", "bot": "stopped"}
+
+
 async def test_a_position_that_came_back_gets_its_run_back(world: World, user: Api) -> None:
     run = await live_run(world, user)
     await world.sql("UPDATE bot_runs SET state = 'ended' WHERE id = %(id)s", id=run.id)
@@ -261,9 +276,13 @@ async def test_a_workflow_service_that_is_away_delays_only(world: World, user: A
 # --- until nothing is left ------------------------------------------------------------------------
 
 
-async def test_nothing_of_the_user_remains_and_nobody_else_loses_anything(world: World) -> None:
+async def test_nothing_of_the_user_remains_and_nobody_else_loses_anything(
+    world: World, other: Api
+) -> None:
+    await make_position(world, await live_run(world, other))
+    stays = other.user_id
     with psycopg.connect(world.urls.system) as system:
-        gone, stays = (add_user_rows(system)["users"]["id"] for _ in range(2))
+        gone = add_user_rows(system)["users"]["id"]
     for table, state in (("positions", "closed"), ("orders", "filled"), ("bot_runs", "ended")):
         await world.sql(
             f"UPDATE {table} SET state = %(state)s WHERE user_id = %(id)s",  # noqa: S608
@@ -275,12 +294,14 @@ async def test_nothing_of_the_user_remains_and_nobody_else_loses_anything(world:
         " ON CONFLICT (user_id) DO UPDATE SET finished_at = NULL",
         id=gone,
     )
-    everything = await left_of(world, stays)
+    before = await left_of(world, stays)
+    assert {"connections", "positions", "users"} <= before
+    assert await left_of(world, gone) == {*USER_TABLES, "users"}
 
     await erase(world, gone)
 
     assert await left_of(world, gone) == set()
-    assert await left_of(world, stays) == everything == {*USER_TABLES, "users"}
+    assert await left_of(world, stays) == before
     kept = await world.sql("SELECT event_type FROM audit_log WHERE user_id = %(id)s", id=gone)
     assert "account_deleted" in {row["event_type"] for row in kept}
     (deletion,) = await world.sql(
