@@ -35,7 +35,7 @@ def listening(*channels: str, since: int = 5) -> Stream:
 
 
 def event(stream: Stream, seq: int | None, channel: str = "bot") -> list[int | None]:
-    message = {"type": "bot_update", "channel": channel, "data": {}, "seq": seq}
+    message: dict[str, Any] = {"type": "bot_update", "channel": channel, "data": {}, "seq": seq}
     return [it.seq for it in tell(stream, **message).events]
 
 
