@@ -14,9 +14,9 @@ from psycopg import errors
 
 from domain.contracts.accounts import DeletionStep
 from domain.contracts.bots import BotSignal
+from domain.errors import DomainError
 from domain.markets import Realm
 from models.tenancy import USER_TABLES
-from services.errors import DomainError
 from services.identity.erasing import LATE, QUIET_PATIENCE, DeletionSweep, Erasing
 from services.trading.commands import TradingService
 from tests.api.harness import PASSWORD, Api, World, register
