@@ -41,7 +41,6 @@ USER_TABLES: tuple[str, ...] = (
     "notification_preferences",
     "paper_fills",
     "paper_orders",
-    "pending_events",
     "positions",
     "recovery_codes",
     "refresh_tokens",
@@ -96,6 +95,15 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
             f" FOR INSERT WITH CHECK (user_id = {_CURRENT_USER})"
         ),
         f"GRANT INSERT ON account_deletions TO {APP_ROLE}",
+    ),
+    # Gone when its transaction has committed: no key to the user that would lock that row.
+    "pending_events": (
+        "ALTER TABLE pending_events ENABLE ROW LEVEL SECURITY",
+        (
+            f"CREATE POLICY own_rows ON pending_events USING (user_id = {_CURRENT_USER})"
+            f" WITH CHECK (user_id = {_CURRENT_USER})"
+        ),
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON pending_events TO {APP_ROLE}",
     ),
     # Of no user until it is processed: nobody but the system role sees it.
     "stripe_events": ("ALTER TABLE stripe_events ENABLE ROW LEVEL SECURITY",),

@@ -150,7 +150,12 @@ def test_a_stranger_cannot_write_a_row_in_somebody_elses_name(
 
 @pytest.mark.parametrize(
     ("table", "constraint"),
-    [pair for pair in REFERRING if pair[1].elements[0].column.table.name != "users"],
+    [
+        (table, key)
+        for table, key in REFERRING
+        # A key that is nothing but the user points at nobody else.
+        if key.elements[0].column.table.name != "users" and key.column_keys != ["user_id"]
+    ],
     ids=lambda value: value.name if isinstance(value, Table) else "-".join(value.column_keys),
 )
 def test_a_row_cannot_point_at_another_users_row(

@@ -135,7 +135,7 @@ def _generic(column: Any) -> Any:
         "Date": AT.date(),
         "Numeric": Decimal(1),
         "Integer": 1,
-        "BigInteger": 1,
+        "BigInteger": uuid4().int % 2**40,
         "Boolean": True,
         "LargeBinary": b"sealed",
         "AutoString": f"{column.name}-{uuid4().hex}",
