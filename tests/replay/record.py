@@ -19,11 +19,18 @@ from temporalio.exceptions import ApplicationError
 from domain.contracts.accounts import DeletionStep
 from domain.contracts.bots import BotSignal, OrderTask, SignalAction, TradeSignal
 from domain.contracts.exports import ExportResult
+from domain.contracts.notifications import (
+    REPORT_WORKFLOW,
+    DeliverResult,
+    ReportInput,
+    notify_workflow_id,
+)
 from domain.orders import Leg, OrderState
 from tests.support.alert_worker import ACCEPTED, EXECUTED, PROCESSING, alert_stage
 from tests.support.bot_worker import BotStage, bot_stage
 from tests.support.deletion_worker import deletion_stage
 from tests.support.export_worker import export_stage
+from tests.support.notify_worker import notify_stage
 from tests.support.stack import temporal_server
 from tests.support.switch_worker import FakeSwitch, switch_stage
 from workflows import policies
@@ -88,6 +95,14 @@ async def account_deleted(client: Client) -> WorkflowHistory:
         return await stage.handle.fetch_history()
 
 
+async def alert_followed(client: Client) -> WorkflowHistory:
+    """An alert that is handed over, decided, and traded."""
+    async with alert_stage(client) as stage:
+        await stage.start(PROCESSING, ACCEPTED, EXECUTED)
+        await asyncio.wait_for(stage.handle.result(), 30)
+        return await stage.handle.fetch_history()
+
+
 async def switch_told(client: Client) -> WorkflowHistory:
     """A switch that changes while bots are told, two pages, and a look that is not flat yet."""
     switch = FakeSwitch(pages=2, flatten=True, open_positions=[3], changes_while_telling=1)
@@ -97,16 +112,53 @@ async def switch_told(client: Client) -> WorkflowHistory:
         return await stage.handle.fetch_history()
 
 
-async def alert_followed(client: Client) -> WorkflowHistory:
-    """An alert that is handed over, decided, and traded."""
-    async with alert_stage(client) as stage:
-        await stage.start(PROCESSING, ACCEPTED, EXECUTED)
+async def export_written(client: Client) -> WorkflowHistory:
+    """An attempt that fails, and one that writes the file."""
+    written = ExportResult(state="ready", rows=3)
+    async with export_stage(client, RuntimeError("no room"), written) as stage:
         await asyncio.wait_for(stage.handle.result(), 30)
         return await stage.handle.fetch_history()
 
 
+async def export_given_up(client: Client) -> WorkflowHistory:
+    """A last attempt that fails."""
+    async with export_stage(client, ApplicationError("defect", non_retryable=True)) as stage:
+        await asyncio.wait_for(stage.handle.result(), 30)
+        return await stage.handle.fetch_history()
+
+
+async def messages_sent(client: Client) -> WorkflowHistory:
+    """A look that fails, one that has to come again, and the end."""
+    failing, soon = RuntimeError("the database was away"), DeliverResult(wait_seconds=0.1)
+    async with notify_stage(client, failing, soon, DeliverResult(summary="1 sent")) as stage:
+        await stage.workflows.wake_notifier(stage.user_id)
+        handle = client.get_workflow_handle(notify_workflow_id(stage.user_id))
+        await asyncio.wait_for(handle.result(), 30)
+        return await handle.fetch_history()
+
+
+async def report_made(client: Client) -> WorkflowHistory:
+    """A report as a schedule starts it."""
+    async with notify_stage(client) as stage:
+        request = ReportInput(user_id=stage.user_id, report="daily_summary")
+        handle = await client.start_workflow(
+            REPORT_WORKFLOW, request, id=f"report-{stage.user_id}", task_queue=stage.task_queue
+        )
+        await asyncio.wait_for(handle.result(), 30)
+        return await handle.fetch_history()
+
+
 OTHER_SCENES: Mapping[str, Callable[[Client], Awaitable[WorkflowHistory]]] = {
-    scene.__name__: scene for scene in (account_deleted, alert_followed, switch_told)
+    scene.__name__: scene
+    for scene in (
+        account_deleted,
+        alert_followed,
+        export_given_up,
+        export_written,
+        switch_told,
+        messages_sent,
+        report_made,
+    )
 }
 """Of workflows that are no bots."""
 

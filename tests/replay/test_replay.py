@@ -18,6 +18,7 @@ from activities.bots import BotActivities
 from activities.export import ExportActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
+from activities.notify import NotifyActivities
 from activities.orders import OrderActivities
 from activities.signal import SignalActivities
 from worker import PASSED_THROUGH, WORKFLOWS
@@ -29,13 +30,25 @@ ACTIVITIES = (
     BotActivities,
     ExportActivities,
     KillSwitchActivities,
+    NotifyActivities,
     OrderActivities,
     MarketActivities,
     SignalActivities,
 )
 
 # Names are part of every running history: one that goes or changes strands the bots that use it.
-WORKFLOW_NAMES = {"account_deletion", "bot", "watch", "subscription", "stripe_event", "signal", "kill_switch"}
+WORKFLOW_NAMES = {
+    "account_deletion",
+    "bot",
+    "export",
+    "watch",
+    "subscription",
+    "stripe_event",
+    "signal",
+    "kill_switch",
+    "notify",
+    "report",
+}
 ACTIVITY_NAMES = {
     "accounts.erase",
     "bots.guard",
@@ -46,6 +59,8 @@ ACTIVITY_NAMES = {
     "kill_switch.tell",
     "kill_switch.look",
     "kill_switch.finish",
+    "notify.deliver",
+    "notify.report",
     "orders.place",
     "orders.settle",
     "markets.watch",
@@ -74,6 +89,8 @@ def test_there_are_histories_to_replay() -> None:
         "export_written",
         "hunt_given_up",
         "long_and_renewed",
+        "messages_sent",
+        "report_made",
         "switch_told",
         "trade_and_stop",
     ]
