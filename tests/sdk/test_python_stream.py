@@ -68,6 +68,17 @@ def test_another_connection_resumes_all_channels_at_once() -> None:
     ]
 
 
+def test_what_others_are_told_is_not_missed() -> None:
+    stream = listening("bot", since=5)
+    tell(stream, type="pong", latest_seq=3_000)
+    tell(stream, type="pong", latest_seq=2_000)
+    assert stream.position == 3_000
+
+    entered(stream)  # not resumed yet: what came meanwhile is still to come
+    tell(stream, type="pong", latest_seq=4_000)
+    assert stream.position == 3_000
+
+
 def test_a_channel_added_later_changes_nothing_for_the_others() -> None:
     stream = listening("bot")
     event(stream, 7)

@@ -64,6 +64,7 @@ export class SubscriptionRefused extends NIJAError {}
 export class Stream {
   position: number | null = null;
   isAccepted = false;
+  #isReady = false;
   readonly #channels = new Set<Channel>();
   #refusal: { code: string; message: string } | null = null;
 
@@ -80,6 +81,7 @@ export class Stream {
   authentication(accessToken: string): string {
     this.#refusal = null;
     this.isAccepted = false;
+    this.#isReady = false;
     return JSON.stringify({ type: "auth", token: `Bearer ${accessToken}` });
   }
 
@@ -93,12 +95,20 @@ export class Stream {
       case "auth_success": {
         this.isAccepted = true;
         const replies = subscriptions([...this.#channels], this.position);
+        this.#isReady = replies.length === 0;
         return { events: [], replies, isReady: replies.length === 0 };
       }
       case "subscribed":
         // A channel added later begins where we are, or further back, which changes nothing.
         this.position ??= message["seq"] as number;
+        this.#isReady = true;
         return { events: [], replies: [], isReady: true };
+      case "pong":
+        // All that was ours up to this number has come; what else happened is not missed.
+        if (this.position !== null && this.#isReady && typeof message["latest_seq"] === "number") {
+          this.position = Math.max(this.position, message["latest_seq"]);
+        }
+        return { events: [], replies: [], isReady: false };
       case "error":
         return this.#refused(String(message["code"]), String(message["message"]));
       default:
@@ -115,7 +125,7 @@ export class Stream {
   }
 
   #news(message: Readonly<Record<string, unknown>>): LiveEvent[] {
-    // Others are pong, unsubscribed, and what later servers may say.
+    // Others are unsubscribed, and what later servers may say.
     if (typeof message["channel"] !== "string" || !("data" in message)) return [];
     const seq = typeof message["seq"] === "number" ? message["seq"] : null;
     if (seq !== null) {

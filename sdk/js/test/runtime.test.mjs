@@ -252,7 +252,8 @@ test("live updates: handed-in WebSocket, resume, a gap, a refusal, an end for go
   assert.deepEqual(came.at(-1), { since: 6, message: "gone" });
   assert.deepEqual(third.said[2], { type: "subscribe", channels: ["bot"] });
   third.tell({ type: "subscribed", channels: ["bot"], seq: 2000 });
-  assert.equal(client.ws.position, 2000);
+  third.tell({ type: "pong", latest_seq: 2001 });
+  assert.equal(client.ws.position, 2001);
 
   third.end(1006);
   const last = await next(3);

@@ -28,6 +28,7 @@ CHANNEL_OF: Mapping[str, str] = {
     "kill_switch": "bot",
 }
 TOKEN_REFUSED = 4401
+PING = '{"type":"ping"}'
 _FINAL = {4402: 402, 4403: 403}
 _CANNOT_RESUME = "RESUME_NOT_POSSIBLE"
 
@@ -107,6 +108,9 @@ class Stream:
         if kind == "subscribed":
             self._note_start(message)
             return Received()
+        if kind == "pong":
+            self._note_silence(message.get("latest_seq"))
+            return Received()
         if kind == "error":
             return self._refused(str(message.get("code")), str(message.get("message")))
         return Received(tuple(self._news(kind, message)))
@@ -121,7 +125,7 @@ class Stream:
 
     def _news(self, kind: str, message: Mapping[str, Any]) -> Iterator[Event]:
         if "channel" not in message or "data" not in message:
-            return  # pong, unsubscribed, and what later servers may say
+            return  # unsubscribed, and what later servers may say
         seq = message.get("seq")
         if seq is not None:
             if self.position is not None and seq <= self.position:
@@ -134,6 +138,11 @@ class Stream:
         # A channel added later begins where we are, or further back, which changes nothing.
         if self.position is None:
             self.position = message.get("seq")
+
+    def _note_silence(self, latest: int | None) -> None:
+        # All that was ours up to this number has come; what else happened is not missed.
+        if latest is not None and self.position is not None and self.is_ready:
+            self.position = max(self.position, latest)
 
     def _refused(self, code: str, message: str) -> Received:
         if code != _CANNOT_RESUME:

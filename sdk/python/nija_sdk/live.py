@@ -25,6 +25,7 @@ from nija_sdk._stream import (
     CHANNEL_OF,
     CHANNELS,
     GAP,
+    PING,
     TOKEN_REFUSED,
     Event,
     Stream,
@@ -37,6 +38,9 @@ from nija_sdk.errors import APIConnectionError, NIJAError, ServerError
 Handler = TypeVar("Handler", bound=Callable[[Any], Any])
 
 OPEN_SECONDS = 10.0
+QUIET_SECONDS = 20.0
+"""After so long without a message we ask how far the server is."""
+
 _BROKEN = (OSError, TimeoutError, WebSocketException, SubscriptionRefused)
 _log = logging.getLogger("nija_sdk")
 
@@ -216,7 +220,7 @@ class LiveUpdates(_Updates):
         self._connection = connection
         try:
             while not self._closed.is_set():
-                received = self._stream.receive(connection.recv())
+                received = self._stream.receive(self._next(connection))
                 for reply in received.replies:
                     connection.send(reply)
                 yield from received.events or (None,)
@@ -225,6 +229,14 @@ class LiveUpdates(_Updates):
                 raise
         finally:
             self._connection = None
+
+    @staticmethod
+    def _next(connection: ClientConnection) -> str | bytes:
+        while True:
+            try:
+                return connection.recv(timeout=QUIET_SECONDS)
+            except TimeoutError:
+                connection.send(PING)
 
 
 class AsyncLiveUpdates(_Updates):
@@ -304,7 +316,7 @@ class AsyncLiveUpdates(_Updates):
         self._connection = connection
         try:
             while not self._closed.is_set():
-                received = self._stream.receive(await connection.recv())
+                received = self._stream.receive(await self._next(connection))
                 for reply in received.replies:
                     await connection.send(reply)
                 for event in received.events or (None,):
@@ -314,6 +326,15 @@ class AsyncLiveUpdates(_Updates):
                 raise
         finally:
             self._connection = None
+
+    @staticmethod
+    async def _next(connection: AsyncConnection) -> str | bytes:
+        while True:
+            try:
+                async with asyncio.timeout(QUIET_SECONDS):
+                    return await connection.recv()
+            except TimeoutError:
+                await connection.send(PING)
 
     async def _pause(self, seconds: float) -> None:
         try:
