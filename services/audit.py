@@ -54,6 +54,7 @@ class AuditEvent(StrEnum):
     EMERGENCY_RELEASED = "emergency_stop_released"
     POSITION_CLOSED = "position_close_requested"
     POSITION_MODIFIED = "position_modified"
+    TRADE_EXECUTED = "trade_executed"
     CHANNEL_ADDED = "notification_channel_added"
     CHANNEL_CHANGED = "notification_channel_changed"
     CHANNEL_REMOVED = "notification_channel_removed"

@@ -39,6 +39,7 @@ from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
 from services.orders.protection import cancel_triggers, sync_triggers
+from services.orders.recording import record_execution
 from services.orders.telling import TARGET_LEGS, tell_of_trade
 
 _log = structlog.get_logger("nija.orders")
@@ -115,6 +116,7 @@ async def book(
     await session.flush()
     if new_fills:
         await _move_balances(session, order, rules_from_record(position.rules), new_fills, at)
+        await record_execution(session, order, new_fills, wall)
     if new_fills or state.is_final:
         await _refold(session, position, order, at, wall)
     return order

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -31,7 +32,7 @@ from worker import PASSED_THROUGH
 from workflows.bot import BotWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0
 ADMIN = Principal(uuid4(), uuid4(), Role.ADMIN)
 
 
@@ -189,7 +190,8 @@ class SwitchedEngine(Engine):
         async for execution in self._client.list_workflows(
             f"TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Running'"
         ):
-            await self._client.get_workflow_handle(execution.id).terminate("the test is over")
+            with suppress(RPCError):  # it may have ended by itself
+                await self._client.get_workflow_handle(execution.id).terminate("the test is over")
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from temporalio.client import Client
@@ -11,6 +12,8 @@ from temporalio.service import RPCError
 
 from adapters.embedded.postgres import EmbeddedPostgres
 from domain.contracts.kill_switches import kill_switch_workflow_id
+from services.orders import placing
+from services.trading import kill_switches
 from services.trading.kill_switches import Engaged, SwitchTarget
 from tests.support.databases import fresh_database
 from tests.support.stack import postgres_server
@@ -26,6 +29,13 @@ SYMBOLS = ("BTC-USD", "ETH-USD")
 def postgres() -> Iterator[EmbeddedPostgres]:
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a send may take longer than in earnest; then engaging waits longer too."""
+    monkeypatch.setattr(placing, "ENTRY_SEND_LENGTH_MAX", timedelta(seconds=60))
+    monkeypatch.setattr(kill_switches, "SENDS_SECONDS_MAX", 90.0)
 
 
 @pytest.fixture
@@ -120,6 +130,14 @@ async def test_it_holds_and_is_carried_out_when_every_worker_was_dead(
         await engine.terminate_bots()
     assert engine.venue.entries == 1, "the one before the switch"
     assert await refusals(engine) == {"kill_switch": 2}
+    executed = await engine.rows(
+        "SELECT meta->>'side' AS side, meta->>'leg' AS leg, (meta->>'size_usd')::numeric AS size,"
+        " meta->>'broker' AS broker FROM audit_log WHERE event_type = 'trade_executed' ORDER BY 1"
+    )
+    assert executed == [
+        {"side": "buy", "leg": "entry", "size": 300, "broker": "coinbase"},
+        {"side": "sell", "leg": "flatten", "size": 300, "broker": "coinbase"},
+    ]
     assert (report["entries_cancelled"], report["positions_asked"], report["is_flat"]) == (
         2,
         1,
