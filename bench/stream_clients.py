@@ -25,6 +25,7 @@ from bench.figures import spread
 
 CONNECTING_AT_ONCE = 40
 CONNECTING_SECONDS_MAX = 120.0
+CATCHING_UP_SECONDS = 3.0
 RETRY_SECONDS = (0.05, 0.5)
 _HEAD = b"\r\n\r\n"
 _PING, _CLOSE = 0x9, 0x8
@@ -177,11 +178,12 @@ async def _stay(task: Task, token: str, record: Record, gate: asyncio.Semaphore)
     """Be connected, again and again."""
     loop = asyncio.get_running_loop()
     parts = urlsplit(task.url)
+    host, port = parts.hostname or "", parts.port or 0
     while True:
         async with gate:
             try:
                 _, client = await loop.create_connection(
-                    lambda: Client(task, token, record), parts.hostname, parts.port
+                    lambda: Client(task, token, record), host, port
                 )
                 await client.ready
             except OSError:
@@ -207,6 +209,9 @@ async def serve() -> dict[str, Any]:
         await asyncio.gather(*(record.joined.wait() for record in records))
     print("connected", flush=True)
     killed_at = float(json.loads(await lines.readline()))
+    while any(record.lost_at is not None for record in records):  # noqa: ASYNC110 - of 2,000
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(CATCHING_UP_SECONDS)
     for one in staying:
         one.cancel()
     return _summary(records, killed_at)

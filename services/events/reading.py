@@ -77,8 +77,6 @@ class SystemReads:
             timeout=_POOL_TIMEOUT_SECONDS,
             open=False,
             name="streams",
-            # A restarted server leaves dead connections behind.
-            check=AsyncConnectionPool.check_connection,
         )
 
     async def open(self) -> None:
@@ -96,10 +94,20 @@ class SystemReads:
             EventsUnavailable: the database does not answer.
         """
         try:
-            async with self._pool.connection() as connection:
-                return await (await connection.execute(sql, params)).fetchall()
+            try:
+                return await self._attempt(sql, params)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                # A restarted server leaves dead connections in the pool; reading again is harmless.
+                await self._pool.check()
+                return await self._attempt(sql, params)
         except (psycopg.Error, OSError) as failure:
             raise EventsUnavailable from failure
+
+    async def _attempt(
+        self, sql: LiteralString, params: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        async with self._pool.connection() as connection:
+            return await (await connection.execute(sql, params)).fetchall()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[AsyncIterator[str]]:

@@ -240,7 +240,7 @@ async def test_no_token_is_logged(
     world: World, server: Server, person: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = world.token(person)
-    with caplog.at_level("DEBUG"):
+    with caplog.at_level("DEBUG"), caplog.at_level("DEBUG", "nija.websockets"):
         async with connect(f"{server.url}?token={token}") as socket:
             await Client(socket).enter(token, "bot")
 

@@ -8,6 +8,7 @@ slow one; the outlet never waits, it tells how far behind a client is.
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -31,6 +32,9 @@ WEBSOCKETS: Mapping[str, Any] = {
 """uvicorn's options of live connections."""
 
 _STATE = "outlet"
+# Two lines a connection say nothing; at the debug level every frame would be one, tokens included.
+_log = logging.getLogger("nija.websockets")
+_log.setLevel(logging.WARNING)
 _FINAL_TEXT = 0x81
 _LENGTH_16, _LENGTH_64 = 126, 127
 _SHORT_MAX, _MEDIUM_MAX = 125, 0xFFFF
@@ -72,7 +76,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # At the debug level every frame would be logged, and with it tokens.
+        self.logger = self.conn.logger = _log
         self.conn.debug = False
 
     def handle_connect(self, event: Request) -> None:
