@@ -1,7 +1,8 @@
 # Everything runs from .venv, which is made once for each version of the lock file.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench
+.PHONY: help run demo test check bench fuzz
 PYTHON ?= python3
+MINUTES ?= 10
 # Each starts servers of its own: what the cores can carry, not more.
 TEST_PROCESSES ?= 2
 BIN := .venv/bin
@@ -26,6 +27,9 @@ check: $(VENV) ## Format, lint, types, import rules and the quick tests
 
 bench: $(VENV) ## Measure
 	$(BIN)/python -m bench
+
+fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 $(VENV): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -79,7 +79,13 @@ class Logins:
             await self._paper.ensure(db, user.id, PAPER_VENUE)
             await _tell_of_new_device(db, user, now)
             issued = await self._sessions.begin(db, user, now)
-            record(db, AuditEvent.USER_LOGIN, user_id=user.id, at=now)
+            record(
+                db,
+                AuditEvent.USER_LOGIN,
+                user_id=user.id,
+                at=now,
+                meta={"login_method": "email_password", "success": True},
+            )
         return issued
 
     async def change_password(

@@ -111,6 +111,22 @@ async def test_keys_that_cannot_sign_are_refused_every_time(
     assert isinstance(await venues.account(LIVE), CoinbaseAccount)
 
 
+@pytest.mark.parametrize(
+    ("api_key", "api_secret"),
+    [
+        ("k\r\nX-Injected: 1", "s" * 10),
+        ("schl\u00fcssel", "s" * 10),
+        ("organizations/o/apiKeys/k", "-----BEGIN EC PRIVATE KEY-----"),
+        ("key", "-----BEGIN EC PRIVATE KEY-----\nMHc=\n-----END EC PRIVATE KEY-----"),
+    ],
+)
+async def test_keys_no_request_can_carry_are_refused_before_any(
+    venues: VenueRegistry, api_key: str, api_secret: str
+) -> None:
+    with pytest.raises(VenueRefusedKeys, match="form that Coinbase issues"):
+        await venues.account_with(KEY, VenueCredentials(api_key, api_secret, {}))
+
+
 async def test_what_is_not_supported_is_said(venues: VenueRegistry) -> None:
     with pytest.raises(UnsupportedVenueError, match="nowhere"):
         venues.market_data(VenueKey("nowhere", Realm.SIMULATED))

@@ -1,22 +1,18 @@
-"""The OpenAPI document, used three ways: as documentation, as a list of routes, as a promise."""
+"""The OpenAPI document as documentation and as a list of routes.
+
+That the answers keep its promises, to every kind of caller, is `test_authorization_matrix.py`.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
-import jsonschema
 import pytest
 
 from api.nija.surface import build_surface
-from models.tenancy import USER_TABLES
-from services.trading.commands import TradingService
-from tests.api.harness import PREFIX, REALM, Api, World
-from tests.api.seeding import make_position, make_run, watch_venue
-from tests.api.test_config import connect
+from tests.api.harness import PREFIX
 
 pytestmark = pytest.mark.integration
 
@@ -166,132 +162,6 @@ def test_operations_document_only_this_dialect(
         for parameter in operation.get("parameters", [])
     )
     assert takes_key is (method != "get" and path not in AUTH_CALLS)
-
-
-@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
-async def test_operations_without_a_token(
-    anyone: Api, method: str, path: str, operation: dict[str, Any]
-) -> None:
-    if path in PUBLIC:
-        return
-    filled = re.sub(r"{\w+}", "x_1", path)
-    answer = await anyone.call(method.upper(), filled, json=body_of(operation))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "TOKEN_INVALID")
-
-
-@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
-async def test_answers_keep_what_the_document_promises(
-    world: World, user: Api, method: str, path: str, operation: dict[str, Any]
-) -> None:
-    ids = await objects_of(world, user)
-    body = body_of(operation)
-    if path == "/auth/refresh":
-        body = {"refresh_token": user.refresh_token}
-    if path == "/auth/change-password":
-        body["current_password"] = "SecurePassword123!"
-    if path == "/config/settings" and method == "put":
-        body["advanced"] = {}
-    if path.startswith(ADMIN):
-        await world.sql("UPDATE users SET role = 'admin' WHERE id = %(id)s", id=user.user_id)
-
-    answer = await user.call(method.upper(), path.format(**ids), json=body)
-    await world.sql("DELETE FROM kill_switches")
-
-    response = operation["responses"][str(answer.status_code)]["content"]["application/json"]
-    schema = {**response["schema"], "components": DOCUMENT["components"]}
-    jsonschema.validate(answer.json(), schema)
-    if not answer.json()["success"]:
-        assert answer.json()["error"]["code"] in response["examples"]
-
-
-async def objects_of(world: World, user: Api) -> dict[str, str]:
-    """One of everything a path can name."""
-    await watch_venue(world, BTC="7000", ETH="400")
-    broker_id = await connect(world, user)
-    position = await make_position(world, await make_run(world, user))
-    sessions = (await user.data("GET", "/auth/sessions"))["sessions"]
-    export = await user.data("POST", "/analytics/export", json={"format": "csv"})
-    return {
-        "export_id": export["export_id"],
-        "broker_id": broker_id,
-        "position_id": f"pos_{position.id.hex}",
-        "user_id": f"usr_{user.user_id.hex}",
-        "session_id": sessions[0]["session_id"],
-    }
-
-
-# --- somebody else's objects ----------------------------------------------------------------------
-
-OWNED = [
-    parameter
-    for parameter in OPERATIONS
-    if "{" in str(parameter.values[1]) and not str(parameter.values[1]).startswith(ADMIN)
-]
-
-
-def use_real_commands(world: World) -> None:
-    """The commands themselves, so that row-level security is what is tested."""
-    commands = TradingService(
-        world.database, world.venues, world.workflows, world.clock, realm=REALM
-    )
-    world.trading = commands  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize(("method", "path", "operation"), OWNED)
-async def test_somebody_else_s_object_is_not_there(
-    world: World,
-    user: Api,
-    other: Api,
-    method: str,
-    path: str,
-    operation: dict[str, Any],
-) -> None:
-    use_real_commands(world)
-    ids = await objects_of(world, user)
-    missing = {name: f"{value[:4]}{uuid4().hex}" for name, value in ids.items()}
-    before = await rows_of(world, user)
-    body = body_of(operation)
-
-    theirs = await other.call(method.upper(), path.format(**ids), json=body)
-    nobody_s = await other.call(method.upper(), path.format(**missing), json=body)
-
-    assert theirs.status_code == nobody_s.status_code == 404
-    assert theirs.json()["error"] == nobody_s.json()["error"]
-    assert await rows_of(world, user) == before
-
-
-@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
-async def test_nobody_reads_or_changes_another_user(
-    world: World,
-    user: Api,
-    other: Api,
-    method: str,
-    path: str,
-    operation: dict[str, Any],
-) -> None:
-    use_real_commands(world)
-    ids = await objects_of(world, user)
-    before = await rows_of(world, user)
-    if path in PUBLIC:
-        return
-
-    answer = await other.call(method.upper(), path.format(**ids), json=body_of(operation))
-
-    assert await rows_of(world, user) == before
-    for value in (*ids.values(), user.email, user.user_id.hex):
-        assert value not in answer.text
-
-
-async def rows_of(world: World, user: Api) -> list[dict[str, Any]]:
-    """Everything that is stored of a user."""
-    found: list[dict[str, Any]] = []
-    for table in (*USER_TABLES, "audit_log"):
-        found += await world.sql(
-            f"SELECT to_jsonb(t) AS row FROM {table} t WHERE user_id = %(id)s"  # noqa: S608
-            " ORDER BY to_jsonb(t)::text",
-            id=user.user_id,
-        )
-    return found
 
 
 # --- the page -------------------------------------------------------------------------------------

@@ -141,7 +141,6 @@ class Story:
         self.stack.data("POST", "/subscription/upgrade", self.person, first)
         self.data("GET /subscription/current", by=self.person)
         self.data("POST /subscription/upgrade", {**wish, "payment_method_id": card}, by=self.person)
-        self.data("POST /subscription/cancel", by=self.person)
 
     def _administrate(self) -> None:
         login = self.stack.data(
@@ -166,6 +165,7 @@ class Story:
         self.call("POST /webhooks/tradingview", {**sample, "api_key": key["webhook_key"]})
 
     def _end(self) -> None:
+        self.data("POST /subscription/cancel", by=self.person)
         self.data("POST /trading/stop", by=self.person)
         self.data("DELETE /config/brokers/{broker_id}", by=self.person, **self.facts)
         self.data("POST /trading/emergency-stop", by=self.person)

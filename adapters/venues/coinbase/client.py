@@ -94,12 +94,20 @@ def private_client(base_url: str | None, credentials: VenueCredentials) -> Coinb
     # Secrets are often pasted out of a JSON file, where the line breaks of a PEM are written as \n.
     secret = credentials.api_secret.replace("\\n", "\n")
     client = _client({"apiKey": credentials.api_key, "secret": secret}, base_url)
-    try:
-        client.sign("brokerage/key_permissions", ["v3", "private"], "GET", {})
-    except (ValueError, TypeError, ccxt.BaseError):
-        # Signing raises what its parsers raise; the texts may quote the secret.
-        raise VenueRefusedKeys("The API secret is not in a form that Coinbase issues") from None
+    if not _can_sign(client):
+        # What went wrong is not told: the parsers' texts may quote the secret.
+        raise VenueRefusedKeys("The API key or its secret is not in a form that Coinbase issues")
     return client
+
+
+def _can_sign(client: CoinbaseClient) -> bool:
+    """Whether signing works, and makes headers that HTTP can carry."""
+    try:
+        signed = client.sign("brokerage/key_permissions", ["v3", "private"], "GET", {})
+    except Exception:  # noqa: BLE001 - signing raises whatever its parsers raise
+        return False
+    headers: Mapping[str, str] = signed["headers"]
+    return all(value.isascii() and value.isprintable() for value in headers.values())
 
 
 async def ask(endpoint: Endpoint, params: Params) -> Answer:
