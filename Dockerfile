@@ -4,7 +4,7 @@ COPY requirements.lock /tmp/
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements.lock
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --create-home nija
+RUN useradd --system --uid 10001 --create-home nija && install -d -o nija -m 0700 /exports
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY --chown=root:root . .

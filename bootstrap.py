@@ -462,6 +462,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         analytics=Analytics(reads, views),
         exports=Exports(
             database,
+            reads,
             views,
             ground.store,
             ground.export_workflows,

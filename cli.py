@@ -154,6 +154,25 @@ def audit_verify(
 
 
 @app.command()
+def rollups(
+    *, mend: Annotated[bool, typer.Option(help="Rebuild those that are wrong.")] = False
+) -> None:
+    """Compare the roll-ups of all accounts with their trades; exit code 0 only if all are right."""
+    from services.analytics.recounting import recount_everything  # noqa: PLC0415
+
+    settings = settings_module.load()
+    url = settings.system_database_url or _running(settings)["system_database_url"]
+    found = asyncio.run(recount_everything(url, mend=mend))
+    if not found.wrong:
+        _say(f"The roll-ups of {found.accounts} accounts are what their trades add up to.")
+        return
+    listed = ", ".join(str(account_id) for account_id in found.wrong)
+    _say(f"{'Rebuilt' if mend else 'Wrong'}: {listed}")
+    if not mend:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
 def status(*, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Say what runs; exit code 0 only if the API is ready."""
     from supervisor.web import answers  # noqa: PLC0415

@@ -45,6 +45,9 @@ def _plain(value: Any) -> Any:
 
 def quote_amount(value: Decimal) -> Decimal:
     """An amount or price in a quote currency: 2 to 8 decimal places."""
+    coarse = value.quantize(_CENT, ROUND_HALF_EVEN)
+    if coarse == value:  # most amounts are whole cents; long lists are full of them
+        return coarse
     fine = value.quantize(_SMALLEST, ROUND_HALF_EVEN)
     coarse = fine.quantize(_CENT, ROUND_HALF_EVEN)
     return coarse if coarse == fine else fine.normalize()

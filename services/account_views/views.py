@@ -15,7 +15,7 @@ from services.account_views.performance import PerformanceView, measure
 from services.account_views.positions import POSITIONS, PositionsView
 from services.account_views.stats import StatsRows, StatsView
 from services.account_views.sums import DAYS, NET_BEFORE, TOTALS, period, sums_of
-from services.reads import Caller, Query, Reads
+from services.reads import Caller, Query, Reads, admitted
 
 
 class Worth(NamedTuple):
@@ -65,6 +65,7 @@ class AccountViews:
     ) -> TradePage:
         """One page of trades, newest first, as far back as the plan goes."""
         frame = await self.frame(caller, choice)
+        caller = admitted(caller)
         matching = wanted.params(frame)
         paging = {"limit": per_page, "offset": (page - 1) * per_page}
         counted, rows = await self._reads.batch(
@@ -79,7 +80,7 @@ class AccountViews:
         frame = await self.frame(caller, choice)
         params = period(frame.account_id, frame.first_day(wanted))
         totals, days, before = await self._reads.batch(
-            caller, Query(TOTALS, params), Query(DAYS, params), Query(NET_BEFORE, params)
+            admitted(caller), Query(TOTALS, params), Query(DAYS, params), Query(NET_BEFORE, params)
         )
         return measure(frame, wanted, sums=sums_of(totals[0]), days=days, net_before=before[0])
 
@@ -88,7 +89,7 @@ class AccountViews:
         frame = await self.frame(caller, choice)
         params = {"account_id": frame.account_id, "currency": frame.currency}
         months, extremes, live, flows, streak, risk, *worth_rows = await self._reads.batch(
-            caller,
+            admitted(caller),
             Query(stats.MONTHS, params),
             Query(stats.EXTREMES, params),
             Query(stats.LIVE, params),

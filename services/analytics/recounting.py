@@ -114,5 +114,14 @@ async def recount_all(database: Database, *, mend: bool) -> Recount:
     return Recount(len(ids), tuple(wrong))
 
 
+async def recount_everything(system_database_url: str, *, mend: bool) -> Recount:
+    """The same for a command that has nothing but an address of the database."""
+    database = Database(system_database_url, system_database_url, pool_size=1)
+    try:
+        return await recount_all(database, mend=mend)
+    finally:
+        await database.close()
+
+
 async def _run(session: AsyncSession, statement: TextClause, account_id: UUID) -> None:
     await (await session.connection()).execute(statement, {"account_id": account_id})

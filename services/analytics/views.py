@@ -10,7 +10,7 @@ from services.analytics import dashboard as board
 from services.analytics import trades as grouped
 from services.analytics.dashboard import DashboardView
 from services.analytics.trades import GroupBy, GroupResult, TradeAnalytics
-from services.reads import Caller, Query, Reads
+from services.reads import Caller, Query, Reads, admitted
 
 
 class Analytics:
@@ -34,7 +34,7 @@ class Analytics:
         params = period(frame.account_id, frame.first_day(Period.MONTH))
         worth = self._accounts.worth_queries(choice)
         days, before, top, *worth_rows = await self._reads.batch(
-            caller,
+            admitted(caller),
             Query(DAYS, params),
             Query(NET_BEFORE, params),
             Query(board.TOP_SYMBOL, params),
@@ -68,7 +68,7 @@ class Analytics:
         params = period(frame.account_id, first, symbol=symbol)
         bucketed = grouped.BY_BUCKET.get(group_by)
         totals, by_symbol, by_hour, extremes, *buckets = await self._reads.batch(
-            caller,
+            admitted(caller),
             Query(TOTALS, params),
             Query(grouped.BY_SYMBOL, params),
             Query(grouped.BY_HOUR, params),

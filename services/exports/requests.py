@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,7 @@ from services.database import Database
 from services.errors import ExceedsTierLimit, InvalidRequest, ObjectNotFound
 from services.exports.errors import ExportFailed, ExportsUnavailable
 from services.exports.links import LINK_LIFE, LinkSigner
+from services.reads import Caller, Reads
 
 KEPT = timedelta(hours=24)
 """How long a file stays; a link to it ends earlier and can be had anew."""
@@ -44,10 +45,17 @@ KEPT = timedelta(hours=24)
 PENDING_MAX = 3
 """Exports of a user under way at once."""
 
-LISTED_MAX = 50
 _POLL_SECONDS = 0.05
 _REQUESTS_LOCK = 0x657870
 _ONE_DAY = timedelta(days=1)
+
+_COLUMNS = """
+SELECT id, state, format, data_type, object_name, file_name, file_size_bytes, row_count,
+       created_at, keep_until
+FROM exports WHERE user_id = %(user_id)s
+"""
+_FIND = f"{_COLUMNS} AND id = %(export_id)s"
+_RECENT = f"{_COLUMNS} ORDER BY created_at DESC LIMIT 50"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ class Exports:
 
     Args:
         database: the rows.
+        reads: the read side.
         views: tells which account is meant, and how far back its owner's plan goes.
         store: the files.
         workflows: carry exports out.
@@ -103,6 +112,7 @@ class Exports:
     def __init__(
         self,
         database: Database,
+        reads: Reads,
         views: AccountViews,
         store: ObjectStore,
         workflows: ExportWorkflows,
@@ -112,6 +122,7 @@ class Exports:
         wait_seconds: float = 5.0,
     ) -> None:
         self._database = database
+        self._reads = reads
         self._views = views
         self._store = store
         self._workflows = workflows
@@ -144,28 +155,20 @@ class Exports:
             raise ExportFailed
         return view
 
-    async def find(self, principal: Principal, export_id: UUID) -> ExportView:
+    async def find(self, caller: Caller, export_id: UUID) -> ExportView:
         """An export with a fresh link.
 
         Raises:
             ObjectNotFound: there is no such export.
         """
-        async with self._database.for_user(principal.user_id) as session:
-            export = await session.get(Export, export_id)
-        if export is None:
+        rows = await self._reads.rows(caller, _FIND, export_id=export_id)
+        if not rows:
             raise ObjectNotFound
-        return self._view(export)
+        return self._view(rows[0])
 
-    async def recent(self, principal: Principal) -> Sequence[ExportView]:
+    async def recent(self, caller: Caller) -> Sequence[ExportView]:
         """The latest exports, newest first, with fresh links."""
-        async with self._database.for_user(principal.user_id) as session:
-            found = await session.exec(
-                select(Export)
-                .where(Export.user_id == principal.user_id)
-                .order_by(col(Export.created_at).desc())
-                .limit(LISTED_MAX)
-            )
-            return [self._view(export) for export in found.all()]
+        return [self._view(row) for row in await self._reads.rows(caller, _RECENT)]
 
     async def follow(self, object_name: str, expires: int, signature: str) -> Download:
         """Open the file that a link leads to; whoever has the link may.
@@ -245,23 +248,23 @@ class Exports:
                 return view
             await asyncio.sleep(_POLL_SECONDS)
 
-    def _view(self, export: Export) -> ExportView:
-        state = ExportState(export.state)
-        expires_at = min(self._clock.now() + LINK_LIFE, export.keep_until)
+    def _view(self, row: Mapping[str, Any]) -> ExportView:
+        state = ExportState(row["state"])
+        expires_at = min(self._clock.now() + LINK_LIFE, row["keep_until"])
         has_file = state in {ExportState.PENDING, ExportState.READY}
         if has_file and expires_at <= self._clock.now():
             state, has_file = ExportState.EXPIRED, False
         return ExportView(
-            id=export.id,
+            id=row["id"],
             state=state,
-            format=ExportFormat(export.format),
-            data=ExportData(export.data_type),
-            file_name=export.file_name,
-            download_url=self._signer.link(export.object_name, expires_at) if has_file else None,
+            format=ExportFormat(row["format"]),
+            data=ExportData(row["data_type"]),
+            file_name=row["file_name"],
+            download_url=self._signer.link(row["object_name"], expires_at) if has_file else None,
             expires_at=expires_at,
-            file_size_bytes=export.file_size_bytes,
-            row_count=export.row_count,
-            created_at=export.created_at,
+            file_size_bytes=row["file_size_bytes"],
+            row_count=row["row_count"],
+            created_at=row["created_at"],
         )
 
 

@@ -151,7 +151,7 @@ async def open_world(
         paper=paper,
         views=AccountViews(reads, realm=REALM),
         analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
-        exports=exports_in_memory(database, AccountViews(reads, realm=REALM), clock)[0],
+        exports=exports_in_memory(database, reads, clock)[0],
         bot_views=BotViews(reads, clock, realm=REALM),
         alert_intake=alert_intake,
         webhook_keys=WebhookKeys(database, reads, clock),

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.embedded.postgres_roles import DatabaseUrls
-from domain.markets import Realm
 from migrations.run import upgrade
-from services.account_views.views import AccountViews
 from services.database import Database
 from services.exports.requests import Exports
 from services.reads import Reads
@@ -58,8 +56,7 @@ async def stage(urls: DatabaseUrls) -> AsyncIterator[Stage]:
     database = Database(urls.app, urls.system, pool_size=6)
     reads = Reads(urls.app, clock, pool_size=2)
     await reads.open()
-    views = AccountViews(reads, realm=Realm.SIMULATED)
-    exports, workflows, store = exports_in_memory(database, views, clock)
+    exports, workflows, store = exports_in_memory(database, reads, clock)
     book = await open_book(database)
     yield Stage(database, clock, exports, workflows, store, book)
     await reads.close()

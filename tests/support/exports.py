@@ -8,12 +8,14 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.exports import ObjectMissing, ObjectStoreUnavailable, OpenedObject, StoredObject
+from domain.markets import Realm
 from domain.ports import WallClock, WorkflowServiceUnavailable
 from services.account_views.views import AccountViews
 from services.database import Database
 from services.exports.links import LinkSigner
 from services.exports.requests import Exports
 from services.exports.writing import ExportWriting
+from services.reads import Reads
 
 
 @dataclass
@@ -72,11 +74,12 @@ class DirectExports:
 
 
 def exports_in_memory(
-    database: Database, views: AccountViews, clock: WallClock, *, secret: str = "s" * 32
+    database: Database, reads: Reads, clock: WallClock, *, secret: str = "s" * 32
 ) -> tuple[Exports, DirectExports, MemoryStore]:
     """The use cases over a store in memory."""
     store = MemoryStore(clock)
     workflows = DirectExports(ExportWriting(database, store, clock))
     signer = LinkSigner(secret, "http://test")
-    exports = Exports(database, views, store, workflows, signer, clock, wait_seconds=0.2)
+    views = AccountViews(reads, realm=Realm.SIMULATED)
+    exports = Exports(database, reads, views, store, workflows, signer, clock, wait_seconds=0.2)
     return exports, workflows, store

@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 
 from api.kit.wire import parse_wire_id
 from api.nija.accounts import NO_ACCOUNT, chosen
-from api.nija.auth import Caller, Services
+from api.nija.auth import Caller, Reader, Services
 from api.nija.documented import answers
 from api.nija.envelope import Answer, ok
 from api.nija.once import Idempotent
@@ -43,19 +43,19 @@ async def request_export(
 
 
 @router.get("/exports", **answers(ExportsData))
-async def list_exports(caller: Caller, services: Services) -> Answer[ExportsData]:
+async def list_exports(reader: Reader, services: Services) -> Answer[ExportsData]:
     """The latest exports with fresh links."""
-    found = await services.exports.recent(caller)
+    found = await services.exports.recent(reader)
     return ok(ExportsData(exports=[ExportItem.from_domain(view) for view in found]))
 
 
 @router.get("/exports/{export_id}", **answers(ExportItem, ObjectNotFound, query=True))
-async def get_export(export_id: str, caller: Caller, services: Services) -> Answer[ExportItem]:
+async def get_export(export_id: str, reader: Reader, services: Services) -> Answer[ExportItem]:
     """One export with a fresh link."""
     parsed = parse_wire_id(EXPORT, export_id)
     if parsed is None:
         raise ObjectNotFound
-    return ok(ExportItem.from_domain(await services.exports.find(caller, parsed)))
+    return ok(ExportItem.from_domain(await services.exports.find(reader, parsed)))
 
 
 @files.get("/{name}")

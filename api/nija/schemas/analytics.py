@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.kit.wire import Amount, Ratio, Symbol, View, wire_id
+from api.kit.wire import Amount, Ratio, Symbol, View, quote_amount, ratio, wire_id
 from api.nija.schemas.account import TRADE, AccountQuery
 from domain.markets import Mode
 from services.account_views.frame import Period
@@ -97,45 +99,53 @@ class OutcomesItem(View):
     win_rate: Ratio = Field(examples=[0.6923], description="A fraction of one.")
 
 
-class GroupItem(View):
+# Of these there may be hundreds in an answer. A plain dataclass is not validated once more on its
+# way out, so `_group` rounds the numbers.
+@dataclass(frozen=True, kw_only=True)
+class GroupItem:
     """Trades of one group; `pnl` and `avg_pnl` are before fees."""
 
-    trades: int = Field(examples=[23])
-    pnl: Amount = Field(examples=[818.80])
-    avg_pnl: Amount = Field(examples=[35.60])
-    net_pnl: Amount = Field(examples=[801.10])
-    win_rate: Ratio = Field(examples=[0.6957])
+    trades: Annotated[int, Field(examples=[23])]
+    pnl: Annotated[Amount, Field(examples=[818.80])]
+    avg_pnl: Annotated[Amount, Field(examples=[35.60])]
+    net_pnl: Annotated[Amount, Field(examples=[801.10])]
+    win_rate: Annotated[Ratio, Field(examples=[0.6957])]
 
 
+@dataclass(frozen=True, kw_only=True)
 class SymbolItem(GroupItem):
     """Trades of a market."""
 
-    symbol: str = Field(examples=["BTC-USD"])
+    symbol: Annotated[str, Field(examples=["BTC-USD"])]
 
 
+@dataclass(frozen=True, kw_only=True)
 class HourItem(GroupItem):
     """Trades that closed in a UTC hour of any day."""
 
-    hour: int = Field(examples=[9], ge=0, le=23)
+    hour: Annotated[int, Field(examples=[9], ge=0, le=23)]
 
 
+@dataclass(frozen=True, kw_only=True)
 class DayItem(GroupItem):
     """Trades that closed on a UTC day."""
 
     date: date
 
 
+@dataclass(frozen=True, kw_only=True)
 class WeekItem(GroupItem):
     """Trades that closed in an ISO week."""
 
-    week: str = Field(examples=["2026-W05"])
+    week: Annotated[str, Field(examples=["2026-W05"])]
     start_date: date
 
 
+@dataclass(frozen=True, kw_only=True)
 class MonthItem(GroupItem):
     """Trades that closed in a month."""
 
-    month: str = Field(examples=["2026-01"])
+    month: Annotated[str, Field(examples=["2026-01"])]
 
 
 class NotedTradeItem(View):
@@ -207,13 +217,13 @@ class TradesData(View):
         )
 
 
-def _group(result: GroupResult) -> dict[str, object]:
+def _group(result: GroupResult) -> dict[str, Any]:
     return {
         "trades": result.trades,
-        "pnl": result.pnl,
-        "avg_pnl": result.avg_pnl,
-        "net_pnl": result.net_pnl,
-        "win_rate": result.win_rate,
+        "pnl": quote_amount(result.pnl),
+        "avg_pnl": quote_amount(result.avg_pnl),
+        "net_pnl": quote_amount(result.net_pnl),
+        "win_rate": ratio(result.win_rate),
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 
 from pydantic import Field
 
-from api.kit.wire import Amount, Ratio, View
+from api.kit.wire import Amount, Ratio, View, quote_amount
 from api.nija.schemas.account import AccountQuery
 from domain.markets import Mode
 from domain.performance import PerformanceMetrics
@@ -51,18 +53,22 @@ class MetricsItem(View):
         return cls(**{name: getattr(metrics, name) for name in cls.model_fields})
 
 
-class DailyPnlItem(View):
+# Of these two there are hundreds in an answer. A plain dataclass is not validated once more on its
+# way out, so whoever makes one rounds the amount.
+@dataclass(frozen=True)
+class DailyPnlItem:
     """Net P&L of a UTC day."""
 
     date: date
-    pnl: Amount = Field(examples=[45.60])
+    pnl: Annotated[Amount, Field(examples=[45.60])]
 
 
-class EquityItem(View):
+@dataclass(frozen=True)
+class EquityItem:
     """Equity at the end of a UTC day."""
 
     date: date
-    equity: Amount = Field(examples=[10045.60])
+    equity: Annotated[Amount, Field(examples=[10045.60])]
 
 
 class PerformanceData(View):
@@ -82,9 +88,9 @@ class PerformanceData(View):
         return cls(
             period=view.period,
             metrics=MetricsItem.from_domain(measured.metrics),
-            daily_pnl=[DailyPnlItem(date=row.day, pnl=row.pnl) for row in measured.daily_pnl],
+            daily_pnl=[DailyPnlItem(row.day, quote_amount(row.pnl)) for row in measured.daily_pnl],
             equity_curve=[
-                EquityItem(date=point.day, equity=point.equity) for point in measured.equity_curve
+                EquityItem(point.day, quote_amount(point.equity)) for point in measured.equity_curve
             ],
             broker=view.broker,
             mode=Mode(view.mode),
