@@ -477,17 +477,17 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         webhook_keys=WebhookKeys(database, reads, clock),
         alert_views=AlertViews(reads),
         billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
-        live=LiveEvents(
-            _required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
-            reads,
-            clock,
-            realm=ground.realm,
-        ),
+        live=_live(ground, reads),
         administration=assemble(
             database, ground.workflows, ground.kill_switch_workflows, clock, realm=ground.realm
         ),
         notifying=ground.notifying,
     )
+
+
+def _live(ground: Ground, reads: Reads) -> LiveEvents:
+    url = _required(ground.settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL")
+    return LiveEvents(url, reads, ground.clock, realm=ground.realm)
 
 
 def _address_limits(settings: Settings) -> AddressLimits | None:
