@@ -127,21 +127,6 @@ async def export_given_up(client: Client) -> WorkflowHistory:
         return await stage.handle.fetch_history()
 
 
-async def export_written(client: Client) -> WorkflowHistory:
-    """An attempt that fails, and one that writes the file."""
-    written = ExportResult(state="ready", rows=3)
-    async with export_stage(client, RuntimeError("no room"), written) as stage:
-        await asyncio.wait_for(stage.handle.result(), 30)
-        return await stage.handle.fetch_history()
-
-
-async def export_given_up(client: Client) -> WorkflowHistory:
-    """A last attempt that fails."""
-    async with export_stage(client, ApplicationError("defect", non_retryable=True)) as stage:
-        await asyncio.wait_for(stage.handle.result(), 30)
-        return await stage.handle.fetch_history()
-
-
 async def messages_sent(client: Client) -> WorkflowHistory:
     """A look that fails, one that has to come again, and the end."""
     failing, soon = RuntimeError("the database was away"), DeliverResult(wait_seconds=0.1)
