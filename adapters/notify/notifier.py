@@ -36,9 +36,12 @@ from domain.notifications import ChannelAddress, ChannelRefused, Letter, NotSent
 ATTEMPT_SECONDS = 30.0
 CONNECT_SECONDS = 8.0
 READ_SECONDS = 15.0
-THREADS = 16
+CHANNEL_THREADS = 16
+MAIL_THREADS = 8
 ERROR_LENGTH_MAX = 300
 SMTP_PORTS = {"ssl": 465, "starttls": 587, "insecure": 25}
+
+_TALKATIVE = ("urllib3", "requests", "requests_oauthlib", "oauthlib")
 
 _T = TypeVar("_T")
 _said: ContextVar[list[str] | None] = ContextVar("notify_said", default=None)
@@ -100,7 +103,9 @@ class AppriseNotifier:
         _take_over_logging()
         self._server = server
         self._private_allowed = private_allowed
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="notify")
+        # Of their own, so that no channel of a user's choice can keep account mails waiting.
+        self._mail_threads = ThreadPoolExecutor(MAIL_THREADS, thread_name_prefix="mail")
+        self._threads = ThreadPoolExecutor(CHANNEL_THREADS, thread_name_prefix="notify")
 
     @property
     def has_mail(self) -> bool:
@@ -110,8 +115,8 @@ class AppriseNotifier:
     async def inspect(self, url: str) -> ChannelAddress:
         """Look at an address; the lookup of its host is the only thing that leaves us."""
         try:
-            return await self._in_thread(
-                lambda: describe(url, private_allowed=self._private_allowed)
+            return await _in_thread(
+                self._threads, lambda: describe(url, private_allowed=self._private_allowed)
             )
         except TimeoutError:
             raise ChannelRefused("The server's name cannot be resolved") from None
@@ -119,7 +124,7 @@ class AppriseNotifier:
     async def send(self, url: str, letter: Letter) -> None:
         """Send to a channel."""
         guard = nullcontext() if self._private_allowed else public_only()
-        await self._attempt(lambda: _send(url, letter, guard), url)
+        await _attempt(self._threads, lambda: _send(url, letter, guard), url)
 
     async def mail(self, address: str, letter: Letter) -> None:
         """Mail to a user's own address."""
@@ -127,7 +132,8 @@ class AppriseNotifier:
         if server is None:
             raise NotSent("There is no mail server (NIJA_SMTP_URL)")
         mail = _written(letter, sender=server.sender, receiver=address)
-        await self._attempt(
+        await _attempt(
+            self._mail_threads,
             lambda: _submit(
                 mail,
                 address,
@@ -143,28 +149,32 @@ class AppriseNotifier:
 
     def close(self) -> None:
         """Take no more work; attempts under way end by their own timeouts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._mail_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _attempt(self, action: Callable[[], None], url: str) -> None:
-        said: list[str] = []
-        token = _said.set(said)
-        try:
-            await self._in_thread(action)
-        except TimeoutError:
-            raise NotSent(f"No answer within {ATTEMPT_SECONDS:.0f} seconds") from None
-        except PrivateAddress as refused:
-            raise NotSent(str(refused)) from None
-        except NotSent as failure:
-            told = " ".join([str(failure), *said[:1]]).strip()
-            raise NotSent(one_line(without_secrets(told, url))[:ERROR_LENGTH_MAX]) from None
-        finally:
-            _said.reset(token)
 
-    async def _in_thread(self, action: Callable[[], _T]) -> _T:
-        loop = asyncio.get_running_loop()
-        context = copy_context()
-        running = loop.run_in_executor(self._threads, lambda: context.run(action))
-        return await asyncio.wait_for(running, ATTEMPT_SECONDS)
+async def _attempt(threads: ThreadPoolExecutor, action: Callable[[], None], url: str) -> None:
+    """Make one attempt; whatever it says about its failure loses what is secret of `url`."""
+    said: list[str] = []
+    token = _said.set(said)
+    try:
+        await _in_thread(threads, action)
+    except TimeoutError:
+        raise NotSent(f"No answer within {ATTEMPT_SECONDS:.0f} seconds") from None
+    except PrivateAddress as refused:
+        raise NotSent(str(refused)) from None
+    except NotSent as failure:
+        told = " ".join([str(failure), *said[:1]]).strip()
+        raise NotSent(one_line(without_secrets(told, url))[:ERROR_LENGTH_MAX]) from None
+    finally:
+        _said.reset(token)
+
+
+async def _in_thread(threads: ThreadPoolExecutor, action: Callable[[], _T]) -> _T:
+    loop = asyncio.get_running_loop()
+    context = copy_context()
+    running = loop.run_in_executor(threads, lambda: context.run(action))
+    return await asyncio.wait_for(running, ATTEMPT_SECONDS)
 
 
 def _send(url: str, letter: Letter, guard: AbstractContextManager[None]) -> None:
@@ -244,9 +254,11 @@ class _Reasons(logging.Handler):
 
 
 def _take_over_logging() -> None:
-    """Apprise's log lines may hold addresses; none gets into ours."""
+    """Log lines of Apprise and of what it sends with may hold addresses; none gets into ours."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logger = logging.getLogger("apprise")
     if not any(isinstance(handler, _Reasons) for handler in logger.handlers):
         logger.handlers = [_Reasons(logging.WARNING)]
-        logger.setLevel(logging.WARNING)
-        logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False

@@ -358,7 +358,7 @@ async def _wishes(session: AsyncSession, user_id: UUID) -> Wishes:
     )
     return Wishes(
         user=await session.get_one(User, user_id),
-        settings=await session.get_one(UserSettings, user_id),
+        settings=await session.get(UserSettings, user_id) or UserSettings(user_id=user_id),
         channels=channels.all(),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -153,4 +154,6 @@ def a_letter(**parts: Any) -> Letter:
     )
 
 
-A_CURVE = tuple((date(2026, 2, day), 10_000 + 25 * (day % 5) * day) for day in range(1, 29))
+A_CURVE = tuple(
+    (date(2026, 2, day), Decimal(10_000 + 25 * (day % 5) * day)) for day in range(1, 29)
+)

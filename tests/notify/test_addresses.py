@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
+from io import StringIO
 
 import pytest
 
@@ -121,6 +123,27 @@ async def test_a_private_address_behind_a_redirect_is_not_reached(hook: Hook) ->
 
     assert hook.bodies == []
     assert "s3cr3t" not in str(failure.value)
+
+
+async def test_nothing_of_it_gets_into_the_logs(hook: Hook) -> None:
+    notifier = AppriseNotifier(None, private_allowed=True)
+    hook.status = 500
+    # As production has it: one handler at the root, at the most talkative level.
+    lines = StringIO()
+    root, handler = logging.getLogger(), logging.StreamHandler(lines)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(NotSent, match="500"):
+            await notifier.send(hook.url, a_letter())
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        notifier.close()
+
+    assert "s3cr3t" not in lines.getvalue()
+    assert "JSON POST" not in lines.getvalue()
 
 
 async def test_redirects_are_not_followed(hook: Hook) -> None:

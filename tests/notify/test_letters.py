@@ -73,7 +73,9 @@ def test_the_picture_is_inside_and_the_html_shows_it() -> None:
     content_id = str(picture["Content-ID"]).strip("<>")
     assert f'src="cid:{content_id}"' in html_of(mail)
     assert picture.get_content_disposition() == "inline"
-    with Image.open(BytesIO(picture.get_payload(decode=True))) as image:
+    content = picture.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    with Image.open(BytesIO(content)) as image:
         assert image.size == (WIDTH, HEIGHT)
         assert len(image.convert("RGB").getcolors(4096) or []) > 3
     assert mail.get_content_type() == "multipart/alternative"

@@ -32,7 +32,7 @@ async def test_news_wakes_one_that_waits_for_a_retry(client: Client) -> None:
         handle = client.get_workflow_handle(notify_workflow_id(stage.user_id))
         for look in (2, 3):
             await stage.workflows.wake_notifier(stage.user_id)
-            await until(lambda look=look: stage.delivery.looks >= look)  # type: ignore[misc]
+            await until(lambda look=look: stage.delivery.looks >= look)
         await asyncio.wait_for(handle.result(), 30)
 
 
