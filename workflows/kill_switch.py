@@ -108,6 +108,8 @@ class KillSwitchWorkflow:
         """Look until sends have ended and, when flattening, nothing is open."""
         began, pause = workflow.now(), LOOK_PAUSE_FIRST
         while True:
+            # A change before this look is seen by it, one after it ends the pause.
+            self._is_changed = False
             look = await workflow.execute_activity_method(
                 KillSwitchActivities.look, due, summary="is it flat", **policies.KILL_SWITCH
             )

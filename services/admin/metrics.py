@@ -64,7 +64,8 @@ SELECT (SELECT count(*) FROM bots b JOIN bot_runs r ON r.bot_id = b.id AND r.sta
         WHERE a.mode = m.mode AND a.realm = :realm) AS volume,
        (SELECT count(*) FROM venue_states v
         JOIN accounts a ON a.venue = v.venue AND a.realm = v.realm
-        JOIN positions p ON p.account_id = a.id AND p.opened_at > v.clock_at - interval '24 hours'
+        JOIN positions p ON p.user_id = a.user_id AND p.account_id = a.id
+             AND p.opened_at > v.clock_at - interval '24 hours'
         WHERE a.mode = m.mode AND a.realm = :realm AND p.entry_quantity > 0) AS trades,
        m.mode
 FROM (VALUES ('live'), ('paper')) AS m(mode)
@@ -82,7 +83,7 @@ FROM api_minutes m, jsonb_array_elements_text(m.buckets) WITH ORDINALITY AS b(an
 WHERE m.minute > :since GROUP BY b.place ORDER BY b.place
 """)
 _PRESENCE = text("""
-SELECT min(minute) AS first, count(DISTINCT minute) AS minutes
+SELECT min(minute) AS first, count(DISTINCT minute) FILTER (WHERE minute < :present) AS minutes
 FROM api_minutes WHERE minute > :since
 """)
 _PAYING = text("""
@@ -174,7 +175,9 @@ class PlatformMetrics:
             trading = await rows_of(session, _TRADING, realm=self._realm)
             (rates,) = await rows_of(session, _RATES, since=since, lately=now - 2 * _MINUTE)
             buckets = await rows_of(session, _BUCKETS, since=since)
-            (presence,) = await rows_of(session, _PRESENCE, since=now - UPTIME_WINDOW)
+            (presence,) = await rows_of(
+                session, _PRESENCE, since=now - UPTIME_WINDOW, present=_minute_of(now)
+            )
             paying = await rows_of(session, _PAYING)
             (churn,) = await rows_of(session, _CHURN, since=now - CHURN_WINDOW)
         by_mode = {row["mode"]: _trading(row) for row in trading}
@@ -215,10 +218,17 @@ def _percentile_ms(buckets: list[int], share: float) -> Decimal:
 
 
 def _uptime(presence: Mapping[str, Any], now: datetime) -> Decimal:
+    """The percent of whole minutes in which somebody was there; the present one may yet be."""
     if presence["first"] is None:
         return ZERO
-    minutes = (now - presence["first"]) // _MINUTE + 1
-    return min(_HUNDRED, _HUNDRED * Decimal(presence["minutes"]) / minutes).quantize(_CENT)
+    minutes = (_minute_of(now) - presence["first"]) // _MINUTE
+    if not minutes:
+        return _HUNDRED
+    return (_HUNDRED * Decimal(presence["minutes"]) / minutes).quantize(_CENT)
+
+
+def _minute_of(now: datetime) -> datetime:
+    return now.replace(second=0, microsecond=0)
 
 
 def revenue_of(paying: Sequence[Mapping[str, Any]], churn: Mapping[str, Any]) -> RevenueFigures:

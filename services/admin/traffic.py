@@ -128,7 +128,7 @@ class Traffic:
 
 
 def _minute_of(now: datetime) -> datetime:
-    return now - timedelta(seconds=now.second, microseconds=now.microsecond)
+    return now.replace(second=0, microsecond=0)
 
 
 def percentile_seconds(buckets: list[int], share: float) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +35,6 @@ from domain.ports import (
 from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun
 from models.controls import KillSwitch
-from models.markets import VenueState
 from models.trading import Order
 from services import audit
 from services.audit import AuditEvent
@@ -45,6 +43,7 @@ from services.notices import NoticeKind, tell
 from services.orders.booking import book, lock_position_and_order
 from services.trading.ending import live_runs, request_close
 from services.trading.kill_switches import COVERED, SwitchTarget, target_of
+from services.trading.leaving import venue_now
 
 PAGE = 100
 AT_ONCE = 5
@@ -234,7 +233,7 @@ class KillSwitchRounds:
                         order_id,
                         fills=(),
                         state=OrderState.DENIED,
-                        at=await _venue_now(session, run),
+                        at=await venue_now(session, run),
                         wall=self._clock.now(),
                         refusal=("kill_switch", "A kill switch is active"),
                     )
@@ -314,12 +313,6 @@ async def _ask_to_leave(session: AsyncSession, switch: KillSwitch, runs: Sequenc
         lambda position: f"{_cause(switch)}:{position.id}",
     )
     return len(positions)
-
-
-async def _venue_now(session: AsyncSession, run: BotRun) -> datetime:
-    """The venue's clock as its watcher last saw it."""
-    seen = await session.get(VenueState, (run.venue, run.realm))
-    return run.venue_started_at if seen is None else seen.clock_at
 
 
 def _covers(switch: KillSwitch, run: BotRun) -> bool:

@@ -312,8 +312,9 @@ class KillSwitches:
 
     async def _start_telling(self, switch_id: UUID) -> bool:
         try:
-            await self._workflows.tell_of_switch(switch_id)
-        except WorkflowServiceUnavailable:
+            async with asyncio.timeout(SENDS_SECONDS_MAX):
+                await self._workflows.tell_of_switch(switch_id)
+        except (WorkflowServiceUnavailable, TimeoutError):
             # The row stops entries all the same; the sweeper starts the workflow when it can.
             _log.warning("kill_switch.not_telling", switch_id=str(switch_id))
             return False

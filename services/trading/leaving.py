@@ -100,7 +100,7 @@ async def leave(
         type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC,
         quantity=quantity,
-        created_at=await _venue_now(session, run),
+        created_at=await venue_now(session, run),
         intended_at=wall,
     )
     session.add(order)
@@ -172,7 +172,7 @@ def _wait_before_retry(attempts: int, failed_at: datetime | None, now: datetime)
     return (failed_at + timedelta(seconds=pause) - now).total_seconds()
 
 
-async def _venue_now(session: AsyncSession, run: BotRun) -> datetime:
+async def venue_now(session: AsyncSession, run: BotRun) -> datetime:
     """The venue's clock as last seen by its watcher; the run's start where it was never seen."""
     seen = (
         await session.exec(
