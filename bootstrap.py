@@ -482,6 +482,19 @@ def _live(ground: Ground, reads: Reads) -> LiveEvents:
     return LiveEvents(url, reads, ground.clock, realm=ground.realm)
 
 
+def _exports(ground: Ground, reads: Reads, views: AccountViews) -> Exports:
+    secret = ground.settings.jwt_secret.get_secret_value() if ground.settings.jwt_secret else None
+    return Exports(
+        ground.database,
+        reads,
+        views,
+        ground.store,
+        ground.export_workflows,
+        LinkSigner(_required(secret, "NIJA_JWT_SECRET"), ground.settings.base_url),
+        ground.clock,
+    )
+
+
 def _address_limits(settings: Settings) -> AddressLimits | None:
     if settings.rate_limits == "off":
         return None
