@@ -219,9 +219,10 @@ def _percentile_ms(buckets: list[int], share: float) -> Decimal:
 
 def _uptime(presence: Mapping[str, Any], now: datetime) -> Decimal:
     """The percent of whole minutes in which somebody was there; the present one may yet be."""
-    if presence["first"] is None:
+    first: datetime | None = presence["first"]
+    if first is None:
         return ZERO
-    minutes = (_minute_of(now) - presence["first"]) // _MINUTE
+    minutes = (_minute_of(now) - first) // _MINUTE
     if not minutes:
         return _HUNDRED
     return (_HUNDRED * Decimal(presence["minutes"]) / minutes).quantize(_CENT)
