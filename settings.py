@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path(".nija"), description="Everything the one-machine stack keeps."
     )
+    exports_dir: Path | None = Field(
+        default=None, description="Files of exports; unset = `exports` in the data folder."
+    )
     bind_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free port.")
     metrics_port: int = Field(default=9464, ge=0, le=65535, description="Prometheus, API process.")
@@ -202,6 +205,11 @@ class Settings(BaseSettings):
         if self.rate_limits == "off" and self.bind_host not in LOOPBACK_HOSTS:
             raise ValueError("NIJA_RATE_LIMITS=off needs NIJA_BIND_HOST to be loopback")
         return self
+
+    @property
+    def exports_folder(self) -> Path:
+        """Where the files of exports lie; API and workers must see the same."""
+        return self.exports_dir or self.data_dir / "exports"
 
     @property
     def base_url(self) -> str:

@@ -23,8 +23,8 @@ from workflows.account_deletion import AccountDeletionWorkflow
 from workflows.bot import BotWorkflow
 from workflows.export import ExportWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
-from workflows.signal import SignalWorkflow
 from workflows.notify import NotifyWorkflow, ReportWorkflow
+from workflows.signal import SignalWorkflow
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.watch import WatchWorkflow
@@ -35,10 +35,10 @@ WORKFLOWS = (
     SubscriptionWorkflow,
     StripeEventWorkflow,
     KillSwitchWorkflow,
-    SignalWorkflow,
-    BotWorkflow,
     NotifyWorkflow,
     ReportWorkflow,
+    SignalWorkflow,
+    BotWorkflow,
     WatchWorkflow,
 )
 PASSED_THROUGH = ("activities", "domain", "pydantic", "workflows.policies")
@@ -112,12 +112,12 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.exports.write,
             container.exports.give_up,
             container.signals.follow,
+            container.notify.deliver,
+            container.notify.report,
             container.kill_switch.begin,
             container.kill_switch.tell,
             container.kill_switch.look,
             container.kill_switch.finish,
-            container.notify.deliver,
-            container.notify.report,
         ],
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)

@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import api, bars, figures, reads, signals, stream
+from bench import alerts, api, bars, figures, reads, signals, stream
 
 PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "signals": ("Trade signal to order at the exchange", signals.measure),
     "bars": ("Bar close to the last decision of 500 bots", bars.measure),
+    "alerts": ("TradingView alerts: acknowledged, decided, replayed", alerts.measure),
     "api": ("GET /account/positions with three open positions", api.measure),
     "reads": ("Account and analytics reads with 10,000 trades, 300 a second", reads.measure),
     "stream": ("Committed events to 2,000 WebSocket clients", stream.measure),

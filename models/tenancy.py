@@ -27,18 +27,18 @@ USER_TABLES: tuple[str, ...] = (
     "decisions",
     "deliveries",
     "equity_snapshots",
-    "exports",
     "event_streams",
+    "exports",
     "fills",
     "flows",
     "idempotency_keys",
-    "notices",
     "mailed_links",
     "messages",
-    "orders",
-    "paper_balances",
+    "notices",
     "notification_channels",
     "notification_preferences",
+    "orders",
+    "paper_balances",
     "paper_fills",
     "paper_orders",
     "positions",
@@ -85,8 +85,6 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
         ),
         f"GRANT SELECT, INSERT, UPDATE ON kill_switches TO {APP_ROLE}",
     ),
-    # Callers without a token, by address: the app role counts them through `enter_door` only.
-    "door_windows": ("ALTER TABLE door_windows ENABLE ROW LEVEL SECURITY",),
     # Outlives its user: asked for by them, worked off and kept by the system role.
     "account_deletions": (
         "ALTER TABLE account_deletions ENABLE ROW LEVEL SECURITY",
@@ -96,6 +94,8 @@ SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {
         ),
         f"GRANT INSERT ON account_deletions TO {APP_ROLE}",
     ),
+    # Callers without a token, by address: the app role counts them through `enter_door` only.
+    "door_windows": ("ALTER TABLE door_windows ENABLE ROW LEVEL SECURITY",),
     # Gone when its transaction has committed: no key to the user that would lock that row.
     "pending_events": (
         "ALTER TABLE pending_events ENABLE ROW LEVEL SECURITY",

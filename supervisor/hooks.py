@@ -31,7 +31,7 @@ class Hooks:
 
 def application_hooks() -> Hooks:
     """The application's own."""
-    from bootstrap_people import ensure_people  # noqa: PLC0415 - see the module's docstring
+    from bootstrap import ensure_people  # noqa: PLC0415 - see the module's docstring
     from migrations.run import upgrade  # noqa: PLC0415
     from services.activity import recent  # noqa: PLC0415
 

@@ -1,15 +1,17 @@
 """Handing stored alerts on from the process that took them in, after it has answered.
 
-Nothing here must succeed: the rows are the outbox, and the sweep starts what was left. Alerts that
-came together tell their bot once; it takes everything that waits in one look.
+Nothing here must succeed: the rows are the outbox, and the sweep starts what was left. Bots are
+told first, each once for all alerts that came meanwhile: a hunt takes everything that waits.
+Following has time, and is begun at a pace that leaves the workflow service to the bots.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -20,77 +22,141 @@ from domain.ports import WorkflowService, WorkflowServiceUnavailable
 FOLLOW_DELAY_SECONDS = 2.0
 """By then the bot has decided and traded, so one look of the follower is enough."""
 
-AT_ONCE = 16
+STORM = 20
+STORM_DELAY_SECONDS = 15.0
+"""The same while more than `STORM` alerts wait to be followed: the bots need the machine first."""
+
+TELLING_AT_ONCE = 16
+TELLING_PAUSE = 0.25
+"""Seconds between two messages to one bot. Each is an event of its history, and one that hears
+something all the time cannot continue as new."""
+
+FOLLOWING_AT_ONCE = 4
+FOLLOWING_PAUSE = 0.1
+"""Seconds after that many starts: 40 a second in a storm, while nobody waits for them."""
+
 WAITING_MAX = 10_000
 
 _log = structlog.get_logger("nija.alerts")
 
 
 class AlertDispatch:
-    """One background task a process; begins with the first alert."""
+    """Two background tasks a process; they begin with the first alert.
 
-    def __init__(self, bots: WorkflowService, workflows: AlertWorkflows) -> None:
+    Args:
+        bots: told that alerts wait.
+        workflows: follow each alert.
+        pause_seconds: between two rounds of beginning to follow.
+    """
+
+    def __init__(
+        self,
+        bots: WorkflowService,
+        workflows: AlertWorkflows,
+        *,
+        pause_seconds: float = FOLLOWING_PAUSE,
+    ) -> None:
         self._bots = bots
         self._workflows = workflows
-        self._waiting: asyncio.Queue[TakenAlert] = asyncio.Queue(WAITING_MAX)
-        self._task: asyncio.Task[None] | None = None
+        self._pause_seconds = pause_seconds
+        self._untold: dict[UUID, UUID] = {}
+        self._told: dict[UUID, float] = {}
+        self._news = asyncio.Event()
+        self._is_told = asyncio.Event()
+        self._is_told.set()
+        self._unfollowed: asyncio.Queue[TakenAlert] = asyncio.Queue(WAITING_MAX)
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def submit(self, alert: TakenAlert) -> None:
         """Take a stored alert; never waits. One too many is left to the sweep."""
+        if alert.bot_id is not None:
+            self._untold[alert.bot_id] = alert.user_id
+            self._news.set()
+            self._is_told.clear()
         with suppress(asyncio.QueueFull):
-            self._waiting.put_nowait(alert)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+            self._unfollowed.put_nowait(alert)
+        if not self._tasks or any(task.done() for task in self._tasks):
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start the tasks; one that a defect has ended says so and takes the other along."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (failure := task.exception()):
+                _log.error("alerts.dispatch_crashed", exc_info=failure)
+            task.cancel()
+        self._tasks = (asyncio.create_task(self._tell()), asyncio.create_task(self._follow()))
 
     async def drained(self) -> None:
         """Wait until everything that was taken has been tried."""
-        await self._waiting.join()
+        await self._is_told.wait()
+        await self._unfollowed.join()
 
     async def close(self) -> None:
         """Stop; what was not handed on is left to the sweep."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self) -> None:
+    async def _tell(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            batch = [await self._waiting.get()]
-            while not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
+            self._news.clear()
+            now = loop.time()
+            self._told = {bot: at for bot, at in self._told.items() if at + TELLING_PAUSE > now}
+            due = {bot: user for bot, user in self._untold.items() if bot not in self._told}
+            for bot_id in due:
+                del self._untold[bot_id]
+                self._told[bot_id] = now
+            await self._tell_all(due)
+            if not self._untold:
+                self._is_told.set()
+                await self._news.wait()
+                continue
+            soonest = min(self._told[bot] for bot in self._untold) + TELLING_PAUSE
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), max(0.0, soonest - loop.time()))
+
+    async def _tell_all(self, bots: Mapping[UUID, UUID]) -> None:
+        calls = [
+            self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
+            for bot_id, user_id in bots.items()
+        ]
+        failed = await _all_of(calls, TELLING_AT_ONCE)
+        if failed:
+            _log.warning("alerts.bots_not_told", bots=len(bots), failed=failed)
+
+    async def _follow(self) -> None:
+        while True:
+            batch = [await self._unfollowed.get()]
+            while len(batch) < FOLLOWING_AT_ONCE and not self._unfollowed.empty():
+                batch.append(self._unfollowed.get_nowait())
             try:
-                await self._hand_on(batch)
+                await self._follow_all(batch)
             finally:
                 for _ in batch:
-                    self._waiting.task_done()
+                    self._unfollowed.task_done()
+            await asyncio.sleep(self._pause_seconds)
 
-    async def _hand_on(self, batch: Sequence[TakenAlert]) -> None:
-        """Tell the bots first: following has time."""
-        owners = {alert.bot_id: alert.user_id for alert in batch if alert.bot_id is not None}
-        failed = await _all_of(
-            [
-                self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
-                for bot_id, user_id in owners.items()
-            ]
-        )
-        failed += await _all_of(
-            [
-                self._workflows.follow_alert(
-                    alert.user_id,
-                    alert.alert_id,
-                    # With nobody to decide, the follower's first look records that.
-                    delay_seconds=FOLLOW_DELAY_SECONDS if alert.bot_id else 0.0,
-                )
-                for alert in batch
-            ]
-        )
+    async def _follow_all(self, batch: Sequence[TakenAlert]) -> None:
+        is_storm = self._unfollowed.qsize() > STORM
+        delay = STORM_DELAY_SECONDS if is_storm else FOLLOW_DELAY_SECONDS
+        calls = [
+            self._workflows.follow_alert(
+                alert.user_id,
+                alert.alert_id,
+                # With nobody to decide, the follower's first look records that.
+                delay_seconds=delay if alert.bot_id else 0.0,
+            )
+            for alert in batch
+        ]
+        failed = await _all_of(calls, FOLLOWING_AT_ONCE)
         if failed:
-            _log.warning("alerts.wait", alerts=len(batch), failed=failed)
+            _log.warning("alerts.not_followed", alerts=len(batch), failed=failed)
 
 
-async def _all_of(calls: Sequence[Coroutine[Any, Any, None]]) -> int:
+async def _all_of(calls: Sequence[Coroutine[Any, Any, None]], at_once: int) -> int:
     """Make all calls, some at a time; how many found no workflow service."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
 
     async def make(call: Coroutine[Any, Any, None]) -> bool:
         async with gate:

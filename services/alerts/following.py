@@ -29,7 +29,7 @@ WITH late AS (
     SELECT id FROM alerts
     WHERE state = 'processing' AND expires_at <= :now
     ORDER BY received_at LIMIT :at_once
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE alerts a SET state = 'expired', reason = 'expired', finished_at = :now
   FROM late WHERE a.id = late.id
@@ -67,7 +67,9 @@ class AlertFollowing:
         now = self._clock.now()
         async with self._database.for_user(user_id) as session:
             alert = (
-                await session.exec(select(Alert).where(Alert.id == alert_id).with_for_update())
+                await session.exec(
+                    select(Alert).where(Alert.id == alert_id).with_for_update(key_share=True)
+                )
             ).one_or_none()
             if alert is None:
                 return SignalResult(state="gone")  # its user was deleted

@@ -27,7 +27,8 @@ WHERE user_id = :user_id AND state = 'processing'
 ORDER BY received_at, id
 LIMIT :at_once
 """)
-_HOLD = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+# Not the whole row: a repeat that refers to it need not wait for the decision.
+_HOLD = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
 _RECORD = text("""
 UPDATE alerts a
    SET state = o.state, reason = o.reason, trade_id = coalesce(o.trade_id, a.trade_id),

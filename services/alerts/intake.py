@@ -294,13 +294,17 @@ class AlertIntake:
             async with connection.pipeline(), connection.transaction():
                 await connection.execute(_BIND, (str(owner["user_id"]),))
                 await connection.execute(_HOLD_KEY, values)
-                recent = await connection.execute(_RECENT, values)
+                recent = (
+                    await connection.execute(_RECENT, values)
+                    if self._a_minute is not None
+                    else None
+                )
                 if row.body_key is not None:
                     await connection.execute(_FORGET, values)
                 repeats = await connection.execute(_REPEAT, values)
                 takes = await connection.execute(_TAKE, values)
             window, repeated, taken = (
-                await recent.fetchone(),
+                await recent.fetchone() if recent else None,
                 await repeats.fetchone(),
                 await takes.fetchone(),
             )

@@ -6,14 +6,19 @@ from datetime import timedelta
 
 from sqlmodel import col, select
 
-from domain.alerts import OPEN_STATES, AlertWorkflows
-from domain.ports import WallClock
+from domain.alerts import OPEN_STATES, AlertState, AlertWorkflows
+from domain.contracts.bots import BotSignal, Nudge
+from domain.ports import WallClock, WorkflowService
 from models.alerts import Alert
+from models.bots import Bot
 from services.alerts.following import AlertFollowing
 from services.database import Database
 
-LATE = timedelta(seconds=5)
-"""Following begins within this, unless it was lost."""
+UNDECIDED = timedelta(seconds=5)
+"""A bot decides within this, unless nobody told it."""
+
+UNFOLLOWED = timedelta(seconds=60)
+"""Following begins within this, unless that was lost."""
 
 AT_ONCE = 200
 
@@ -24,11 +29,13 @@ class AlertSweep:
     def __init__(
         self,
         database: Database,
+        bots: WorkflowService,
         workflows: AlertWorkflows,
         following: AlertFollowing,
         clock: WallClock,
     ) -> None:
         self._database = database
+        self._bots = bots
         self._workflows = workflows
         self._following = following
         self._clock = clock
@@ -36,25 +43,39 @@ class AlertSweep:
     async def sweep(self) -> int:
         """End what came too late; start following every other open alert that nobody is at.
 
+        Bots with undecided alerts are told again; alerts that are followed stay as they are.
+
         Returns:
-            How many were to be followed; those that are followed already stay as they are.
+            How many bots were told and alerts were to be followed.
 
         Raises:
             WorkflowServiceUnavailable: the next round goes on.
         """
         await self._following.expire()
+        now = self._clock.now()
         async with self._database.as_system() as session:
+            undecided = col(Alert.state) == AlertState.PROCESSING.value
+            bots = (
+                await session.exec(
+                    select(col(Bot.user_id), col(Bot.id))
+                    .join(Alert, col(Alert.user_id) == Bot.user_id)
+                    .where(undecided, Alert.received_at < now - UNDECIDED, Bot.kind == "apex")
+                    .distinct()
+                )
+            ).all()
             alerts = (
                 await session.exec(
                     select(col(Alert.user_id), col(Alert.id))
                     .where(
                         col(Alert.state).in_([state.value for state in OPEN_STATES]),
-                        Alert.received_at < self._clock.now() - LATE,
+                        Alert.received_at < now - UNFOLLOWED,
                     )
                     .order_by(col(Alert.state).desc(), col(Alert.received_at).desc())
                     .limit(AT_ONCE)
                 )
             ).all()
+        for user_id, bot_id in bots:
+            await self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
         for user_id, alert_id in alerts:
             await self._workflows.follow_alert(user_id, alert_id, delay_seconds=0)
-        return len(alerts)
+        return len(bots) + len(alerts)

@@ -273,7 +273,6 @@ class _Answers:
 
         An entry on its way is asked for too; the guard makes its exit once it has filled.
         """
-        made = 0
         for position in leaving:
             row = (
                 await self.session.exec(
@@ -291,12 +290,15 @@ class _Answers:
                 exit_ = await leave(self.session, self.run, self.bot.id, row, self.wall.now())
                 if exit_.order is not None:
                     self.orders.append(exit_.order)
-                    made += 1
+                is_left = exit_.retry_seconds is not None
+            else:
+                is_left = row.run_id != self.run.id
+            # The rest is nobody's yet: a fill finds that its position shall leave, and an exit that
+            # is under way is followed to its end.
+            self.exits_requested = self.exits_requested or is_left
         self._note(signal, ExitReason.SIGNAL_CLOSE.value, position_id=leaving[0].id)
         reason = ExitReason.SIGNAL_CLOSE.value
         self._conclude(signal, AlertState.ACCEPTED, reason, leaving[0].id)
-        # What got no order here waits for its entry, for a retry, or belongs to an earlier run.
-        self.exits_requested = self.exits_requested or made < len(leaving)
 
     def _refuse(self, signal: TradeSignal, reason: str) -> None:
         self._note(signal, reason)

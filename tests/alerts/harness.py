@@ -116,7 +116,7 @@ async def open_desk(urls: DatabaseUrls) -> AsyncIterator[Desk]:
             keys=WebhookKeys(engine.database, reads, engine.wall),
             views=AlertViews(reads),
             following=following,
-            sweep=AlertSweep(engine.database, workflows, following, engine.wall),
+            sweep=AlertSweep(engine.database, engine.workflows, workflows, following, engine.wall),
         )
     finally:
         await intake.close()

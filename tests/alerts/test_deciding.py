@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from domain.contracts.bots import BotSignal, SignalAction, TradeSignal
 from domain.markets import Mode
 from domain.ports import VenueUnavailable, WorkflowServiceUnavailable
-from services.alerts.inbox import TAKEN_AT_ONCE
+from services.alerts.inbox import TAKEN_AT_ONCE, hold_alerts
 from tests.alerts.harness import Desk
 from tests.api.harness import ALERT_AGE as AGE
 from tests.support.crashes import Crashed
@@ -175,6 +176,18 @@ async def test_a_signal_twice_in_one_look_is_decided_once(desk: Desk) -> None:
     assert (await desk.alert(receipt.alert_id))["state"] == "accepted"
 
 
+async def test_a_repeat_does_not_wait_for_the_decision(desk: Desk) -> None:
+    bot, key = await desk.bot_with_key()
+    receipt = await desk.send(key, id="a1")
+    same = TradeSignal(signal_id=receipt.alert_id, action=SignalAction.BUY, symbol="BTC-USD")
+
+    async with desk.engine.database.for_user(bot.trader.user_id) as session:
+        await hold_alerts(session, [same])
+        again = await asyncio.wait_for(desk.send(key, id="a1"), 5)
+
+    assert again.is_duplicate
+
+
 async def test_a_crash_at_any_step_decides_once(desk: Desk) -> None:
     for number in range(STEPS_MAX):
         bot, key = await desk.bot_with_key()
@@ -266,13 +279,24 @@ async def test_a_live_bot_trades_by_alerts_too(desk: Desk) -> None:
 # --- the sweep ----------------------------------------------------------------------------------
 
 
-async def test_the_sweep_follows_what_nobody_is_at(alone: Desk) -> None:
-    _bot, key = await alone.bot_with_key()
-    receipt = await alone.send(key)
+async def test_the_sweep_tells_a_bot_that_nobody_told(alone: Desk) -> None:
+    bot, key = await alone.bot_with_key()
+    for number in range(3):
+        await alone.send(key, id=number)
     assert await alone.sweep.sweep() == 0, "somebody may be about to"
     alone.engine.wall.advance(6)
 
     assert await alone.sweep.sweep() == 1
+
+    assert alone.engine.workflows.told[-1] == (bot.bot_id, BotSignal.ALERT_RECEIVED)
+
+
+async def test_the_sweep_follows_what_nobody_is_at(alone: Desk) -> None:
+    _bot, key = await alone.bot_with_key()
+    receipt = await alone.send(key)
+    alone.engine.wall.advance(61)
+
+    assert await alone.sweep.sweep() == 2
 
     assert alone.workflows.followed == [receipt.alert_id]
 
@@ -283,7 +307,7 @@ async def test_the_sweep_ends_late_alerts_also_without_workflows(alone: Desk) ->
     alone.engine.wall.advance(AGE.total_seconds() - 10)
     fresh = await alone.send(key, id="fresh")
     alone.engine.wall.time += timedelta(seconds=10)
-    alone.workflows.is_away = True
+    alone.engine.workflows.is_down = alone.workflows.is_away = True
 
     with pytest.raises(WorkflowServiceUnavailable):
         await alone.sweep.sweep()

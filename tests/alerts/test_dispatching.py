@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
 
 from domain.alerts import TakenAlert
 from domain.contracts.bots import BotSignal
-from services.alerts.dispatching import FOLLOW_DELAY_SECONDS, WAITING_MAX, AlertDispatch
+from services.alerts.dispatching import (
+    FOLLOW_DELAY_SECONDS,
+    STORM,
+    STORM_DELAY_SECONDS,
+    WAITING_MAX,
+    AlertDispatch,
+)
 from tests.alerts.harness import FakeAlertWorkflows
 from tests.support.engine import FakeWorkflows
 
@@ -28,7 +35,7 @@ def followers() -> FakeAlertWorkflows:
 async def dispatch(
     bots: FakeWorkflows, followers: FakeAlertWorkflows
 ) -> AsyncIterator[AlertDispatch]:
-    it = AlertDispatch(bots, followers)
+    it = AlertDispatch(bots, followers, pause_seconds=0)
     yield it
     await it.close()
 
@@ -46,7 +53,10 @@ async def test_a_storm_tells_each_bot_once_and_follows_every_alert(
     told = [(bot_id, BotSignal.ALERT_RECEIVED) for _user_id, bot_id in owners]
     assert sorted(bots.told) == sorted(told)
     assert followers.followed == [alert.alert_id for alert in alerts]
-    assert set(followers.delays) == {FOLLOW_DELAY_SECONDS}
+    assert set(followers.delays[: 100 - STORM - 4]) == {STORM_DELAY_SECONDS}, (
+        "the bots need the machine first"
+    )
+    assert set(followers.delays[-STORM:]) == {FOLLOW_DELAY_SECONDS}
 
 
 async def test_with_nobody_to_decide_the_follower_looks_at_once(
@@ -71,6 +81,24 @@ async def test_an_absent_workflow_service_is_nobodys_trouble(
     await dispatch.drained()
 
     assert len(followers.followed) == len(bots.told) == 1
+
+
+async def test_a_defect_ends_one_round_and_not_the_dispatch(
+    dispatch: AlertDispatch, followers: FakeAlertWorkflows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_args: object, **_options: object) -> None:
+        raise LookupError("a defect")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(followers, "follow_alert", broken)
+        dispatch.submit(TakenAlert(uuid4(), uuid4(), None))
+        (_telling, following) = dispatch._tasks
+        with suppress(LookupError):
+            await following
+
+    dispatch.submit(TakenAlert(uuid4(), uuid4(), None))
+    await dispatch.drained()
+    assert len(followers.followed) == 1
 
 
 async def test_too_many_are_left_to_the_sweep(

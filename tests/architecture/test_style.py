@@ -29,7 +29,9 @@ CLOCKS_AND_CHANCE = re.compile(
 BROAD = {"Exception", "BaseException"}
 # A boundary catches everything because nobody above it could do better. Named one by one.
 BOUNDARIES = {
+    "adapters/venues/coinbase/client.py": "signing raises whatever the parsers of keys raise",
     "api/kit/edge.py": "the edge of a request: reported, and raised again if nothing was answered",
+    "api/kit/rate_limits.py": "what failed first is told, whatever counting it meets",
     "api/nija/routes/operations.py": "a health check says unavailable to what can be explained",
     "services/orders/reconciling.py": "one account's trouble is not the others'",
     "supervisor/activity.py": "a screen must never bring the stack down",

@@ -168,7 +168,8 @@ def test_a_row_cannot_point_at_another_users_row(
     a, b = two_users
     name, target = sql.Identifier(table.name), constraint.elements[0].column.table.name
     (pointing,) = [column for column in constraint.column_keys if column != "user_id"]
-    if table.name != "bots":  # the rows of A in between would collide before the key is looked at
+    # The rows of A in between would collide before the key is looked at.
+    if table.name not in {"bots", target}:
         owner.execute(sql.SQL("DELETE FROM {} WHERE user_id = %s").format(name), (_user(a),))
     row_id = a[target]["id"]
     is_there = owner.execute(

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import bootstrap
 import worker
 from adapters.clock import SystemClock
 from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.venues.coinbase import CoinbaseMarketData
-from bootstrap_notifying import open_delivery
+from bootstrap import open_delivery
+from bootstrap.ground import open_ground
+from bootstrap.worker import assemble
 from domain.markets import VenueKey
 from domain.ports import Vault
 from services.database import Database
@@ -70,12 +71,12 @@ async def stepped_platform(
     market = CoinbaseMarketData(simulator_url=simulator.url)
     try:
         async with (
-            bootstrap._ground(chosen, None, ping_first=False) as ground,
+            open_ground(chosen, None, ping_first=False) as ground,
             open_delivery(ground.notifying, urls.app, chosen) as delivery,
         ):
             await ground.workflows.ensure_watch(VenueKey("coinbase", ground.realm))
             client = await ground.workflows.client()
-            container = bootstrap._worker(ground, *delivery)
+            container = assemble(ground, *delivery)
             async with worker._worker(client, chosen.task_queue, container):
                 yield Platform(
                     database=database,

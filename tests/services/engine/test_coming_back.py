@@ -180,7 +180,8 @@ async def _trades_counted(engine: Engine, bot: RunningBot) -> int:
 
 async def _notices(engine: Engine, bot: RunningBot) -> list[str]:
     rows = await engine.rows(
-        "SELECT kind FROM notices WHERE user_id = :user ORDER BY created_at",
+        "SELECT kind FROM notices WHERE user_id = :user AND kind IN"
+        " ('position_came_back', 'surplus_exit') ORDER BY created_at",
         user=bot.trader.user_id,
     )
     return [row["kind"] for row in rows]

@@ -1,0 +1,156 @@
+"""What a worker and the API both stand on: database, venues, Temporal, vault."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from temporalio.runtime import Runtime
+
+from adapters.clock import SystemClock
+from adapters.objects.disk import DiskStore
+from adapters.stripe.provider import StripeProvider
+from adapters.temporal.accounts import TemporalAccounts
+from adapters.temporal.alerts import TemporalAlerts
+from adapters.temporal.billing import TemporalBilling
+from adapters.temporal.client import TemporalWorkflows
+from adapters.temporal.exports import TemporalExports
+from adapters.temporal.kill_switches import TemporalKillSwitches
+from adapters.vault import Vault
+from adapters.venues.paper import PaperFees
+from adapters.venues.registry import VenueRegistry
+from bootstrap.notifying import open_notifying
+from domain.exports import ObjectStore
+from domain.markets import Realm
+from domain.ports import WallClock
+from services.billing.commands import Commands
+from services.billing.refreshing import Refreshing
+from services.database import Database
+from services.identity.mailed_links import MailedLinks
+from services.notifying.assembly import Notifying
+from services.paper_ledger import PostgresPaperLedger
+from services.stored_credentials import StoredCredentials
+from settings import Settings
+
+
+class MissingSetting(Exception):
+    """A process was started without something only its supervisor or operator can give it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What both containers stand on."""
+
+    settings: Settings
+    realm: Realm
+    clock: WallClock
+    database: Database
+    vault: Vault
+    venues: VenueRegistry
+    workflows: TemporalWorkflows
+    provider: StripeProvider | None
+    billing_workflows: TemporalBilling
+    export_workflows: TemporalExports
+    store: ObjectStore
+    kill_switch_workflows: TemporalKillSwitches
+    links: MailedLinks
+    notifying: Notifying
+
+    @property
+    def account_workflows(self) -> TemporalAccounts:
+        """The workflows that delete accounts."""
+        return TemporalAccounts(self.workflows, self.settings.task_queue)
+
+    @property
+    def alert_workflows(self) -> TemporalAlerts:
+        """The workflows that follow received alerts."""
+        return TemporalAlerts(self.workflows, self.settings.task_queue)
+
+    @property
+    def refreshing(self) -> Refreshing | None:
+        """Reading subscriptions; None without a payment provider."""
+        if self.provider is None:
+            return None
+        return Refreshing(self.database, self.provider, self.clock)
+
+    @property
+    def commands(self) -> Commands | None:
+        """Commands to the payment provider; None without one."""
+        if self.provider is None or self.refreshing is None:
+            return None
+        return Commands(
+            self.database, self.provider, self.billing_workflows, self.refreshing, self.clock
+        )
+
+
+def required(value: str | None, name: str) -> str:
+    """A setting that must be there.
+
+    Raises:
+        MissingSetting: it is not.
+    """
+    if not value:
+        raise MissingSetting(f"{name} is not set; `nija up` sets it for its children")
+    return value
+
+
+@asynccontextmanager
+async def open_ground(
+    settings: Settings, runtime: Runtime | None, *, ping_first: bool
+) -> AsyncIterator[Ground]:
+    """Open what both kinds of process stand on; `ping_first` as in `services.database`."""
+    database = Database(
+        required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
+        required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+        pool_size=settings.database_pool_size,
+        ping_first=ping_first,
+    )
+    keys = settings.vault_keys.get_secret_value() if settings.vault_keys else None
+    vault = Vault(required(keys, "NIJA_VAULT_KEYS"))
+    venues = VenueRegistry(
+        realm=Realm(settings.venues),
+        simulator_url=settings.simulator_url,
+        credentials=StoredCredentials(database, vault),
+        ledger=PostgresPaperLedger(database),
+        paper_fees=PaperFees(
+            maker_rate=settings.paper_maker_fee_rate, taker_rate=settings.paper_taker_fee_rate
+        ),
+    )
+    workflows = TemporalWorkflows(
+        settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
+        settings.temporal_namespace,
+        settings.task_queue,
+        runtime,
+    )
+    provider, clock = _provider(settings), SystemClock()
+    links = MailedLinks(database, vault, clock, base_url=settings.base_url)
+    try:
+        async with open_notifying(settings, database, workflows, links, vault, clock) as notifying:
+            yield Ground(
+                settings,
+                Realm(settings.venues),
+                clock,
+                database,
+                vault,
+                venues,
+                workflows,
+                provider,
+                TemporalBilling(workflows, settings.task_queue),
+                TemporalExports(workflows, settings.task_queue),
+                DiskStore(settings.exports_folder),
+                TemporalKillSwitches(workflows, settings.task_queue),
+                links,
+                notifying,
+            )
+    finally:
+        if provider is not None:
+            await provider.close()
+        await venues.close()
+        await database.close()
+
+
+def _provider(settings: Settings) -> StripeProvider | None:
+    """Stripe, where a key is set."""
+    key = settings.stripe_secret_key.get_secret_value() if settings.stripe_secret_key else ""
+    return StripeProvider.connect(key, api_base=settings.stripe_api_base) if key else None

@@ -1,0 +1,184 @@
+"""What a worker process runs: activities, the sweeper, the pump of notices."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from activities.accounts import AccountActivities
+from activities.billing import BillingActivities
+from activities.bots import BotActivities
+from activities.export import ExportActivities
+from activities.kill_switch import KillSwitchActivities
+from activities.markets import MarketActivities
+from activities.notify import NotifyActivities
+from activities.orders import OrderActivities
+from activities.signal import SignalActivities
+from adapters.temporal.client import TemporalWorkflows
+from bootstrap.ground import Ground, open_ground, required
+from bootstrap.notifying import open_delivery
+from services.alerts.following import AlertFollowing
+from services.alerts.sweeping import AlertSweep
+from services.audit_chain import AuditSealing
+from services.billing.forgetting import BillingForgetting
+from services.billing.inbox import EventHandling
+from services.billing.sweeping import BillingSweep
+from services.billing.tending import Tending
+from services.exports.sweeping import ExportSweep
+from services.exports.writing import ExportWriting
+from services.idempotency import IdempotencyKeys
+from services.identity.erasing import DeletionSweep, Erasing
+from services.limits.sweeping import LimitSweep
+from services.markets.evaluating import EvaluationService
+from services.markets.watching import VenueWatching
+from services.notifying.pump import Pump
+from services.orders.placing import OrderPlacing
+from services.orders.reconciling import Reconciling
+from services.orders.settling import OrderSettling
+from services.trading.guarding import GuardService
+from services.trading.hunting import HuntService
+from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
+from services.trading.signals import SignalHandling
+from services.trading.sweeping import Sweeper
+from settings import Settings
+
+LAST_MAIL_PATIENCE = timedelta(minutes=5)
+"""How long a deleted account waits until its owner was told by mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContainer:
+    """Activities and the sweeper of a worker process."""
+
+    workflows: TemporalWorkflows
+    bots: BotActivities
+    orders: OrderActivities
+    markets: MarketActivities
+    billing: BillingActivities
+    signals: SignalActivities
+    exports: ExportActivities
+    accounts: AccountActivities
+    kill_switch: KillSwitchActivities
+    notify: NotifyActivities
+    pump: Pump
+    sweeper: Sweeper
+
+
+@asynccontextmanager
+async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
+    """Everything a worker process runs."""
+    runtime = _runtime(settings.worker_metrics_port)
+    app_url = required(settings.app_database_url, "NIJA_APP_DATABASE_URL")
+    async with (
+        open_ground(settings, runtime, ping_first=False) as ground,
+        open_delivery(ground.notifying, app_url, settings) as delivery,
+    ):
+        yield assemble(ground, *delivery)
+
+
+def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerContainer:
+    """Wire a worker's activities on open ground."""
+    settings, database, venues, clock = (
+        ground.settings,
+        ground.database,
+        ground.venues,
+        ground.clock,
+    )
+    scan_length = timedelta(seconds=float(settings.scan_seconds))
+    settling = OrderSettling(
+        database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
+    )
+    evaluations = EvaluationService(database, venues, clock)
+    following = AlertFollowing(database, ground.workflows, clock)
+    signals = SignalHandling(database, venues, evaluations, clock)
+    return WorkerContainer(
+        workflows=ground.workflows,
+        bots=BotActivities(
+            GuardService(database, clock),
+            HuntService(database, venues, evaluations, signals, clock, scan_length=scan_length),
+        ),
+        orders=OrderActivities(OrderPlacing(database, venues, clock, settling), settling),
+        markets=MarketActivities(
+            VenueWatching(
+                database,
+                venues,
+                ground.workflows,
+                clock,
+                interval_seconds=settings.watch_interval_seconds,
+                scan_length=scan_length,
+            )
+        ),
+        billing=_billing_activities(ground),
+        exports=ExportActivities(ExportWriting(database, ground.store, clock)),
+        signals=SignalActivities(following),
+        accounts=AccountActivities(_erasing(ground)),
+        kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
+        notify=notify,
+        pump=pump,
+        sweeper=_sweeper(ground, settling, following),
+    )
+
+
+def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing) -> Sweeper:
+    settings, database, clock = ground.settings, ground.database, ground.clock
+    reconciling = Reconciling(
+        database,
+        ground.venues,
+        settling,
+        clock,
+        interval_seconds=settings.reconcile_interval_seconds,
+    )
+    return Sweeper(
+        database,
+        ground.workflows,
+        ground.venues,
+        reconciling,
+        clock,
+        realm=ground.realm,
+        interval_seconds=settings.sweep_interval_seconds,
+        chores=(
+            AuditSealing(database, clock),
+            AlertSweep(database, ground.workflows, ground.alert_workflows, following, clock),
+            KillSwitchSweep(database, ground.kill_switch_workflows),
+            BillingSweep(database, ground.billing_workflows, clock),
+            DeletionSweep(database, ground.account_workflows, clock),
+            LimitSweep(database, IdempotencyKeys(database, clock), clock),
+            ExportSweep(database, ground.store, ground.export_workflows, clock),
+        ),
+    )
+
+
+def _billing_activities(ground: Ground) -> BillingActivities:
+    database, clock, refreshing = ground.database, ground.clock, ground.refreshing
+    handling = None
+    if ground.provider is not None and refreshing is not None:
+        handling = EventHandling(
+            database, ground.provider, refreshing, ground.billing_workflows, clock
+        )
+    return BillingActivities(Tending(database, ground.commands, refreshing, clock), handling)
+
+
+def _erasing(ground: Ground) -> Erasing:
+    """Deleting accounts: whatever keeps something of a user besides rows is asked to forget it."""
+    billing = BillingForgetting(
+        ground.database, ground.provider, ground.commands, ground.refreshing
+    )
+    return Erasing(
+        ground.database,
+        ground.clock,
+        ground.workflows,
+        (billing,),
+        tell_patience=LAST_MAIL_PATIENCE if ground.settings.smtp_url else timedelta(0),
+    )
+
+
+def _runtime(metrics_port: int) -> Runtime | None:
+    """The Temporal SDK's own metrics on a port of their own; none without a port."""
+    if not metrics_port:
+        return None
+    address = f"127.0.0.1:{metrics_port}"
+    return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
