@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -137,7 +137,7 @@ async def test_one_user_with_subscription_trading_and_brokers(
     assert sorted(row["what"] for row in reads) == ["user", "users"]
 
 
-@pytest.mark.parametrize("user_id", ["usr_1", f"usr_{uuid4().hex}", "me"])
+@pytest.mark.parametrize("user_id", ["usr_1", f"usr_{UUID(int=1).hex}", "me"])
 async def test_a_user_that_is_not_there(admin: Api, user_id: str) -> None:
     assert await admin.error("GET", f"/admin/users/{user_id}") == (404, "NOT_FOUND")
     assert await admin.error("PUT", f"/admin/users/{user_id}", json={"status": "active"}) == (
