@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.beating import heartbeating
 from domain.contracts.alerts import SignalInput, SignalResult
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SignalActivities:
-    """One look at an alert, one service call."""
+    """One look at an alert, one service call. Called locally: it is short and may be repeated."""
 
     def __init__(self, following: AlertFollowing) -> None:
         self._following = following
@@ -22,5 +21,4 @@ class SignalActivities:
     @activity.defn(name="signals.follow")
     async def follow(self, request: SignalInput) -> SignalResult:
         """Hand the alert over, or see what became of it."""
-        async with heartbeating():
-            return await self._following.follow(request.user_id, request.alert_id)
+        return await self._following.follow(request.user_id, request.alert_id)

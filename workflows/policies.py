@@ -31,6 +31,13 @@ class ActivityOptions(TypedDict):
     retry_policy: RetryPolicy
 
 
+class LocalActivityOptions(TypedDict):
+    """The options every local activity call here sets."""
+
+    start_to_close_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
 _KEEP_TRYING = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     backoff_coefficient=2.0,
@@ -73,6 +80,10 @@ EXPORT = ActivityOptions(
         maximum_interval=timedelta(seconds=30),
         maximum_attempts=12,  # some minutes; then the user is told that it failed
     ),
+)
+LOOK = LocalActivityOptions(
+    start_to_close_timeout=timedelta(seconds=15),
+    retry_policy=_KEEP_TRYING,
 )
 WATCH = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=15),

@@ -28,8 +28,10 @@ STORM_DELAY_SECONDS = 15.0
 
 TELLING_AT_ONCE = 16
 TELLING_PAUSE = 0.25
-"""Seconds between two messages to one bot. Each is an event of its history, and one that hears
-something all the time cannot continue as new."""
+TELLING_PAUSE_STORM = 1.0
+"""Seconds between two messages to one bot, also while more than `STORM` alerts wait to be followed.
+Each is an event of its history, and a bot that hears something all the time cannot continue as new;
+one that hears less often takes more at once."""
 
 FOLLOWING_AT_ONCE = 4
 FOLLOWING_PAUSE = 0.1
@@ -97,12 +99,17 @@ class AlertDispatch:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def _is_storm(self) -> bool:
+        return self._unfollowed.qsize() > STORM
+
     async def _tell(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
             now = loop.time()
-            self._told = {bot: at for bot, at in self._told.items() if at + TELLING_PAUSE > now}
+            pause = TELLING_PAUSE_STORM if self._is_storm else TELLING_PAUSE
+            self._told = {bot: at for bot, at in self._told.items() if at + pause > now}
             due = {bot: user for bot, user in self._untold.items() if bot not in self._told}
             for bot_id in due:
                 del self._untold[bot_id]
@@ -112,7 +119,7 @@ class AlertDispatch:
                 self._is_told.set()
                 await self._news.wait()
                 continue
-            soonest = min(self._told[bot] for bot in self._untold) + TELLING_PAUSE
+            soonest = min(self._told.get(bot, now - pause) for bot in self._untold) + pause
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(0.0, soonest - loop.time()))
 
@@ -138,8 +145,7 @@ class AlertDispatch:
             await asyncio.sleep(self._pause_seconds)
 
     async def _follow_all(self, batch: Sequence[TakenAlert]) -> None:
-        is_storm = self._unfollowed.qsize() > STORM
-        delay = STORM_DELAY_SECONDS if is_storm else FOLLOW_DELAY_SECONDS
+        delay = STORM_DELAY_SECONDS if self._is_storm else FOLLOW_DELAY_SECONDS
         calls = [
             self._workflows.follow_alert(
                 alert.user_id,

@@ -12,8 +12,8 @@ from tests.support.alert_worker import ACCEPTED, EXECUTED, PROCESSING, AlertStag
 
 pytestmark = pytest.mark.integration
 
-# One activity and nothing else: what a storm costs hundreds of times.
-EVENTS_OF_ONE_LOOK = 11
+# One local activity and nothing else: what a storm costs hundreds of times.
+EVENTS_OF_ONE_LOOK = 6
 
 
 @pytest.fixture

@@ -289,10 +289,10 @@ async def test_a_close_signal_leaves_an_entry_that_is_on_its_way_once_it_has_fil
     order_id = await engine.intend_entry(bot)
 
     result = await engine.hunt(bot, close())
-    await engine.place(bot, order_id)
+    placed = await engine.place(bot, order_id)
     await engine.carry_out(bot)
 
-    assert result.exits_requested
+    assert (result.orders, placed.guard_due) == ((), True)
     closed = await engine.position(bot)
     assert (closed.state, closed.exit_reason) == ("closed", "signal_close")
     await assert_in_order(engine, bot)
