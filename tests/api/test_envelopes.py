@@ -157,7 +157,7 @@ def test_codes_are_unique_and_stable_words() -> None:
     codes = [kind.code for kind in own]
     assert len(codes) == len(set(codes))
     assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
-    known = {"malformed_body", "payload_too_large", "method_not_allowed"}
+    known = {"malformed_body", "payload_too_large", "method_not_allowed", "already_subscribed"}
     assert set(BY_CODE) - known <= set(codes)
 
 

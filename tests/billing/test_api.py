@@ -5,37 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
 import pytest
 import stripe
-from fastapi import FastAPI
 
-import api.nija.errors
 from adapters.embedded.postgres_roles import DatabaseUrls
-from api.kit.edge import Edge
-from api.kit.proxies import TrustedProxies
-from api.nija.errors import WireError, install
-from api.nija.routes import auth, stripe_webhook, subscription
 from domain.principal import Principal, Role
 from services.billing.inbox import EventInbox
 from services.billing.subscriptions import Subscriptions
 from services.billing.views import BillingViews
-from tests.api.harness import Api, World, open_world, register
+from tests.api.harness import Api, World, open_client, open_world, register
 from tests.billing.harness import SECRET, Till
 from tests.support.stripe_standin import DECLINES
 
 pytestmark = pytest.mark.integration
 
 PATH = "/webhooks/stripe"
-# What the error table says once billing is wired in.
-CODES = {
-    "payment_failed": WireError(402, "PAYMENT_FAILED"),
-    "invalid_signature": WireError(400, "INVALID_SIGNATURE"),
-    "invalid_event": WireError(400, "MALFORMED_BODY"),
-}
 
 
 @dataclass
@@ -51,11 +39,6 @@ class Container:
         return getattr(self.world, name)
 
 
-@pytest.fixture(autouse=True)
-def codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.nija.errors, "BY_CODE", {**api.nija.errors.BY_CODE, **CODES})
-
-
 @pytest.fixture
 async def container(urls: DatabaseUrls, till: Till) -> AsyncIterator[Container]:
     async with open_world(urls) as world:
@@ -65,17 +48,7 @@ async def container(urls: DatabaseUrls, till: Till) -> AsyncIterator[Container]:
 
 @pytest.fixture
 async def client(container: Container) -> AsyncIterator[httpx.AsyncClient]:
-    inner = FastAPI()
-    install(inner)
-    for routes in (auth, subscription, stripe_webhook):
-        inner.include_router(routes.router)
-    inner.state.services = container
-    app = FastAPI()
-    app.mount("/api/v1", inner)
-    transport = httpx.ASGITransport(
-        Edge(app, proxies=TrustedProxies(())), raise_app_exceptions=False
-    )
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with open_client(cast("World", container)) as client:
         yield client
 
 
