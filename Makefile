@@ -1,6 +1,6 @@
 # Everything runs from .venv, which is made once for each version of the lock file.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench fuzz
+.PHONY: help run demo test e2e-platform e2e-clients check types quick bench fuzz
 PYTHON ?= python3
 MINUTES ?= 10
 # Each starts servers of its own: what the cores can carry, not more.
@@ -20,10 +20,23 @@ demo: $(VENV) ## Show the platform at work, from a fresh start to a recovery
 
 test: check ## Check, then run every test with real servers
 	$(BIN)/pytest -m "integration and not e2e" -n $(TEST_PROCESSES) --dist loadfile
-	$(BIN)/pytest -m e2e
+	$(MAKE) --no-print-directory -j$(TEST_PROCESSES) e2e-platform e2e-clients
+
+e2e-platform:
+	$(BIN)/pytest -m e2e tests/e2e
+
+e2e-clients:
+	$(BIN)/pytest -m e2e --ignore=tests/e2e
 
 check: $(VENV) ## Format, lint, types, import rules and the quick tests
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy . && $(BIN)/lint-imports && $(BIN)/pytest -m "not integration and not e2e"
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
+	$(MAKE) --no-print-directory -j$(TEST_PROCESSES) types quick
+
+types:
+	$(BIN)/mypy .
+
+quick:
+	$(BIN)/pytest -m "not integration and not e2e"
 
 bench: $(VENV) ## Measure
 	$(BIN)/python -m bench

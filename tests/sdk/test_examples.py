@@ -20,7 +20,14 @@ from tests.sdk.conftest import Login
 from tests.sdk.javascript import NODE, PACKAGE, build
 from tests.support.up import ROOT, Person, RunningStack, eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(
+        "NIJA_CONTRACTS_DIR" not in os.environ, reason="NIJA_CONTRACTS_DIR is not set"
+    ),
+]
 TOKEN = "your_jwt_token"
 
 

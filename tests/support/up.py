@@ -198,7 +198,7 @@ def running_stack(**environment: str) -> Iterator[RunningStack]:
 
 
 def eventually(
-    check: Any, *, seconds: float = 30.0, pause: float = 0.1, what: str = "the condition"
+    check: Any, *, seconds: float = 60.0, pause: float = 0.1, what: str = "the condition"
 ) -> Any:
     """Wait until `check` returns something true, and return it."""
     deadline = time.monotonic() + seconds
