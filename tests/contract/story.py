@@ -107,8 +107,14 @@ class Story:
         eventually(lambda: self._status()["last_scan"], what="a scan")
         for pair in PAIRS:
             asyncio.run(self._buy(pair))
+        # A price is there once the venue's watcher has looked at the market of the new position.
         held = eventually(
-            lambda: len(found := self._positions()) == len(PAIRS) and found, what="positions"
+            lambda: (
+                len(found := [row for row in self._positions() if row["current_price"]])
+                == len(PAIRS)
+                and found
+            ),
+            what="positions with a price",
         )
         self.data("GET /account/positions", by=self.person)
         self.data("GET /account/balance", by=self.person)
