@@ -92,12 +92,43 @@ class OrderPlacing:
                 user_id, order_id, ("keys_refused", "The broker refused the API keys"), venue_now
             )
         deadline = _deadline(is_entry=sendable.is_entry)
-        if not await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry):
+        order = await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry)
+        if order is None:
             return await self._settling.result(user_id, order_id)
         outcome = await _send(account, sendable.request, deadline)
-        result = await self._record(user_id, order_id, outcome, venue_now)
-        if isinstance(outcome, Accepted):
-            return await self._settling.settle(user_id, order_id)
+        _log.info(
+            "order.sent",
+            order_id=str(order_id),
+            leg=order.leg,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=str(order.quantity),
+            outcome=type(outcome).__name__.lower(),
+            refusal_code=outcome.code if isinstance(outcome, Refused) else None,
+        )
+        if not isinstance(outcome, Accepted):
+            return await self._record(user_id, order_id, outcome, venue_now)
+        return await self._settle(order, sendable.ref, outcome, venue_now)
+
+    async def _settle(
+        self, order: Order, ref: AccountRef, accepted: Accepted, venue_now: datetime
+    ) -> OrderResult:
+        """Book the accepted order as the venue shows it; most have ended by now.
+
+        Its acceptance alone is recorded only where nothing can be seen yet: a row still marked as
+        being sent is looked up anyway.
+
+        Raises:
+            VenueUnavailable, VenueRefusedKeys: the venue could not be asked; the acceptance is
+                recorded.
+        """
+        try:
+            result = await self._settling.settle_accepted(order, ref, accepted.venue_order_id)
+        except (VenueUnavailable, VenueRefusedKeys):
+            await self._record(order.user_id, order.id, accepted, venue_now)
+            raise
+        if result.state is OrderState.SENDING:
+            return await self._record(order.user_id, order.id, accepted, venue_now)
         return result
 
     async def _venue_now(self, user_id: UUID, sendable: _Sendable) -> datetime:
