@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from domain.positions import PositionState
+from domain.strategies.apex import InvalidProtection
 from tests.api.fakes import VENUE_NOW
 from tests.api.harness import PREFIX, Api, World
 from tests.api.seeding import (
@@ -221,6 +222,22 @@ async def test_history_filters(world: World, user: Api) -> None:
     assert await count("end_date=2018-04-02") == 1
     assert await count("start_date=2018-04-04T10:00:00Z&end_date=2018-04-04T10:00:00Z") == 0
     assert await count("mode=paper&broker=coinbase") == 3
+    assert await count("start_date=0001-01-01&end_date=9999-12-31") == 3
+    assert await count("start_date=0001-01-01T00:00:00%2B14:00") == 3
+    assert await count("end_date=9999-12-31T23:59:59-14:00") == 3
+    assert await count("start_date=2018-04-04T05:59:59%2B05:59:59.5") == 2
+    assert await count("start_date=9999-12-31") == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2026-02-30", "1706529720", "2026-01-31T10:42 00:00"]
+)
+async def test_a_strange_date_is_explained_and_not_repeated(user: Api, text: str) -> None:
+    answer = await user.call("GET", f"/account/history?start_date={text}")
+
+    [explanation] = answer.json()["error"]["details"]["fields"].values()
+    assert "2026-01-31T10:42:00Z" in explanation
+    assert text not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -321,6 +338,25 @@ async def test_nonsense_does_not_modify(world: World, user: Api, body: dict[str,
     path = f"/account/positions/pos_{uuid4().hex}"
     assert await user.error("PATCH", path, json=body) == (422, "VALIDATION_ERROR")
     assert world.trading.calls == []
+
+
+@pytest.mark.parametrize(
+    "body", [{"stop_loss": 7001}, {"take_profit": 6999}, {"stop_loss": 7001, "take_profit": 7100}]
+)
+async def test_protection_that_would_fire_at_once_names_its_fields(
+    world: World, user: Api, body: dict[str, float]
+) -> None:
+    sentence = "The stop of a long position must be below the market price"
+    world.trading.failure = InvalidProtection(sentence)
+
+    answer = await user.call("PATCH", f"/account/positions/pos_{uuid4().hex}", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "code": "VALIDATION_ERROR",
+        "message": sentence,
+        "details": {"fields": dict.fromkeys(body, sentence)},
+    }
 
 
 async def test_numbers_that_are_none_are_refused(world: World, user: Api) -> None:

@@ -66,6 +66,11 @@ async def test_a_repeat_with_its_key_makes_no_second_file(
     assert len((await user.data("GET", "/analytics/exports"))["exports"]) == 1
 
 
+async def test_dates_at_the_ends_of_the_calendar(user: Api) -> None:
+    ever = SAMPLE | {"start_date": "0001-01-01", "end_date": "9999-12-31"}
+    assert (await user.data("POST", "/analytics/export", json=ever))["status"] == "ready"
+
+
 @pytest.mark.parametrize(
     "query",
     ["", "?expires=1", "?expires=x&signature=0", "?expires=99999999999&signature=0000"],
@@ -86,6 +91,8 @@ async def test_links_that_are_none(
         ({"format": "xlsx"}, (422, "VALIDATION_ERROR")),
         ({"data_type": "secrets"}, (422, "VALIDATION_ERROR")),
         ({"start_date": "2018-05-01"}, (422, "VALIDATION_ERROR")),
+        ({"start_date": 1522540800}, (422, "VALIDATION_ERROR")),
+        ({"start_date": None, "end_date": -62135596800}, (422, "VALIDATION_ERROR")),
         ({"include_closed_positions": False}, (422, "VALIDATION_ERROR")),
         ({"file_name": "../../etc/passwd"}, (422, "VALIDATION_ERROR")),
         ({"mode": "live"}, (400, "NO_BROKER_CONFIGURED")),

@@ -20,6 +20,11 @@ POSITION = "pos"
 TRADE = "trd"
 _BTC = ["BTC-USD"]
 _DATE_LENGTH = 10
+_STRANGE_TIME = "Input should be a date like 2026-01-31 or a time like 2026-01-31T10:42:00Z"
+# Nothing is older or newer. Clients write *since ever* and *for ever* as the ends of their own
+# calendars, to which no day can be added and which other zones put into other years.
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 30, tzinfo=UTC)
 _PAGE_MAX = 1_000_000
 
 
@@ -38,12 +43,19 @@ class PositionsQuery(AccountQuery):
 
 def _moment(value: object) -> object:
     """Dates as midnight; times without a zone as UTC."""
-    if not isinstance(value, str):
+    if isinstance(value, datetime):
         return value
-    if len(value) == _DATE_LENGTH:
-        return datetime.combine(date.fromisoformat(value), time(), UTC)
-    moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not isinstance(value, str):
+        raise ValueError(_STRANGE_TIME)  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        if len(value) == _DATE_LENGTH:
+            moment = datetime.combine(date.fromisoformat(value), time(), UTC)
+        else:
+            moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(_STRANGE_TIME) from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(_FIRST, min(aware, _LAST)).astimezone(UTC)
 
 
 def _end(value: object) -> object:
