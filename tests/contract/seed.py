@@ -63,6 +63,17 @@ def codes(lines: list[str]) -> dict[str, int]:
     return {match[1]: int(match[2]) for match in found if match}
 
 
+def frames(lines: list[str]) -> dict[str, Any]:
+    """The messages of the live updates, the client's and the server's, by type and channel."""
+    section = lines[lines.index("WebSocket APIs") : lines.index("Webhook Endpoints")]
+    found = {}
+    for number, line in enumerate(section):
+        if line == "{":
+            frame = json.loads("\n".join(_block(section[number:])))
+            found[" ".join(filter(None, (frame["type"], frame.get("channel"))))] = frame
+    return found
+
+
 def _call(lines: list[str]) -> SeedCall:
     matched = _CALL.fullmatch(lines[0])
     assert matched is not None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import psycopg
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
 
 from adapters.temporal.client import TemporalWorkflows
 from domain.contracts.bots import BotSignal, SignalAction, TradeSignal
@@ -21,6 +26,8 @@ EMAIL = "user@example.com"
 ADMIN_EMAIL, ADMIN_PASSWORD = "admin@nija.example", "violet-Tractor-42-moonlight"
 PAIRS = ("BTC-USD", "ETH-USD")
 NEW_PASSWORD = "NewPassword456!-of-tests"
+EXECUTIONS = "GET /admin/audit-logs of executions"
+HEARD_SECONDS = 60.0
 
 
 @dataclass
@@ -33,7 +40,9 @@ class Story:
     stack: RunningStack
     standin: StandIn
     published: Mapping[str, SeedCall]
+    said: Mapping[str, Any]
     answers: dict[str, httpx.Response | Exception] = field(default_factory=dict)
+    heard: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     person: Person | None = None
     admin: Person | None = None
@@ -55,7 +64,14 @@ class Story:
     def _try(self, name: str, step: Callable[[], Any]) -> None:
         try:
             step()
-        except (AssertionError, KeyError, httpx.HTTPError, psycopg.Error) as failure:
+        except (
+            AssertionError,
+            KeyError,
+            TimeoutError,
+            WebSocketException,
+            httpx.HTTPError,
+            psycopg.Error,
+        ) as failure:
             self.answers[name] = failure
 
     def call(
@@ -105,8 +121,10 @@ class Story:
         self.data("POST /trading/start", by=self.person)
         eventually(lambda: self._status()["status"] == "running", what="a running bot")
         eventually(lambda: self._status()["last_scan"], what="a scan")
-        for pair in PAIRS:
-            asyncio.run(self._buy(pair))
+        with self._listening() as listen:
+            for pair in PAIRS:
+                asyncio.run(self._buy(pair))
+            listen()
         # A price is there once the venue's watcher has looked at the market of the new position.
         held = eventually(
             lambda: (
@@ -164,6 +182,9 @@ class Story:
         self.answers["GET /admin/audit-logs"] = self.stack.call(
             "GET", "/admin/audit-logs", self.admin, event_type="user_login"
         )
+        self.answers[EXECUTIONS] = self.stack.call(
+            "GET", "/admin/audit-logs", self.admin, event_type="trade_executed"
+        )
 
     def _alert(self) -> None:
         key = self.stack.data("POST", "/config/webhooks", self.person)
@@ -198,6 +219,27 @@ class Story:
             "positions"
         ]
         return found
+
+    @contextmanager
+    def _listening(self) -> Iterator[Callable[[], None]]:
+        """Live updates, asked for as published; what is given hears until all kinds came."""
+        assert self.person is not None
+        url = self.stack.run["api_url"].replace("http", "ws", 1) + "/ws/v1"
+        with connect(url) as socket:
+            socket.send(json.dumps(self.said["auth"] | {"token": f"Bearer {self.person.token}"}))
+            self.heard["auth_success"] = json.loads(socket.recv(HEARD_SECONDS))
+            for channel in ("positions", "trades"):
+                socket.send(json.dumps(self.said[f"subscribe {channel}"]))
+            yield lambda: self._hear(socket)
+
+    def _hear(self, socket: ClientConnection) -> None:
+        deadline = time.monotonic() + HEARD_SECONDS
+        wanted = {"position_update positions", "trade_executed trades"}
+        while wanted - self.heard.keys():
+            frame = json.loads(socket.recv(max(0.0, deadline - time.monotonic())))
+            # Before its market's first look a position has no price.
+            if frame["type"] != "position_update" or frame["data"]["current_price"] is not None:
+                self.heard[f"{frame['type']} {frame.get('channel')}"] = frame
 
     async def _buy(self, pair: str) -> None:
         async with await psycopg.AsyncConnection.connect(

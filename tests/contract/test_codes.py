@@ -119,6 +119,12 @@ def add_fault(app: FastAPI) -> None:
     surface.add_api_route(FAULT, fault)
 
 
+def test_the_table_is_read_whole() -> None:
+    assert len(TABLE) == 19
+    assert not TABLE.keys() & LISTED_WITH_CALLS.keys()
+    assert PROVOKED.keys() == TABLE.keys() | LISTED_WITH_CALLS.keys()
+
+
 @pytest.mark.parametrize("code", sorted(TABLE | LISTED_WITH_CALLS))
 async def test_the_code_comes_with_its_status(scene: Scene, code: str) -> None:
     assert await PROVOKED[code](scene) == ((TABLE | LISTED_WITH_CALLS)[code], code)

@@ -1,4 +1,4 @@
-"""Every published call answers every field of its published sample, with the same JSON type."""
+"""Every published call and live update shows every field of its sample, with the same JSON type."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.contract.seed import FOLDER_VARIABLE, SeedCall, calls, differences, document
-from tests.contract.story import ADMIN_EMAIL, ADMIN_PASSWORD, Story
+from tests.contract.seed import (
+    FOLDER_VARIABLE,
+    SeedCall,
+    calls,
+    differences,
+    document,
+    frames,
+)
+from tests.contract.story import ADMIN_EMAIL, ADMIN_PASSWORD, EXECUTIONS, Story
 from tests.contract.till import KEY, served_standin
 from tests.support.up import running_stack
 
@@ -18,6 +25,8 @@ LINES = document()
 if LINES is None:
     pytest.skip(f"{FOLDER_VARIABLE} names no folder", allow_module_level=True)
 PUBLISHED = {call.name: call for call in calls(LINES)}
+FRAMES = frames(LINES)
+SAID = {"auth", "subscribe positions", "subscribe trades"}
 UNKNOWN = {".data.metrics.recovery_time_days: null instead of number"}
 """What a young account cannot know: its drawdown has not recovered yet."""
 
@@ -36,7 +45,7 @@ def story() -> Iterator[Story]:
             NIJA_ADMIN_PASSWORD=ADMIN_PASSWORD,
         ) as stack,
     ):
-        story = Story(stack, standin, PUBLISHED)
+        story = Story(stack, standin, PUBLISHED, FRAMES)
         story.tell()
         yield story
 
@@ -44,14 +53,35 @@ def story() -> Iterator[Story]:
 def test_the_document_is_read_whole() -> None:
     assert len(PUBLISHED) == 37
     assert len(SAMPLED) == 36
+    heard = {"auth_success", "position_update positions", "trade_executed trades"}
+    assert set(FRAMES) == SAID | heard
 
 
 @pytest.mark.parametrize("call", SAMPLED, ids=lambda call: call.name)
 def test_the_answer_has_what_the_sample_shows(story: Story, call: SeedCall) -> None:
-    answer = story.answers.get(call.name)
-    failures = {name: str(one) for name, one in story.answers.items() if isinstance(one, Exception)}
-    assert isinstance(answer, httpx.Response), f"not called; the story broke: {failures}"
+    check(story, call.name, call)
+
+
+def test_executions_are_audited_as_the_sample_shows(story: Story) -> None:
+    check(story, EXECUTIONS, PUBLISHED["GET /admin/audit-logs"])
+
+
+@pytest.mark.parametrize("name", sorted(set(FRAMES) - SAID))
+def test_the_frame_has_what_the_sample_shows(story: Story, name: str) -> None:
+    assert name in story.heard, f"not heard; the story broke: {failures(story)}"
+    assert differences(FRAMES[name], story.heard[name]) == []
+
+
+def check(story: Story, name: str, call: SeedCall) -> None:
+    """An answer of the story against a published sample."""
+    answer = story.answers.get(name)
+    assert isinstance(answer, httpx.Response), f"not called; the story broke: {failures(story)}"
     assert answer.status_code == 200, answer.text
     live = answer.json()
     assert set(differences(call.response, live)) <= UNKNOWN
     assert live["timestamp"].endswith("Z")
+
+
+def failures(story: Story) -> dict[str, str]:
+    """What went wrong on the way."""
+    return {name: repr(one) for name, one in story.answers.items() if isinstance(one, Exception)}
