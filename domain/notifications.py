@@ -95,6 +95,7 @@ class Letter:
         curve: equity by day, drawn as a picture where the receiver can show one.
         unsubscribe_url: where one click ends mails of this kind; None where they cannot be ended.
         unsubscribe_from: what that ends, in words.
+        is_about_account: it is an account mail, which cannot be turned off.
     """
 
     id: UUID
@@ -106,6 +107,7 @@ class Letter:
     curve: tuple[tuple[date, Decimal], ...] = ()
     unsubscribe_url: str | None = None
     unsubscribe_from: str = ""
+    is_about_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class Notifier(Protocol):
 class ReportTime:
     """When a report is due; `weekday` is 1 (Monday) to 7, None for every day.
 
-    A time that a change to summer time skips is not reported on that day.
+    Where a change to summer time skips it, it is due as much later as clocks are put forward.
     """
 
     timezone: str
@@ -180,6 +182,10 @@ class ReportTime:
         """The form that tells two apart."""
         day = "" if self.weekday is None else f"{self.weekday} "
         return f"{day}{self.hour:02}:{self.minute:02} {self.timezone}"
+
+
+class ReportTimeRefused(ValueError):
+    """The workflow service does not understand a time, say its zone; asking again does not help."""
 
 
 class NotificationWorkflows(Protocol):
@@ -194,7 +200,11 @@ class NotificationWorkflows(Protocol):
         ...
 
     async def schedule_report(self, user_id: UUID, report: Report, time: ReportTime) -> None:
-        """Make or change a schedule; repeating it changes nothing."""
+        """Make or change a schedule; repeating it changes nothing.
+
+        Raises:
+            ReportTimeRefused: it cannot be made.
+        """
         ...
 
     async def cancel_report(self, user_id: UUID, report: Report) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from temporalio.client import (
     Schedule,
@@ -18,6 +21,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from adapters.clock import SystemClock
 from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
 from domain.contracts.notifications import (
     NOTIFY_WORKFLOW,
@@ -28,10 +32,12 @@ from domain.contracts.notifications import (
     notify_workflow_id,
     report_schedule_id,
 )
-from domain.notifications import Report, ReportTime
+from domain.notifications import Report, ReportTime, ReportTimeRefused
 
 CATCH_UP = timedelta(hours=12)
 """A report that was due while nothing ran is made up to this much later."""
+DAYS_AHEAD = 10 * 365
+"""How far changes to summer time are looked ahead for when a schedule is made."""
 _DAYS_A_WEEK = 7
 
 
@@ -72,6 +78,8 @@ class TemporalNotifications:
                     lambda _: ScheduleUpdate(schedule=schedule), rpc_timeout=CALL_TIMEOUT
                 )
         except RPCError as failure:
+            if failure.status is RPCStatusCode.INVALID_ARGUMENT:
+                raise ReportTimeRefused(f"Temporal does not take {time}") from failure
             raise _translated(failure) from failure
 
     async def cancel_report(self, user_id: UUID, report: Report) -> None:
@@ -101,9 +109,35 @@ class TemporalNotifications:
                         hour=[ScheduleRange(time.hour)],
                         minute=[ScheduleRange(time.minute)],
                         day_of_week=[day],
-                    )
+                    ),
+                    *(_once(at) for at in instead_of_skipped(time, SystemClock().now().date())),
                 ],
                 time_zone_name=time.timezone,
             ),
             policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
         )
+
+
+def instead_of_skipped(report: ReportTime, first: date) -> Iterator[datetime]:
+    """Local times for the days on which clocks are put forward over a report's time.
+
+    Temporal leaves such days out. The time is moved on by as much as the clocks are.
+    """
+    zone = ZoneInfo(report.timezone)
+    for offset in range(DAYS_AHEAD):
+        day = first + timedelta(days=offset)
+        if report.weekday in {None, day.isoweekday()}:
+            wanted = datetime.combine(day, time_of_day(report.hour, report.minute), zone)
+            there_is = wanted.astimezone(UTC).astimezone(zone)
+            if (there_is.hour, there_is.minute) != (report.hour, report.minute):
+                yield there_is
+
+
+def _once(at: datetime) -> ScheduleCalendarSpec:
+    return ScheduleCalendarSpec(
+        year=[ScheduleRange(at.year)],
+        month=[ScheduleRange(at.month)],
+        day_of_month=[ScheduleRange(at.day)],
+        hour=[ScheduleRange(at.hour)],
+        minute=[ScheduleRange(at.minute)],
+    )

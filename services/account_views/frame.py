@@ -24,6 +24,7 @@ from services.account_views.choice import CHOSEN, AccountChoice, first_row
 
 EVER = date.min
 _MONTHS = 12
+_ONE_DAY = timedelta(days=1)
 
 
 class Period(StrEnum):
@@ -126,13 +127,19 @@ class Frame:
         """The first day that the plan shows; None is all."""
         return self._days_ago(self.plan.limits.retention_days)
 
-    def first_day(self, period: Period) -> date:
-        """The first day of a period that ends today, as far back as the plan goes."""
-        asked, retained = self._days_ago(period.days), self.retained_from
+    def first_day(self, period: Period, before: date | None = None) -> date:
+        """The first day of a period, as far back as the plan goes.
+
+        Args:
+            period: what was asked for.
+            before: the day that the period ends before; it ends today where not given.
+        """
+        asked, retained = self._days_ago(period.days, before), self.retained_from
         return max(asked or EVER, retained or EVER)
 
-    def _days_ago(self, days: int | None) -> date | None:
-        return None if days is None else self.today - timedelta(days=days - 1)
+    def _days_ago(self, days: int | None, before: date | None = None) -> date | None:
+        end = before or self.today + _ONE_DAY
+        return None if days is None else end - timedelta(days=days)
 
 
 def midnight(day: date | None) -> datetime | None:

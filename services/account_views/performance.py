@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from domain.performance import Performance, TradeSums, performance_of
@@ -32,6 +33,7 @@ def measure(
     sums: TradeSums,
     days: Sequence[Mapping[str, Any]],
     net_before: Mapping[str, Any],
+    before: date | None = None,
 ) -> PerformanceView:
     """Put the stored rows together.
 
@@ -41,14 +43,17 @@ def measure(
         sums: over the period's trades.
         days: rows of `sums.DAYS`.
         net_before: the row of `sums.NET_BEFORE`.
+        before: the day that the period ends before; it ends today where not given.
     """
-    daily = {row["day"]: row["net_pnl"] for row in days}
+    daily = {row["day"]: row["net_pnl"] for row in days if before is None or row["day"] < before}
+    # All time begins with the first trade.
+    first_day = None if period is Period.ALL else frame.first_day(period, before)
+    last_day = max([frame.today, *daily]) if daily or period is not Period.ALL else None
     performance = performance_of(
         sums,
         daily,
         frame.opening_equity + net_before["net_pnl"],
-        # All time begins with the first trade.
-        first_day=None if period is Period.ALL else frame.first_day(period),
-        last_day=max([frame.today, *daily]) if daily or period is not Period.ALL else None,
+        first_day=first_day,
+        last_day=last_day if before is None else before - timedelta(days=1),
     )
     return PerformanceView(period, performance, frame.venue, frame.mode)

@@ -60,6 +60,13 @@ min(worst_net) AS worst_net, coalesce(sum(held_microseconds), 0) AS held_microse
 TOTALS = f"WITH {picked(TOTAL)} SELECT {SUMMED} FROM picked"
 """One row of sums over a period."""
 
+TOTALS_OF_DAYS = f"""
+SELECT {SUMMED} FROM trade_rollups r
+WHERE r.account_id = %(account_id)s AND {TOTAL} AND r.grain = 'day'
+  AND r.bucket >= %(first)s AND r.bucket < %(before)s
+"""
+"""The same up to a day, by single days."""
+
 DAYS = """
 SELECT bucket AS day, trades, wins, losses, price_pnl, net_pnl, fees
 FROM trade_rollups r

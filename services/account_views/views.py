@@ -14,7 +14,14 @@ from services.account_views.history import COUNT, TRADES, TradeFilter, TradePage
 from services.account_views.performance import PerformanceView, measure
 from services.account_views.positions import POSITIONS, PositionsView
 from services.account_views.stats import StatsRows, StatsView
-from services.account_views.sums import DAYS, NET_BEFORE, TOTALS, period, sums_of
+from services.account_views.sums import (
+    DAYS,
+    NET_BEFORE,
+    TOTALS,
+    TOTALS_OF_DAYS,
+    period,
+    sums_of,
+)
 from services.reads import Caller, Query, Reads, admitted
 
 
@@ -83,6 +90,26 @@ class AccountViews:
             admitted(caller), Query(TOTALS, params), Query(DAYS, params), Query(NET_BEFORE, params)
         )
         return measure(frame, wanted, sums=sums_of(totals[0]), days=days, net_before=before[0])
+
+    async def last_week(self, caller: Caller, choice: AccountChoice) -> PerformanceView:
+        """The same of the seven days before today, which is not over."""
+        frame = await self.frame(caller, choice)
+        first = frame.first_day(Period.WEEK, frame.today)
+        params = {**period(frame.account_id, first), "before": frame.today}
+        totals, days, earlier = await self._reads.batch(
+            admitted(caller),
+            Query(TOTALS_OF_DAYS, params),
+            Query(DAYS, params),
+            Query(NET_BEFORE, params),
+        )
+        return measure(
+            frame,
+            Period.WEEK,
+            sums=sums_of(totals[0]),
+            days=days,
+            net_before=earlier[0],
+            before=frame.today,
+        )
 
     async def stats(self, caller: Caller, choice: AccountChoice) -> StatsView:
         """Everything since the account began, and the limits that hold for it."""

@@ -1,6 +1,7 @@
 """Daily summaries and weekly reports: the figures of the API's own views, put into a message.
 
 Days are UTC days of the venue's clock, as everywhere; when a report is made is the user's time.
+The day it is made on is not over, so a weekly report is of the seven before: each day is in one.
 Where nothing happened and nothing is held, there is no report.
 """
 
@@ -52,6 +53,10 @@ class ReportViews(Protocol):
         self, caller: Caller, choice: AccountChoice, period: Period
     ) -> PerformanceView:
         """Metrics, daily P&L and equity curve."""
+        ...
+
+    async def last_week(self, caller: Caller, choice: AccountChoice) -> PerformanceView:
+        """The same of the seven days before today."""
         ...
 
     async def balance(self, caller: Caller, choice: AccountChoice) -> BalanceView:
@@ -127,8 +132,12 @@ class Reports:
         reader = Principal(user_id, _NOBODY, Role.USER)
         choice = AccountChoice()
         is_daily = report is Report.DAILY_SUMMARY
+        if is_daily:
+            week = await self._views.performance(reader, choice, Period.WEEK)
+        else:
+            week = await self._views.last_week(reader, choice)
         return _Books(
-            period=await self._views.performance(reader, choice, Period.WEEK),
+            period=week,
             curve=await self._views.performance(
                 reader, choice, Period.MONTH if is_daily else Period.QUARTER
             ),
@@ -193,7 +202,8 @@ def _payload(report: Report, books: _Books) -> Mapping[str, Any]:
             f"Weekly report, {begin:%d %B} to {end:%d %B %Y}",
             [*_account_figures(books), ("Account", account)],
         )
-    parts = [first, _section("The last seven days", _period_figures(books)), *_open(books)]
+    title = "The last seven days" if report is Report.DAILY_SUMMARY else "These seven days"
+    parts = [first, _section(title, _period_figures(books)), *_open(books)]
     curve = books.curve.performance.equity_curve
     return {
         "subject": f"NIJA {subject}",
@@ -220,13 +230,13 @@ def _period_figures(books: _Books) -> _Figures:
         ("Fees", money(metrics.total_fees)),
         ("Best trade", money(metrics.largest_win) if metrics.winning_trades else _NONE),
         ("Worst trade", money(metrics.largest_loss) if metrics.losing_trades else _NONE),
-        ("Profit factor", _ratio(metrics.profit_factor)),
+        ("Profit factor", _ratio(metrics.profit_factor) if metrics.total_trades else _NONE),
         ("Deepest drawdown", f"{metrics.max_drawdown_pct:.2f} %"),
     ]
 
 
 def _ratio(value: Decimal | None) -> str:
-    return f"{value:.2f}" if value else _NONE
+    return _NONE if value is None else f"{value:.2f}"
 
 
 def _open(books: _Books) -> Sequence[Mapping[str, Any]]:

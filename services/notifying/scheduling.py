@@ -11,10 +11,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 from sqlmodel import select
 
-from domain.notifications import NotificationWorkflows, Notifier, Report, ReportTime
+from domain.notifications import (
+    NotificationWorkflows,
+    Notifier,
+    Report,
+    ReportTime,
+    ReportTimeRefused,
+)
 from domain.ports import WallClock
 from models.notifications import NotificationPreferences
 from services.database import Database
@@ -23,6 +30,8 @@ from services.notifying.planning import lock_preferences
 AT_ONCE = 200
 LEASE = timedelta(seconds=60)
 """Longer than making two schedules can take."""
+
+_log = structlog.get_logger("nija.notify")
 
 _WANTED = """
 WITH wanted AS (
@@ -102,14 +111,22 @@ class Scheduling:
             return [dict(row) for row in found.mappings()]
 
     async def _put_right(self, user_id: UUID) -> None:
-        """Under a lease, so that what is stored last is also what was made last."""
+        """Under a lease, so that what is stored last is also what was made last.
+
+        A time that is refused, say in a zone too new for the workflow service, is this user's
+        trouble alone; it is tried again, since a newer service may know it.
+        """
         if not await self._lease(user_id):
             return
         for row in await self._differing(user_id):
             time = {"timezone": row["timezone"], "hour": row["hour"], "minute": row["minute"]}
-            await self._make(user_id, Report.DAILY_SUMMARY, row["daily"], ReportTime(**time))
             weekly = ReportTime(**time, weekday=row["weekday"])
-            await self._make(user_id, Report.WEEKLY_REPORT, row["weekly"], weekly)
+            try:
+                await self._make(user_id, Report.DAILY_SUMMARY, row["daily"], ReportTime(**time))
+                await self._make(user_id, Report.WEEKLY_REPORT, row["weekly"], weekly)
+            except ReportTimeRefused as refused:
+                _log.error("notify.schedule_refused", user_id=str(user_id), why=str(refused))
+                return
             await self._note(user_id, row["daily"], row["weekly"])
 
     async def _make(

@@ -71,6 +71,27 @@ async def test_performance_of_every_period(book: Book, views: AccountViews) -> N
         assert found.performance == expected, period
 
 
+async def test_the_last_seven_whole_days(book: Book, views: AccountViews) -> None:
+    midnight = start_of(NOW.date())
+    assert midnight is not None
+    for hours in (-8 * 24, -7 * 24 - 1, -7 * 24, -30, -1, 0, 5):
+        await book.close(midnight + timedelta(hours=hours), realized_pnl=Decimal(hours))
+
+    found = await views.last_week(book.trader.principal, ANY)
+
+    first, end = midnight - timedelta(days=7), midnight
+    inside = [trade for trade in book.trades(since=first) if trade.closed_at < end]
+    assert len(inside) == 3
+    earlier = sum((it.net_pnl for it in book.trades() if it.closed_at < first), Decimal(0))
+    assert found.performance == measure_performance(
+        inside,
+        by_day(inside),
+        OPENING + earlier,
+        first_day=first.date(),
+        last_day=end.date() - timedelta(days=1),
+    )
+
+
 @pytest.mark.parametrize("symbol", [None, "ETH-USD"])
 async def test_trades_of_every_period(book: Book, analytics: Analytics, symbol: str | None) -> None:
     await fill(book)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -32,21 +32,28 @@ class FakeViews:
     """Books of an account that won 10 USD before fees yesterday."""
 
     trades: int = 1
+    pnl: int = 10
 
     async def performance(
         self, caller: Caller, choice: AccountChoice, period: Period
     ) -> PerformanceView:
         closed = DUE - timedelta(days=1)
-        trade = ClosedTrade(Decimal(10), Decimal(2), closed - timedelta(hours=1), closed)
+        trade = ClosedTrade(Decimal(self.pnl), Decimal(2), closed - timedelta(hours=1), closed)
         first = TODAY - timedelta(days=(period.days or 1) - 1)
         performance = measure_performance(
             [trade] * self.trades,
-            {closed.date(): Decimal(8) * self.trades} if self.trades else {},
+            {closed.date(): trade.net_pnl * self.trades} if self.trades else {},
             Decimal(10_000),
             first_day=first,
             last_day=TODAY,
         )
         return PerformanceView(period, performance, "coinbase", "paper")
+
+    async def last_week(self, caller: Caller, choice: AccountChoice) -> PerformanceView:
+        view = await self.performance(caller, choice, Period.WEEK)
+        days = view.performance.daily_pnl
+        assert days[-1].day == TODAY
+        return replace(view, performance=replace(view.performance, daily_pnl=days[:-1]))
 
     async def balance(self, caller: Caller, choice: AccountChoice) -> BalanceView:
         cash = Decimal(10_008)
@@ -88,6 +95,20 @@ async def test_a_report_is_made_once_a_local_day(office: Office) -> None:
 
     assert (first, again) == ("made", "made before")
     assert office.mailbox.subjects == ["NIJA Your week: $8.00 net"]
+    body = office.mailbox.mails[0].get_body(("plain",))
+    assert body is not None
+    assert "to 28 February 2026" in body.get_content(), "the day it is made on is not over"
+
+
+async def test_a_profit_factor_of_losses_alone_is_zero(office: Office) -> None:
+    who = await office.add_user()
+
+    await office.notifying.reports(FakeViews(pnl=-10)).make(who.user_id, Report.DAILY_SUMMARY, DUE)
+    await office.deliver(who)
+
+    body = office.mailbox.mails[0].get_body(("plain",))
+    assert body is not None
+    assert "Profit factor: 0.00" in body.get_content()
 
 
 async def test_where_nothing_happened_there_is_no_report(office: Office) -> None:
@@ -173,6 +194,21 @@ async def test_a_change_while_temporal_is_away_is_made_good(office: Office) -> N
     assert view.weekly_day == "friday"
     made = office.workflows.schedules[who.user_id, Report.WEEKLY_REPORT]
     assert made == ReportTime("UTC", 8, 0, weekday=5)
+
+
+async def test_a_zone_that_temporal_does_not_know_is_its_user_s_trouble_alone(
+    office: Office,
+) -> None:
+    strange, usual = await office.add_user(), await office.add_user()
+    office.workflows.unknown_zones = {"America/Coyhaique"}
+    view = await office.notifying.preferences.change(strange, {"timezone": "America/Coyhaique"})
+
+    office.wall.advance(seconds=61)
+    await office.notifying.scheduling.sweep()
+
+    assert view.timezone == "America/Coyhaique"
+    assert (usual.user_id, Report.DAILY_SUMMARY) in office.workflows.schedules
+    assert (strange.user_id, Report.DAILY_SUMMARY) not in office.workflows.schedules
 
 
 async def test_a_time_zone_that_does_not_exist_is_refused(office: Office) -> None:

@@ -22,7 +22,7 @@ from adapters.clock import SystemClock
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.notifications import TemporalNotifications
 from domain.contracts.notifications import notify_workflow_id, report_schedule_id
-from domain.notifications import Report, ReportTime
+from domain.notifications import Report, ReportTime, ReportTimeRefused
 from services.notices import NoticeKind, tell
 from tests.notify.harness import Office
 from tests.notify.test_reports import FakeViews
@@ -122,7 +122,28 @@ async def test_a_schedule_keeps_its_hour_through_summer_time(
     assert {(at.hour, at.minute, at.isoweekday()) for at in local} == {(8, 0, 7)}
     assert all(later - sooner < timedelta(days=8) for sooner, later in pairwise(times))
 
+    calendars = (await handle.describe()).schedule.spec.calendars
+    assert len(calendars) == 1, "eight o'clock is never skipped"
+    night = ReportTime("Europe/Berlin", 2, 30)
+    await workflows.schedule_report(user_id, Report.DAILY_SUMMARY, night)
+    daily = client.get_schedule_handle(report_schedule_id(user_id, Report.DAILY_SUMMARY.value))
+    skipped = (await daily.describe()).schedule.spec.calendars[1:]
+    assert len(skipped) == 10
+    assert {(one.month[0].start, one.hour[0].start) for one in skipped} == {(3, 3)}
+
+    await workflows.cancel_report(user_id, Report.DAILY_SUMMARY)
     await workflows.cancel_report(user_id, Report.WEEKLY_REPORT)
     await workflows.cancel_report(user_id, Report.WEEKLY_REPORT)
     with pytest.raises(RPCError):
         await handle.describe()
+
+
+async def test_a_zone_that_temporal_does_not_know_is_refused(
+    workflows: TemporalNotifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.temporal.notifications.instead_of_skipped", lambda *_: ())
+
+    with pytest.raises(ReportTimeRefused):
+        await workflows.schedule_report(
+            uuid4(), Report.DAILY_SUMMARY, ReportTime("Mars/Olympus", 8, 0)
+        )

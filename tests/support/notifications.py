@@ -16,18 +16,19 @@ from uuid import UUID
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from domain.notifications import Report, ReportTime
+from domain.notifications import Report, ReportTime, ReportTimeRefused
 from domain.ports import WorkflowServiceUnavailable
 
 
 @dataclass
 class FakeNotificationWorkflows:
-    """Remembers who was woken and what is scheduled."""
+    """Remembers who was woken and what is scheduled; some time zones it may not know."""
 
     woken: list[UUID] = field(default_factory=list)
     schedules: dict[tuple[UUID, Report], ReportTime] = field(default_factory=dict)
     calls: int = 0
     is_away: bool = False
+    unknown_zones: set[str] = field(default_factory=set)
 
     async def wake_notifier(self, user_id: UUID) -> None:
         self._answer()
@@ -35,6 +36,8 @@ class FakeNotificationWorkflows:
 
     async def schedule_report(self, user_id: UUID, report: Report, time: ReportTime) -> None:
         self._answer()
+        if time.timezone in self.unknown_zones:
+            raise ReportTimeRefused(time.timezone)
         self.schedules[user_id, report] = time
 
     async def cancel_report(self, user_id: UUID, report: Report) -> None:
