@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import parseaddr
 from pathlib import Path
 
@@ -25,6 +25,22 @@ _CURVE_ID = "equity-curve"
 _SHORTEST_CURVE = 2
 
 
+class _OneLine(UnstructuredHeader, BaseHeader):
+    """A header that is never folded: a link has no place to break it at.
+
+    Folding would write a long one as encoded words, which mail programs do not read there.
+    """
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as it is; with a link of ours it is far below the 998 characters of a line."""
+        return f"List-Unsubscribe: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _OneLine)
+_POLICY = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)
+
+
 def write_text(letter: Letter) -> str:
     """The letter as plain text, for chats, push services and mail programs without HTML."""
     return _TEMPLATES.get_template("letter.txt.j2").render(letter=letter).strip() + "\n"
@@ -40,7 +56,7 @@ def write_mail(letter: Letter, *, sender: str, receiver: str) -> EmailMessage:
     """
     name, address = parseaddr(sender)
     domain = address.rpartition("@")[2] or "localhost"
-    mail = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
+    mail = EmailMessage(policy=_POLICY)
     mail["Subject"] = one_line(letter.subject)
     mail["From"] = Address(display_name=one_line(name), addr_spec=address)
     mail["To"] = Address(addr_spec=receiver)

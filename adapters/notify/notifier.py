@@ -39,8 +39,14 @@ READ_SECONDS = 15.0
 CHANNEL_THREADS = 16
 MAIL_THREADS = 8
 ERROR_LENGTH_MAX = 300
+TEXT_ROOM_MIN = 1_000
+"""Every service takes this much; some are said to take less, and send it in parts."""
+_TITLE_ROOM = 16
+_LEFT_OUT = "(There is more than fits here; the API lists it all.)"
 SMTP_PORTS = {"ssl": 465, "starttls": 587, "insecure": 25}
 
+# What Apprise raises, and what it stumbles over when a server answers strangely.
+_FAILURES = (AppriseException, OSError, ValueError, TypeError, LookupError, AttributeError)
 _TALKATIVE = ("urllib3", "requests", "requests_oauthlib", "oauthlib")
 
 _T = TypeVar("_T")
@@ -193,14 +199,26 @@ def _send(url: str, letter: Letter, guard: AbstractContextManager[None]) -> None
         try:
             is_sent = service.notify(
                 title=one_line(letter.subject),
-                body=write_text(letter),
+                body=_fitting(write_text(letter), service.body_maxlen, letter),
                 notify_type=NotifyType.WARNING if letter.is_urgent else NotifyType.INFO,
                 body_format=NotifyFormat.TEXT,
             )
-        except (AppriseException, OSError, ValueError, TypeError) as failure:
+        except _FAILURES as failure:
             raise NotSent(type(failure).__name__) from None
         if not is_sent:
             raise NotSent("The service did not take it.")
+
+
+def _fitting(text: str, most: int, letter: Letter) -> str:
+    """As many whole lines as a service takes, which refuses longer texts; the last line says so.
+
+    Cut in between, a number might read as another one.
+    """
+    room = max(most, TEXT_ROOM_MIN) - len(one_line(letter.subject)) - _TITLE_ROOM
+    if len(text) <= room:
+        return text
+    whole, _, _ = text[: room - len(_LEFT_OUT)].rpartition("\n")
+    return f"{whole.rstrip()}\n{_LEFT_OUT}"
 
 
 def _submit_by(service: Any, letter: Letter) -> None:
@@ -239,6 +257,10 @@ def _submit(mail: EmailMessage, receiver: str, *, sender: str, **server: Any) ->
         raise NotSent(f"The mail server refused it ({type(failure).__name__})") from None
     except (OSError, RuntimeError, AppriseException) as failure:
         raise NotSent(f"The mail server cannot be reached ({type(failure).__name__})") from None
+    except ValueError:
+        # Its message may quote what it is about.
+        told = "A user name, password or address has letters that mail servers do not understand"
+        raise NotSent(told) from None
     if not is_taken:
         raise NotSent("The mail server did not take the mail.")
 

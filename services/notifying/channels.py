@@ -213,9 +213,12 @@ class Channels:
         return TestResult(sent=True, error=None)
 
     async def test_mail(self, principal: Principal) -> TestResult:
-        """Mail a test notification to the user's own address."""
+        """Mail a test notification to the user's own address, once it is known to be that."""
         async with self._database.for_user(principal.user_id) as session:
             user = await session.get_one(User, principal.user_id)
+        if user.email_verified_at is None and self._notifier.has_mail:
+            # Anybody can register anybody's address; nobody may have it mailed to at will.
+            return TestResult(sent=False, error="Confirm your email address first")
         try:
             await self._notifier.mail(user.email, _test_letter("mail", self._clock.now()))
         except NotSent as failure:

@@ -57,18 +57,18 @@ class Draft:
             unsubscribe: address and words of the way to get no more of these.
         """
         url, words = unsubscribe or (None, "")
+        is_about_account = self.message.category == Category.ACCOUNT
         return Letter(
             id=self.message.id,
             made_at=self.message.created_at,
             subject=self.subject,
             sections=self.sections,
-            is_urgent=self.kind is not None
-            and is_urgent(self.kind)
-            and self.message.category != Category.ACCOUNT,
+            is_urgent=self.kind is not None and is_urgent(self.kind) and not is_about_account,
             link=(self.link_text, link_url) if self.link_text and link_url else None,
             curve=self.curve,
             unsubscribe_url=url,
             unsubscribe_from=words,
+            is_about_account=is_about_account,
         )
 
 

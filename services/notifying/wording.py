@@ -44,6 +44,20 @@ def money(value: object) -> str:
     return f"{sign}${shown}"
 
 
+def price(value: object) -> str:
+    """A price of USD, with as many places as tell it from its neighbours."""
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return str(value)
+    if not amount.is_finite() or not amount:
+        return money(value)
+    # Eight digits that count, but never less than cents.
+    places = max(2, 7 - amount.adjusted())
+    whole, _, fraction = f"{amount:,.{places}f}".partition(".")
+    return f"${whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
 def number(value: object) -> str:
     """A quantity without exponent and trailing zeros."""
     try:
@@ -72,10 +86,10 @@ def _where(facts: Facts) -> str:
 def _trade_figures(facts: Facts) -> tuple[tuple[str, str], ...]:
     shown = (
         ("Quantity", number, "quantity"),
-        ("Entry price", money, "entry_price"),
-        ("Exit price", money, "exit_price"),
-        ("Stop", money, "stop_loss"),
-        ("Next target", money, "take_profit"),
+        ("Entry price", price, "entry_price"),
+        ("Exit price", price, "exit_price"),
+        ("Stop", price, "stop_loss"),
+        ("Next target", price, "take_profit"),
         ("Still open", number, "remaining"),
         ("P&L before fees", money, "pnl"),
         ("Fees", money, "fees"),

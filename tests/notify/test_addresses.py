@@ -12,9 +12,9 @@ import pytest
 from adapters.notify.addresses import describe, without_secrets
 from adapters.notify.guard import PrivateAddress, is_public, public_only
 from adapters.notify.notifier import AppriseNotifier, MailServer, MalformedMailServer
-from domain.notifications import ChannelRefused, NotSent
+from domain.notifications import ChannelRefused, NotSent, Section
 from tests.notify.harness import a_letter
-from tests.support.notifications import Hook
+from tests.support.notifications import Hook, Mailbox, mail_server
 
 
 @pytest.mark.parametrize(
@@ -214,3 +214,33 @@ async def test_a_mail_server_that_is_not_there_is_told_without_its_password() ->
 
     assert "cannot be reached" in str(failure.value)
     assert "pass-word" not in str(failure.value)
+
+
+async def test_a_text_is_cut_at_a_line_where_a_service_takes_no_longer_one(hook: Hook) -> None:
+    """A longer one would be refused at every attempt, and lost."""
+    notifier = AppriseNotifier(None, private_allowed=True)
+    figures = tuple((f"Net P&L {number}", "-$1,234.56") for number in range(10))
+    letter = a_letter(sections=tuple(Section(f"Trade {n}", (), figures) for n in range(40)))
+    port = hook.url.rpartition(":")[2].partition("/")[0]
+
+    await notifier.send(f"mmost://127.0.0.1:{port}/{'t' * 24}", letter)
+    await notifier.send(hook.url, letter)
+    notifier.close()
+
+    cut, whole = hook.bodies[0]["text"], hook.bodies[1]["message"]
+    assert len(cut) <= 4_000
+    *lines, last = cut.splitlines()
+    assert "more than fits" in last
+    assert set(lines[1:]) <= set(whole.splitlines()), "no number is cut in two"
+    assert whole.count("-$1,234.56") == 400, "what takes more gets more"
+
+
+async def test_an_address_that_no_server_understands_is_a_failure_and_no_crash() -> None:
+    async with mail_server(Mailbox()) as mailbox:
+        notifier = AppriseNotifier(MailServer.parse(mailbox.url, "NIJA <nija@nija.example>"))
+
+        with pytest.raises(NotSent, match="letters") as failure:
+            await notifier.mail("me@m\u00fcnchen.example", a_letter())
+        notifier.close()
+
+    assert "nchen" not in str(failure.value)

@@ -49,6 +49,8 @@ async def test_a_copied_address_does_not_open_for_another_user(office: Office, h
 async def test_a_test_notification_tells_what_became_of_it(office: Office, hook: Hook) -> None:
     who = await office.add_user()
     channel = await office.add_channel(who, hook.url)
+    stranger = await office.notifying.channels.test_mail(who)
+    await office.execute("UPDATE users SET email_verified_at = now()")
 
     good = await office.notifying.channels.test(who, channel.id)
     hook.status = 403
@@ -57,6 +59,7 @@ async def test_a_test_notification_tells_what_became_of_it(office: Office, hook:
 
     assert (good.sent, good.error, bad.sent, mail.sent) == (True, None, False, True)
     assert "403" in (bad.error or "")
+    assert not stranger.sent, "nobody has anybody's address mailed to at will"
     assert "s3cr3t" not in (bad.error or "")
     assert len(hook.bodies) == len(office.mailbox.mails) == 1
 

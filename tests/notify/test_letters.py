@@ -99,6 +99,22 @@ def test_one_click_unsubscribing_is_announced_where_there_is_any() -> None:
     assert mail_of()["List-Unsubscribe"] is None
 
 
+def test_a_long_link_stands_in_its_header_as_it_is() -> None:
+    """Mail programs look for it there and decode nothing."""
+    url = "https://nija.example/unsubscribe?token=" + "A-b_9" * 40
+
+    raw = mail_of(unsubscribe_url=url, unsubscribe_from="daily summaries").as_bytes()
+
+    assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in raw
+
+
+def test_only_account_mails_say_that_they_cannot_be_turned_off() -> None:
+    words = "cannot be turned off"
+
+    assert words in html_of(mail_of(is_about_account=True))
+    assert words not in html_of(mail_of()), "to a mailbox that is a channel"
+
+
 @pytest.mark.parametrize("kind", [kind.value for kind in NoticeKind])
 def test_every_kind_can_be_told_whatever_is_known(kind: str) -> None:
     bare = words_of(kind, {"symbol": "BTC-USD"})
@@ -116,3 +132,21 @@ def test_amounts_are_written_as_people_write_them() -> None:
 
     assert words.subject == "[Paper] Target hit: BTC-USD, net $1,234.50"
     assert ("Fees", "$0.010000") in words.section.figures
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("43210.5", "$43,210.50"),
+        ("2.34561", "$2.34561"),
+        ("0.00001234", "$0.00001234"),
+        ("2.333333333333333333333333333", "$2.3333333"),
+        ("100", "$100.00"),
+        ("0", "$0.00"),
+        ("soon", "soon"),
+    ],
+)
+def test_prices_keep_the_places_that_tell_them_apart(stored: str, shown: str) -> None:
+    words = words_of("trade_opened", {"symbol": "X-USD", "entry_price": stored})
+
+    assert ("Entry price", shown) in words.section.figures
