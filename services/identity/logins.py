@@ -91,7 +91,7 @@ class Logins:
     async def change_password(
         self, principal: Principal, *, current_password: str, new_password: str
     ) -> None:
-        """Change the password and end every other session; mailed links to reset it are void.
+        """Change the password and end every other session; links that were mailed are void.
 
         Raises:
             InvalidCredentials: the current password is wrong.
@@ -131,11 +131,15 @@ async def set_password(
     kind: NoticeKind,
     but: UUID | None = None,
 ) -> None:
-    """Give a locked user another password: every session `but` one ends, links are void."""
+    """Give a locked user another password: every session `but` one ends, links are void.
+
+    Also the link that would change the address: whoever asked for it knew the old password, and
+    could otherwise take the account with it after the owner has locked them out.
+    """
     user.password_hash, user.failed_logins, user.locked_until = password_hash, 0, None
     db.add(user)
     await end_sessions(db, user.id, now, reason=event, but=but)
-    await void_links(db, user.id, now, LinkPurpose.RESET_PASSWORD)
+    await void_links(db, user.id, now, LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL)
     record(db, event, user_id=user.id, at=now)
     facts = {"ip_address": current_origin().ip}
     await tell(db, user.id, kind, str(new_id()), now=now, facts=facts)

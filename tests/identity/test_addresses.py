@@ -88,6 +88,28 @@ async def test_an_address_changes_when_the_new_one_answers(
     await anyone.log_in(new)
 
 
+@pytest.mark.parametrize("way", ["change", "reset"])
+async def test_a_new_password_takes_back_an_address_that_was_asked_for(
+    world: World, user: Api, anyone: Api, way: str
+) -> None:
+    """Somebody who knew the old password must not carry the account off after that."""
+    old, new_password = user.email, "AnotherPassword789!"
+    assert await ask(user, f"{uuid4().hex}@example.com") == (200, "")
+    token = await token_of(world, user, "confirm_email_change")
+
+    if way == "change":
+        body = {"current_password": PASSWORD, "new_password": new_password}
+        await user.data("PUT", "/auth/change-password", json=body)
+    else:
+        await anyone.data("POST", "/auth/reset-password", json={"email": old})
+        reset = await token_of(world, user, "reset_password")
+        body = {"token": reset, "new_password": new_password}
+        await anyone.data("POST", "/auth/reset-password/confirm", json=body)
+
+    assert await confirm(anyone, token) == (401, "TOKEN_INVALID")
+    await anyone.log_in(old, new_password)
+
+
 async def test_changing_the_address_is_refused(user: Api, other: Api) -> None:
     fresh = f"{uuid4().hex}@example.com"
     assert await ask(user, fresh, password="WrongPassword99") == (401, "INVALID_CREDENTIALS")
