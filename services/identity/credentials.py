@@ -152,11 +152,16 @@ class Credentials:
         async with self._database.as_system() as db:
             now = self._clock.now()
             user = await lock_user(db, checked.id)
-            if user is None or user.password_hash != checked.password_hash:
-                raise InvalidCredentials
-            if user.locked_until is not None and user.locked_until > now:
-                raise InvalidCredentials
-            yield Proven(db, user, now)
+            is_open = user is not None and _is_open(user, checked.password_hash, now)
+            if user is not None and is_open:
+                yield Proven(db, user, now)
+            else:
+                # Noted and committed like a wrong guess: neither the time taken nor a gap in the
+                # audit log may tell that a guess made during the lock was the right one.
+                await _count_failure(db, None if user is None else user.id, now)
+        # Raised only here: the transaction that noted the failure has to commit.
+        if not is_open:
+            raise InvalidCredentials
 
     async def _check_otp(
         self, db: AsyncSession, user: User, otp: str | None, now: datetime
@@ -179,6 +184,12 @@ class Credentials:
         async with self._database.as_system() as db:
             await _count_failure(db, user_id, self._clock.now())
         raise InvalidCredentials
+
+
+def _is_open(user: User, password_hash: str, now: datetime) -> bool:
+    """Whether the password is still the one that was compared, and the account is not locked."""
+    is_locked = user.locked_until is not None and user.locked_until > now
+    return user.password_hash == password_hash and not is_locked
 
 
 async def lock_user(db: AsyncSession, user_id: UUID, *, changes_email: bool = False) -> User | None:

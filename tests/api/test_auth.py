@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -119,6 +120,32 @@ async def test_five_failures_lock_for_fifteen_minutes(world: World, user: Api, a
     assert await anyone.error("POST", "/auth/login", json=right) == (401, "INVALID_CREDENTIALS")
     world.clock.advance(seconds=2)
     await anyone.data("POST", "/auth/login", json=right)
+
+
+async def test_the_right_password_during_a_lock_leaves_the_trace_of_a_wrong_one(
+    world: World, user: Api, anyone: Api
+) -> None:
+    """Neither the log nor the work done tells somebody who goes on guessing that one was right."""
+
+    async def traces(password: str) -> list[str]:
+        before = {row["id"] for row in await entries()}
+        body = {"email": user.email, "password": password}
+        assert await anyone.error("POST", "/auth/login", json=body) == (401, "INVALID_CREDENTIALS")
+        return [row["event_type"] for row in await entries() if row["id"] not in before]
+
+    async def entries() -> list[dict[str, Any]]:
+        return await world.sql(
+            "SELECT id, event_type FROM audit_log WHERE user_id = %(id)s", id=user.user_id
+        )
+
+    for _ in range(4):
+        assert await traces("WrongPassword99") == ["login_failed"]
+    assert await traces("WrongPassword99") == ["account_locked"]
+
+    assert await traces("WrongPassword99") == ["login_failed"]
+    assert await traces(PASSWORD) == ["login_failed"]
+    world.clock.advance(minutes=15, seconds=1)
+    await anyone.log_in(user.email)  # guesses during a lock do not prolong it
 
 
 async def test_a_success_forgets_earlier_failures(user: Api, anyone: Api) -> None:
