@@ -260,15 +260,7 @@ class People:
         async with self._database.as_system() as session:
             user = await _lock_people(session, principal, user_id)
             changed = _apply(user, change)
-            if change.note is not None:
-                session.add(
-                    UserNote(
-                        user_id=user_id,
-                        author_id=principal.user_id,
-                        note=change.note,
-                        created_at=now,
-                    )
-                )
+            note_id = _add_note(session, principal, user_id, change.note, now)
             bot = None
             if "status" in changed and change.status is not UserStatus.ACTIVE:
                 bot = await _shut_out(session, user, now)
@@ -281,7 +273,8 @@ class People:
                 user_id=user_id,
                 actor_id=principal.user_id,
                 at=now,
-                meta={"changed": changed, "note": change.note},
+                # Not its words: users export their own entries, and these outlive the user.
+                meta={"changed": changed, "note_id": note_id},
             )
         if bot is not None:
             await self._inform(bot)
@@ -320,6 +313,17 @@ def _refuse_locking_oneself_out(change: PersonChange) -> None:
         raise InvalidRequest({"status": "You cannot lock yourself out"})
     if change.role not in {None, Role.ADMIN}:
         raise InvalidRequest({"role": "You cannot take your own rights away"})
+
+
+def _add_note(
+    session: AsyncSession, principal: Principal, user_id: UUID, note: str | None, now: datetime
+) -> str | None:
+    """Keep an administrator's note; answers its id."""
+    if note is None:
+        return None
+    kept = UserNote(user_id=user_id, author_id=principal.user_id, note=note, created_at=now)
+    session.add(kept)
+    return str(kept.id)
 
 
 def _apply(user: User, change: PersonChange) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ class UsersQuery(Request):
 
     page: int = Field(default=1, ge=1, le=_PAGE_MAX)
     per_page: int = Field(default=50, ge=1, le=_USERS_MAX)
-    search: StrictStr | None = Field(
+    search: Text | None = Field(
         default=None, min_length=1, max_length=320, description="Part of an email, or a user id."
     )
     tier: Tier | None = None
@@ -332,7 +332,7 @@ class AuditLogsQuery(Request):
 
     page: int = Field(default=1, ge=1, le=_PAGE_MAX)
     per_page: int = Field(default=100, ge=1, le=_LOGS_MAX)
-    event_type: StrictStr | None = Field(default=None, max_length=100, examples=["user_login"])
+    event_type: Text | None = Field(default=None, max_length=100, examples=["user_login"])
     user_id: StrictStr | None = Field(default=None, max_length=100, examples=_USER_ID)
     start_date: Start | None = Field(default=None, description="ISO 8601, inclusive.")
     end_date: End | None = Field(default=None, description="ISO 8601; a date includes its day.")
