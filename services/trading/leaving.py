@@ -34,6 +34,8 @@ from services.orders.booking import rules_from_record
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
+RETRY_DOUBLINGS_MAX = 6
+"""Enough to reach the longest pause; a power of two that grows for ever leaves the numbers."""
 _FINAL = tuple(state.value for state in FINAL_STATES)
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
 
@@ -49,6 +51,21 @@ class Leaving:
 
 
 NOTHING = Leaving()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempts:
+    """Earlier attempts at an exit.
+
+    Attributes:
+        made: how many there were.
+        in_vain: how many came after the last one that filled anything.
+        ended_at: when the latest ended.
+    """
+
+    made: int
+    in_vain: int
+    ended_at: datetime | None
 
 
 async def leave(
@@ -74,14 +91,14 @@ async def leave(
         if trigger is None:
             return NOTHING
         leg, cause = Leg(trigger.leg), f"trigger:{trigger.id}"
-    attempts, last_failed_at = await _earlier_attempts(session, position, cause, leg)
-    wait = _wait_before_retry(attempts, last_failed_at, wall)
+    earlier = await _earlier_attempts(session, position, cause, leg)
+    wait = _wait_before_retry(earlier, wall)
     if wait > 0:
         return Leaving(retry_seconds=wait)
     quantity = _quantity(position, leg)
     if quantity <= ZERO:
         return NOTHING
-    attempt = attempts + 1
+    attempt = earlier.made + 1
     order = Order(
         user_id=position.user_id,
         account_id=position.account_id,
@@ -150,11 +167,14 @@ async def _fired_trigger(session: AsyncSession, position_id: UUID) -> Trigger | 
 
 async def _earlier_attempts(
     session: AsyncSession, position: Position, cause: str, leg: Leg
-) -> tuple[int, datetime | None]:
-    """How often this exit was tried, and when the last try without any fill ended."""
+) -> _Attempts:
     row = (
         await session.exec(
-            select(func.max(Order.attempt), func.max(Order.settled_at)).where(
+            select(
+                func.max(Order.attempt),
+                func.max(Order.attempt).filter(col(Order.filled_quantity) > ZERO),
+                func.max(Order.settled_at),
+            ).where(
                 Order.account_id == position.account_id,
                 Order.run_id == position.run_id,
                 Order.cause == cause,
@@ -162,14 +182,17 @@ async def _earlier_attempts(
             )
         )
     ).one()
-    return int(row[0] or 0), row[1]
+    made, filled = int(row[0] or 0), int(row[1] or 0)
+    return _Attempts(made=made, in_vain=made - filled, ended_at=row[2])
 
 
-def _wait_before_retry(attempts: int, failed_at: datetime | None, now: datetime) -> float:
-    if not attempts or failed_at is None:
+def _wait_before_retry(earlier: _Attempts, now: datetime) -> float:
+    """Longer after each attempt that filled nothing; an exit that gets on does not slow down."""
+    if not earlier.made or earlier.ended_at is None:
         return 0.0
-    pause = min(RETRY_SECONDS_FIRST * 2 ** (attempts - 1), RETRY_SECONDS_MAX)
-    return (failed_at + timedelta(seconds=pause) - now).total_seconds()
+    doublings = min(max(earlier.in_vain - 1, 0), RETRY_DOUBLINGS_MAX)
+    pause = min(RETRY_SECONDS_FIRST * 2**doublings, RETRY_SECONDS_MAX)
+    return (earlier.ended_at + timedelta(seconds=pause) - now).total_seconds()
 
 
 async def venue_now(session: AsyncSession, run: BotRun) -> datetime:

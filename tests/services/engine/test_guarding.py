@@ -126,6 +126,48 @@ async def test_a_refused_exit_is_repeated_with_growing_pauses(
     await assert_in_order(engine, bot)
 
 
+async def test_an_exit_that_failed_for_days_is_still_made_and_blocks_no_other(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Refused once a minute, it comes to its 1,100th attempt in less than a day."""
+    refused = await engine.open_position(bot, "BTC-USD")
+    await engine.fire(refused, "stop")
+    engine.account(bot).answers.append(Answer.REFUSE)
+    (task,) = (await engine.guard(bot)).orders
+    await engine.place(bot, task.order_id)
+    await engine.execute("UPDATE orders SET attempt = 1100 WHERE id = :id", id=task.order_id)
+    other = await engine.open_position(bot, "ETH-USD")
+    await engine.fire(other, "stop")
+
+    view = await engine.guard(bot)
+
+    assert [order.symbol for order in view.orders] == ["ETH-USD"]
+    assert view.recheck_seconds == 60
+    await engine.carry_out(bot)
+    assert (await engine.position(bot, "BTC-USD")).state == "closed"
+    assert (await engine.position(bot, "ETH-USD")).state == "closed"
+
+
+async def test_an_exit_that_gets_on_does_not_slow_down(engine: Engine, bot: RunningBot) -> None:
+    """A thin market gives a part at a time, while the price may be falling."""
+    position = await engine.open_position(bot)
+    await engine.fire(position, "stop")
+    answers = [Answer.REFUSE, Answer.REFUSE, *[Answer.FILL_PART] * 3, Answer.REFUSE, Answer.REFUSE]
+    engine.account(bot).answers.extend(answers)
+    pauses = []
+    for _ in answers:
+        (task,) = (await engine.guard(bot)).orders
+        await engine.place(bot, task.order_id)
+        pause = (await engine.guard(bot)).recheck_seconds
+        assert pause is not None
+        pauses.append(round(pause))
+        engine.wall.advance(pause)
+
+    assert pauses == [1, 2, 1, 1, 1, 1, 2]
+    await engine.carry_out(bot)
+    await assert_in_order(engine, bot)
+
+
 async def test_a_stop_that_fills_in_part_goes_on_with_the_rest(
     engine: Engine, bot: RunningBot
 ) -> None:
