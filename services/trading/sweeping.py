@@ -7,7 +7,7 @@ signal, a lost workflow start or a crash between commit and signal into a delay 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
@@ -77,30 +77,43 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep until cancelled; a server that is down is tried again at the next round."""
         while True:
-            try:
-                await self.sweep()
-                self._first = False
-                pause = self._interval
-            except (
-                SQLAlchemyError,
-                OSError,
-                WorkflowServiceUnavailable,
-                VenueUnavailable,
-            ) as failure:
-                _log.warning("sweep.failed", error=type(failure).__name__)
-                pause = min(self._interval, 1.0)
-            await asyncio.sleep(pause)
+            is_whole = await self.sweep()
+            await asyncio.sleep(self._interval if is_whole else min(self._interval, 1.0))
 
-    async def sweep(self) -> None:
-        """One round; the first wakes every live bot: starting and recovering are one path."""
-        for chore in self._chores:
-            await chore.sweep()
+    async def sweep(self) -> bool:
+        """One round; the first wakes every live bot: starting and recovering are one path.
+
+        Returns:
+            Whether all of it was done. A part that cannot do its work now (its server is away) does
+            not keep the parts after it from theirs.
+        """
+        engine = (self._watch, self._wake_bots, self._reconcile)
+        chores = [await self._try(chore.sweep) for chore in self._chores]
+        parts = [await self._try(part) for part in engine]
+        if all(parts):
+            self._first = False
+        return all(chores) and all(parts)
+
+    async def _try(self, part: Callable[[], Awaitable[object]]) -> bool:
+        try:
+            await part()
+        except (SQLAlchemyError, OSError, WorkflowServiceUnavailable, VenueUnavailable) as failure:
+            name = getattr(part, "__qualname__", "")
+            _log.warning("sweep.failed", part=name, error=type(failure).__name__)
+            return False
+        return True
+
+    async def _watch(self) -> None:
         for venue in self._venues.supported():
             await self._workflows.ensure_watch(VenueKey(venue, self._realm))
+
+    async def _wake_bots(self) -> None:
         bots = await self._disagreeing(everybody=self._first)
         if bots:
             _log.info("sweep.waking", bots=len(bots), first=self._first)
         await self._wake(bots)
+
+    async def _reconcile(self) -> None:
         await self._reconciling.reconcile_due(everybody=self._first)
 
     async def _disagreeing(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:

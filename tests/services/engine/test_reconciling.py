@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from domain.contracts.bots import BotSignal
-from domain.markets import Mode
+from domain.markets import Mode, VenueKey
 from domain.orders import OrderState
+from domain.ports import WorkflowServiceUnavailable
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, buy
 from tests.support.fake_venue import KEY, Answer
@@ -208,3 +209,45 @@ async def test_a_bot_that_is_silent_for_too_long_is_woken(alone: Engine) -> None
     await alone.sweeper.sweep()
 
     assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)]
+
+
+class _Failing:
+    """A chore whose server is away."""
+
+    async def sweep(self) -> int:
+        raise WorkflowServiceUnavailable("away")
+
+
+async def test_a_part_of_a_sweep_that_fails_keeps_no_other_from_its_work(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    alone.account(bot).deposit("USD", "250")
+    alone.sweeper._chores = (_Failing(),)
+    alone.workflows.told.clear()
+
+    is_whole = await alone.sweeper.sweep()
+
+    assert not is_whole
+    assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)]
+    assert alone.workflows.watched == [KEY]
+    assert await flows(alone, bot) == [("USD", Decimal(250), "external")]
+
+
+async def test_with_the_workflow_service_away_accounts_are_reconciled_all_the_same(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(key: VenueKey) -> None:
+        raise WorkflowServiceUnavailable(str(key))
+
+    bot = await alone.start_bot()
+    alone.account(bot).deposit("USD", "250")
+    monkeypatch.setattr(alone.workflows, "ensure_watch", away)
+    alone.workflows.is_down = True
+
+    await alone.sweeper.sweep()
+
+    assert await flows(alone, bot) == [("USD", Decimal(250), "external")]
+    monkeypatch.undo()
+    alone.workflows.is_down = False
+    alone.workflows.told.clear()
+    await alone.sweeper.sweep()
+    assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)], "still the first one"
