@@ -157,8 +157,12 @@ class HuntService:
             else f"Market data unavailable: {failure}",
             "progressed_at": self._clock.now(),
         }
-        if is_refused and bot.state == BotState.RUNNING:
-            values["state"] = BotState.ERROR.value
+        if is_refused:
+            # By the row, not by what was read before the venue was asked: a stop since then holds.
+            values["state"] = case(
+                (col(Bot.state) == BotState.RUNNING.value, BotState.ERROR.value),
+                else_=col(Bot.state),
+            )
         async with self._database.for_user(bot.user_id) as session:
             await session.exec(update(Bot).where(col(Bot.id) == bot.id).values(**values))
         _log.warning("hunt.failed", bot_id=str(bot.id), error=type(failure).__name__)

@@ -12,7 +12,7 @@ import pytest
 from domain.contracts.bots import TradeSignal
 from domain.markets import Candle
 from domain.orders import OrderState
-from domain.ports import VenueUnavailable
+from domain.ports import AccountRef, VenueAccount, VenueRefusedKeys, VenueUnavailable
 from domain.positions import Direction
 from domain.strategies.apex import BAR
 from tests.support.books import assert_in_order
@@ -362,6 +362,26 @@ async def test_refused_keys_put_the_bot_in_error_and_good_ones_out_of_it(
     assert (broken.state, broken.last_error) == ("error", "The broker refused the API keys")
     mended = await engine.bot(bot)
     assert (mended.state, mended.last_error) == ("running", None)
+
+
+@pytest.mark.usefixtures("bars")
+async def test_an_emergency_stop_while_the_venue_is_asked_holds_whatever_it_answers(
+    engine: Engine, bot: RunningBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noted as an error, good keys would later take the bot for running."""
+
+    async def stop_and_refuse(ref: AccountRef) -> VenueAccount:
+        await engine.trading.emergency_stop(
+            bot.trader.principal, reason="test", close_positions=False
+        )
+        raise VenueRefusedKeys(str(ref.account_id))
+
+    monkeypatch.setattr(engine.venue, "account", stop_and_refuse)
+    await engine.hunt(bot)
+    monkeypatch.undo()
+    await engine.hunt(bot)
+
+    assert (await engine.bot(bot)).state == "emergency_stopped"
 
 
 # --- evaluations ------------------------------------------------------------------------------
