@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text, update
+from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -48,6 +49,9 @@ from services.trading.leaving import venue_now
 PAGE = 100
 AT_ONCE = 5
 """Bots minded at a time; orders need connections too."""
+
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's code for a lock that was waited for too long."""
 
 _BOTS = text(f"""
 SELECT DISTINCT b.id, b.user_id FROM bots b JOIN bot_runs r ON r.bot_id = b.id
@@ -183,10 +187,28 @@ class KillSwitchRounds:
 
         async def mind(bot: Mapping[str, Any]) -> bool:
             async with gate:
-                await self._mind_rows(switch, bot)
-                return await self._nudge(switch, bot)
+                is_minded = await self._mind_unless_held(switch, bot)
+                return await self._nudge(switch, bot) and is_minded
 
         return sum(await asyncio.gather(*(mind(bot) for bot in bots)))
+
+    async def _mind_unless_held(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool:
+        """Mind one bot's rows; False where somebody else holds them for too long.
+
+        A process that hangs in the middle of a transaction must not keep the bots after this one
+        from being told. The gate denies its entries all the same, and where positions are to close
+        the next look asks again.
+        """
+        try:
+            await self._mind_rows(switch, found)
+        except OperationalError as failure:
+            if getattr(failure.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            _log.warning("kill_switch.bot_held", bot_id=str(found["id"]))
+            async with self._database.for_user(found["user_id"]) as session:
+                await self._leave_notice(session, switch, found["user_id"])
+            return False
+        return True
 
     async def _mind_rows(self, switch: KillSwitch, found: Mapping[str, Any]) -> None:
         """Cancel one bot's intents, ask its positions to leave, tell its user: one transaction."""
@@ -207,8 +229,7 @@ class KillSwitchRounds:
                 if changed:
                     bot.revision += 1  # so that the sweeper tells it if we cannot
                     session.add(bot)
-            if switch.notify_users:
-                await self._leave_notice(session, switch, user_id)
+            await self._leave_notice(session, switch, user_id)
 
     async def _cancel_intents(self, session: AsyncSession, runs: Sequence[BotRun]) -> int:
         """Deny entries that are decided and not sent; sent ones are IOC and end by themselves."""
@@ -241,6 +262,8 @@ class KillSwitchRounds:
         return cancelled
 
     async def _leave_notice(self, session: AsyncSession, switch: KillSwitch, user_id: UUID) -> None:
+        if not switch.notify_users:
+            return
         await tell(
             session,
             user_id,

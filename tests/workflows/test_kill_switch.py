@@ -7,11 +7,13 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from sqlmodel import select
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from adapters.embedded.postgres import EmbeddedPostgres
 from domain.contracts.kill_switches import kill_switch_workflow_id
+from models.bots import Bot
 from services.orders import placing
 from services.trading import kill_switches
 from services.trading.kill_switches import Engaged, SwitchTarget
@@ -187,3 +189,26 @@ async def test_a_release_on_the_way_ends_the_waiting_for_flat_books(
 
     assert report["open_positions"] == 1, "it was not asked to leave"
     assert report["revision"] == 2
+
+
+async def test_a_bot_whose_rows_a_hanging_process_holds_keeps_no_other_from_leaving(
+    engine: SwitchedEngine,
+) -> None:
+    held, free = await engine.start_bots(2)
+    for bot in (held, free):
+        await engine.open_position(bot)
+    engaged = await engage(engine, close_positions=True)
+    due = await engine.rounds.begin(engaged.id)
+    async with engine.database.as_system() as hanging:
+        await hanging.exec(select(Bot).where(Bot.id == held.bot_id).with_for_update())
+
+        page = await engine.rounds.tell(due, None)
+
+    assert (page.counts.bots, page.counts.untold) == (2, 1)
+    assert (await engine.position(free)).close_requested == "kill_switch"
+    assert (await engine.position(held)).close_requested is None
+    told = await engine.rows("SELECT user_id FROM notices WHERE kind = 'kill_switch'")
+    assert len(told) == 2
+    await engine.rounds.look(due)
+    assert (await engine.position(held)).close_requested == "kill_switch", "the look asks again"
+    await engine.terminate_bots()
