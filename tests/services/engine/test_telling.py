@@ -93,6 +93,15 @@ async def test_an_emergency_stop_is_told(engine: Engine, bot: RunningBot) -> Non
     assert notice["facts"] == {"reason": "storm", "positions_are_closed": False}
 
 
+async def test_a_stop_that_is_an_emergency_is_told_as_one(engine: Engine, bot: RunningBot) -> None:
+    await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=True)
+
+    (notice,) = await told(engine, bot)
+    assert notice["kind"] == "emergency_stop"
+    assert notice["facts"]["positions_are_closed"] is False
+    assert (await engine.bot(bot)).state == "emergency_stopped"
+
+
 async def test_refused_keys_are_told_when_they_are_first_refused(engine: Engine) -> None:
     bot = await engine.start_bot(mode=Mode.LIVE)
     engine.account(bot).refuses_keys = True
