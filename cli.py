@@ -28,6 +28,8 @@ EXIT_USAGE = 2
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 admin = typer.Typer(no_args_is_help=True, help="Administrators.")
 app.add_typer(admin, name="admin")
+users = typer.Typer(no_args_is_help=True, help="Users.")
+app.add_typer(users, name="users")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 app.add_typer(audit, name="audit")
 console = Console()
@@ -121,6 +123,29 @@ def admin_create(
     person = Person(email, password, full_name, "admin")
     asyncio.run(application_hooks().ensure_people(url, [person]))
     _say(f"{email} can log in.")
+
+
+@users.command("reset-2fa")
+def users_reset_two_factor(
+    email: Annotated[str, typer.Argument(help="The login.")],
+) -> None:
+    """Take two-factor authentication off a login whose app and recovery codes are lost.
+
+    Make sure first that it is its owner who asks. Every session ends, the user is told, and the
+    audit log says so; the password stays.
+    """
+    from adapters.clock import SystemClock  # noqa: PLC0415
+    from domain.errors import DomainError  # noqa: PLC0415
+    from services.identity.two_factor import reset_second_factor_at  # noqa: PLC0415
+
+    settings = settings_module.load()
+    url = settings.system_database_url or _running(settings)["system_database_url"]
+    try:
+        asyncio.run(reset_second_factor_at(url, SystemClock(), email=email))
+    except DomainError as refused:
+        errors.print(refused.message, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED) from refused
+    _say(f"{email} logs in with the password alone. Every session has ended.")
 
 
 @audit.command("verify")

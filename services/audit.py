@@ -34,6 +34,7 @@ class AuditEvent(StrEnum):
     TWO_FACTOR_SET_UP = "two_factor_set_up"
     TWO_FACTOR_ENABLED = "two_factor_enabled"
     TWO_FACTOR_DISABLED = "two_factor_disabled"
+    TWO_FACTOR_RESET = "two_factor_reset"
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_REPLACED = "recovery_codes_replaced"
     ACCOUNT_DELETION_REQUESTED = "account_deletion_requested"

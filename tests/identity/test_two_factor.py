@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pyotp
 import pytest
@@ -9,6 +12,8 @@ from tests.api.harness import PASSWORD, Api, World
 from tests.identity.mailbox import notices
 
 pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
 
 
 async def set_up(user: Api) -> str:
@@ -222,3 +227,55 @@ async def test_secrets_are_sealed_and_never_logged(
         assert secret not in place
         for one in recovery:
             assert one not in place
+
+
+async def reset_by_operator(world: World, email: str) -> tuple[int, str]:
+    """Run `nija users reset-2fa` as an operator would."""
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [sys.executable, "-m", "cli", "users", "reset-2fa", email],
+            cwd=ROOT,
+            env={"NIJA_SYSTEM_DATABASE_URL": world.urls.system, "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return await asyncio.to_thread(run)
+
+
+async def test_an_operator_lets_somebody_in_who_lost_app_and_recovery_codes(
+    world: World, user: Api, anyone: Api
+) -> None:
+    _, recovery = await switch_on(world, user)
+
+    code_of_exit, output = await reset_by_operator(world, user.email.upper())
+
+    assert (code_of_exit, "Traceback" in output) == (0, False)
+    assert await user.error("GET", "/auth/me") == (401, "TOKEN_INVALID")
+    assert await log_in(anyone, user, None) == (200, "")
+    assert await log_in(anyone, user, None, "WrongPassword99") == (401, "INVALID_CREDENTIALS")
+    left = await world.sql("SELECT 1 FROM recovery_codes WHERE user_id = %(id)s", id=user.user_id)
+    assert (len(recovery), left) == (10, [])
+    (entry,) = await world.sql(
+        "SELECT meta FROM audit_log WHERE event_type = 'two_factor_reset' AND user_id = %(id)s",
+        id=user.user_id,
+    )
+    assert entry["meta"] == {"by": "operator", "sessions": 1}
+    assert len(await notices(world, user, "two_factor_disabled")) == 1
+
+
+async def test_an_operator_is_told_why_nothing_was_reset(world: World, user: Api) -> None:
+    await set_up(user)
+    for email, words in (
+        ("nobody@example.com", "Nobody has this email address"),
+        (user.email, "not set up"),
+        ("nobody", "not a valid email address"),
+    ):
+        code_of_exit, output = await reset_by_operator(world, email)
+        assert (code_of_exit, "Traceback" in output) == (1, False)
+        assert words in output
+    await user.data("GET", "/auth/me")
