@@ -224,7 +224,11 @@ class BillingProvider(Protocol):
         ...
 
     async def payments(self, subscription: Subscription) -> Sequence[Payment]:
-        """Payments for the current period, newest first."""
+        """Payments that the current period was paid with, newest first.
+
+        Where its bill was lowered by the unused rest of an earlier period, that rest was paid with
+        the bills before it: of those payments at most as much counts.
+        """
         ...
 
     async def refunded_by(self, command_id: UUID, payment_id: str) -> Decimal | None:
@@ -243,6 +247,12 @@ class BillingProvider(Protocol):
         self, customer_id: str, payment_method_id: str, *, key: str
     ) -> None:
         """Attach a payment method and make it the one that future bills are paid with."""
+        ...
+
+    async def prefer_payment_method(
+        self, customer_id: str, payment_method_id: str, *, key: str
+    ) -> None:
+        """Make one that is attached already the one that future bills are paid with."""
         ...
 
     async def subscribe(

@@ -19,6 +19,7 @@ from adapters.stripe.parse import (
     invoice_of,
     metadata_of,
     method_of,
+    payments_behind,
     subscription_of,
     usd,
 )
@@ -136,24 +137,17 @@ class StripeProvider:
         return usd(-sum(line.amount for line in preview.lines.data if line.amount < 0))
 
     async def payments(self, subscription: Subscription) -> Sequence[Payment]:
-        """Payments of the bills since the current period began."""
-        began = int(subscription.period_start.timestamp())
+        """Payments of the bills since the current period began, and of what these took over."""
         async with reading():
             listed = await self._v1.invoices.list_async(
                 {
                     "subscription": subscription.id,
                     "status": "paid",
-                    "created": {"gte": began},
                     "limit": PAGE,
                     "expand": ["data.payments"],
                 }
             )
-        made = [
-            (intent, usd(paid.amount_paid))
-            for raw in listed.data
-            for paid in (raw.payments.data if raw.payments else ())
-            if paid.status == "paid" and (intent := id_of(paid.payment.payment_intent))
-        ]
+        made = payments_behind(listed.data, subscription.period_start)
         return [
             Payment(
                 intent, amount, sum((one for _, one in await self._refunds(intent)), Decimal(0))
@@ -213,10 +207,17 @@ class StripeProvider:
                 {"customer": customer_id},
                 {"idempotency_key": f"{key}:attach"},
             )
+        await self.prefer_payment_method(customer_id, attached.id, key=f"{key}:default")
+
+    async def prefer_payment_method(
+        self, customer_id: str, payment_method_id: str, *, key: str
+    ) -> None:
+        """Make an attached method the default."""
+        async with writing(RefusalReason.PAYMENT_METHOD):
             await self._v1.customers.update_async(
                 customer_id,
-                {"invoice_settings": {"default_payment_method": attached.id}},
-                {"idempotency_key": f"{key}:default"},
+                {"invoice_settings": {"default_payment_method": payment_method_id}},
+                {"idempotency_key": key},
             )
 
     async def subscribe(

@@ -115,7 +115,7 @@ class Commands:
             BillingOutcomeUnknown, BillingUnavailable: still not known.
         """
         command = await self._find_open(user_id)
-        return None if command is None else await self._run(command)
+        return None if command is None else await self._run(await self._lease(command))
 
     async def repeat_of(
         self, user_id: UUID, kind: CommandKind, request: dict[str, Any]
@@ -141,8 +141,15 @@ class Commands:
     async def _commit(
         self, user_id: UUID, kind: CommandKind, request: dict[str, Any]
     ) -> BillingCommand:
+        now = self._clock.now()
         command = BillingCommand(
-            user_id=user_id, kind=kind.value, request=request, created_at=self._clock.now()
+            user_id=user_id,
+            kind=kind.value,
+            request=request,
+            created_at=now,
+            # Ours from the beginning: the workflow that is told next may be quicker than we are.
+            leased_until=now + LEASE,
+            attempts=1,
         )
         try:
             async with self._database.for_user(user_id) as session:
@@ -161,8 +168,7 @@ class Commands:
                 )
             ).one_or_none()
 
-    async def _run(self, command: BillingCommand) -> Finished:
-        leased = await self._lease(command)
+    async def _run(self, leased: BillingCommand) -> Finished:
         execution = Execution(
             self._database,
             self._provider,

@@ -13,7 +13,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import structlog
+
 from domain.billing import (
+    ZERO,
     BillingProvider,
     PlanChoice,
     ProviderOutcomeUnknown,
@@ -36,10 +39,14 @@ REPLAYS = 2
 
 REPLAY_PAUSE_SECONDS = 0.5
 
+OVERDUE = "A payment is overdue; pay it first, with another payment method"
+
 CHARGED_WITHIN = timedelta(minutes=10)
 """A charge that was not made by then is not made at all: nobody expects it any more."""
 
 Result = dict[str, Any]
+
+_log = structlog.get_logger("nija.billing")
 
 
 class Execution:
@@ -90,15 +97,15 @@ class Execution:
     async def _upgrade(self) -> Result:
         choice = _choice(self._request)
         customer_id = await self._customer()
-        method = self._request.get("payment_method_id")
-        if method:
-            await self._use_payment_method(customer_id, method)
-        current = await self._current(customer_id)
-        bill_before = current.latest_invoice.id if current and current.latest_invoice else None
-        decided = await self._decide({"bill_before": bill_before})
+        found = await self._provider.look(customer_id)
+        current = found.subscription
+        decided = await self._decide(_before(found))
         if not self._is_done(current):
-            self._refuse_if_late()
-            await self._start_or_change(customer_id, current, choice)
+            try:
+                await self._charge(customer_id, current, choice)
+            except ProviderRefused:
+                await self._put_back(customer_id, decided)
+                raise
             current = await self._current(customer_id)
         assert current is not None, "a subscription that was just paid for exists"
         # Undoing a cancellation makes no bill.
@@ -112,6 +119,18 @@ class Execution:
             "proration_credit": str(bill.credit) if bill else "0",
             "amount_due_now": str(bill.amount_due) if bill else "0",
         }
+
+    async def _charge(
+        self, customer_id: str, current: Subscription | None, choice: PlanChoice
+    ) -> None:
+        self._refuse_if_late()
+        if current is not None and current.status.is_in_arrears:
+            # Paying a later bill would make the provider forget the one that is missing.
+            raise ProviderRefused(RefusalReason.OTHER, OVERDUE)
+        method = self._request.get("payment_method_id")
+        if method:
+            await self._use_payment_method(customer_id, method)
+        await self._start_or_change(customer_id, current, choice)
 
     async def _start_or_change(
         self, customer_id: str, current: Subscription | None, choice: PlanChoice
@@ -135,18 +154,34 @@ class Execution:
             ),
         )
 
+    async def _put_back(self, customer_id: str, decided: Result) -> None:
+        """Undo what came before a refused charge, so that the next bill is what it was to be."""
+        method = decided.get("method_before") if self._request.get("payment_method_id") else None
+        before = decided.get("scheduled_before")
+        scheduled = _choice(before) if before else None
+        if method is None and scheduled is None:
+            return
+        self.has_acted = True  # until it is put back, the command is not at its end
+        found = await self._provider.look(customer_id)
+        current, used = found.subscription, found.payment_method
+        try:
+            if method is not None and (used is None or used.id != method):
+                await self._act(
+                    "method:back",
+                    lambda key: self._provider.prefer_payment_method(customer_id, method, key=key),
+                )
+            if scheduled is not None and current is not None and current.scheduled != scheduled:
+                await self._schedule(current, scheduled, "schedule:back")
+        except ProviderRefused as refused:
+            _log.error("billing.not_put_back", command=str(self._command.id), code=refused.code)
+
     async def _downgrade(self) -> Result:
         choice = _choice(self._request)
         current = await self._require_current()
         if current.scheduled != choice:
             if current.cancel_at_period_end:
                 await self._set_cancellation(current, at_period_end=False)
-            await self._act(
-                "schedule",
-                lambda key: self._provider.schedule_plan(
-                    current, choice, command_id=self._command.id, key=key
-                ),
-            )
+            await self._schedule(current, choice, "schedule")
         return {
             "subscription_id": current.id,
             "tier": choice.tier.value,
@@ -179,12 +214,14 @@ class Execution:
         shares = [
             RefundShare(one["payment_id"], Decimal(one["amount"])) for one in decided["shares"]
         ]
+        refunded = ZERO
         for number, share in enumerate(shares):
-            await self._refund(number, share)
+            refunded += await self._refund(number, share)
         return {
             "cancel_at_period_end": False,
             "access_until": decided["ended_at"],
-            "refund_amount": str(sum((share.amount for share in shares), Decimal(0))),
+            "refund_amount": str(refunded),
+            "refund_refused": str(sum((share.amount for share in shares), ZERO) - refunded),
         }
 
     async def _payment_method(self) -> Result:
@@ -275,15 +312,38 @@ class Execution:
                 lambda key: self._provider.release_schedule(schedule_id, key=key),
             )
 
-    async def _refund(self, number: int, share: RefundShare) -> None:
+    async def _schedule(self, current: Subscription, choice: PlanChoice, step: str) -> None:
+        await self._act(
+            step,
+            lambda key: self._provider.schedule_plan(
+                current, choice, command_id=self._command.id, key=key
+            ),
+        )
+
+    async def _refund(self, number: int, share: RefundShare) -> Decimal:
+        """Give a share back; what was given back: nothing where the provider refuses.
+
+        The subscription has ended by then, so the command goes on to its end.
+        """
         if self._command.attempts > 1:
             done = await self._provider.refunded_by(self._command.id, share.payment_id)
             if done is not None:
-                return
-        await self._act(
-            f"refund:{number}",
-            lambda key: self._provider.refund(share, command_id=self._command.id, key=key),
-        )
+                return done
+        try:
+            await self._act(
+                f"refund:{number}",
+                lambda key: self._provider.refund(share, command_id=self._command.id, key=key),
+            )
+        except ProviderRefused as refused:
+            _log.error(
+                "billing.refund_refused",
+                command=str(self._command.id),
+                payment=share.payment_id,
+                amount=str(share.amount),
+                code=refused.code,
+            )
+            return ZERO
+        return share.amount
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -331,6 +391,20 @@ class Execution:
                 stored.decided = decided
                 session.add(stored)
             return dict(stored.decided)
+
+
+def _before(found: Snapshot) -> Result:
+    """What stood before an upgrade: its bill is told from it, a refused one goes back to it."""
+    current, method = found.subscription, found.payment_method
+    bill = current.latest_invoice if current else None
+    scheduled = current.scheduled if current else None
+    return {
+        "bill_before": bill.id if bill else None,
+        "method_before": method.id if method else None,
+        "scheduled_before": None
+        if scheduled is None
+        else {"tier": scheduled.tier.value, "interval": scheduled.interval.value},
+    }
 
 
 def _choice(request: dict[str, Any]) -> PlanChoice:

@@ -15,7 +15,7 @@ from models.billing import CommandKind
 from models.billing import Subscription as Row
 from services.billing.commands import Commands
 from services.billing.errors import BillingNotSetUp, NoSubscription, PaymentFailed
-from services.billing.execution import Result
+from services.billing.execution import OVERDUE, Result
 from services.billing.rows import find_row
 from services.database import Database
 from services.errors import InvalidRequest
@@ -223,7 +223,7 @@ def _require_upgrade(row: Row | None, choice: PlanChoice) -> None:
     if row is None or not _is_live(row):
         return
     if SubscriptionStatus(row.status or "").is_in_arrears:
-        raise PaymentFailed("A payment is overdue; pay it first, with another payment method")
+        raise PaymentFailed(OVERDUE)
     current = _choice_of(row)
     if _is_as_asked(row, choice):
         plan = PLANS[choice.tier].name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,24 +18,12 @@ from services.billing.subscriptions import Subscriptions
 from services.billing.views import BillingViews
 from tests.api.harness import Api, World, open_client, open_world, register
 from tests.billing.harness import SECRET, Till
+from tests.billing.shop import Container
 from tests.support.stripe_standin import DECLINES
 
 pytestmark = pytest.mark.integration
 
 PATH = "/webhooks/stripe"
-
-
-@dataclass
-class Container:
-    """The world of the API's tests, and billing."""
-
-    world: World
-    subscriptions: Subscriptions
-    billing_views: BillingViews
-    billing_inbox: EventInbox
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.world, name)
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
+from domain.billing import ProviderRefused, RefundShare, RefusalReason
 from domain.plans import Tier
 from services.billing.errors import NoSubscription
 from services.errors import InvalidRequest
@@ -98,6 +100,30 @@ async def test_cancelling_in_arrears_refunds_nothing(till: Till) -> None:
     assert cancelled.refund_amount == 0
     assert till.standin.refunds() == []
     assert (await till.row(who))["subscription_tier"] == "free"
+
+
+async def test_a_refund_that_stripe_refuses_does_not_hide_that_the_plan_has_ended(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.subscriber(Tier.BASIC)
+    await till.upgrade(who, Tier.ENTERPRISE)
+    disputed = till.standin.payments()[0]
+    real = till.provider.refund
+
+    async def refund(share: RefundShare, *, command_id: UUID, key: str) -> None:
+        if share.payment_id == disputed:
+            raise ProviderRefused(RefusalReason.OTHER, "disputed", code="charge_disputed")
+        await real(share, command_id=command_id, key=key)
+
+    monkeypatch.setattr(till.provider, "refund", refund)
+
+    cancelled = await till.subscriptions.cancel(who, immediately=True)
+
+    assert cancelled.refund_amount == 450
+    assert till.standin.refunds() == [450_00]
+    row, command = await till.row(who), await till.command(who)
+    assert (row["status"], row["subscription_tier"]) == ("canceled", "free")
+    assert (command["state"], command["result"]["refund_refused"]) == ("done", "49")
 
 
 async def test_nothing_can_be_cancelled_twice(till: Till) -> None:

@@ -46,7 +46,7 @@ async def test_a_repeat_changes_nothing(till: Till) -> None:
 async def test_a_lost_answer_deletes_once_and_refunds_once(till: Till) -> None:
     who = await till.subscriber()
     await till.pass_time(days=10)
-    till.lose_answer("refund")
+    till.lose_answer("POST /v1/refunds")
 
     for _ in range(3):
         if await forgetting(till).forget(who.user_id):

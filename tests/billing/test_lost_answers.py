@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
-from domain.billing import ProviderOutcomeUnknown
+from domain.billing import ProviderOutcomeUnknown, ProviderRefused, RefusalReason
 from domain.plans import Tier
 from services.billing import commands
 from services.billing.errors import (
@@ -147,6 +148,67 @@ async def test_an_unknown_charge_is_found_by_the_timer(
     assert till.standin.charges() == [149_00]
     assert (await till.row(who))["subscription_tier"] == "pro"
     assert tended.wait_seconds is not None
+
+
+async def test_a_card_that_is_gone_since_does_not_hide_an_unknown_charge(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.add_user()
+    card = till.standin.add_card()
+    await _die_after(till, monkeypatch, "subscribe", lambda: till.upgrade(who, method=card))
+
+    async def gone(*_: object, **__: object) -> None:
+        raise ProviderRefused(RefusalReason.PAYMENT_METHOD, "no such payment method")
+
+    monkeypatch.setattr(till.provider, "use_payment_method", gone)
+    await till.tending.tend(who.user_id)
+
+    assert (await till.command(who))["state"] == "done"
+    assert (await till.row(who))["subscription_tier"] == "pro"
+    assert till.standin.charges() == [149_00]
+
+
+async def test_what_came_before_a_charge_that_was_never_made_is_put_back(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduled downgrade is let go and another card chosen; then Stripe is silent too long."""
+    who = await till.subscriber(Tier.PRO)
+    await till.subscriptions.downgrade(who, tier=Tier.BASIC, interval=None)
+
+    async def lost(*_: object, **__: object) -> None:
+        raise ProviderOutcomeUnknown("lost on the way there")
+
+    monkeypatch.setattr(till.provider, "change_plan", lost)
+    with pytest.raises(BillingOutcomeUnknown):
+        await till.upgrade(who, Tier.ENTERPRISE, method=till.standin.add_card("4111111111111111"))
+    assert till.standin.subscriptions()[0].schedule is None
+    monkeypatch.undo()
+    till.wall.advance(minutes=11)
+
+    await till.tending.tend(who.user_id)
+
+    assert (await till.command(who))["state"] == "refused"
+    await till.refreshing.refresh(who.user_id)
+    row = await till.row(who)
+    assert (row["scheduled_tier"], row["payment_method"]["last4"]) == ("basic", "4242")
+    await till.pass_time(days=31)
+    assert till.standin.charges() == [149_00, 49_00]
+
+
+async def test_a_worker_that_is_quicker_than_the_request_leaves_the_command_to_it(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await till.add_user()
+
+    async def tend_at_once(user_id: UUID) -> None:
+        await till.tending.tend(user_id)
+
+    monkeypatch.setattr(till.workflows, "wake_subscription", tend_at_once)
+
+    upgraded = await till.upgrade(who, method=till.standin.add_card())
+
+    assert upgraded.amount_due_now == 149
+    assert till.standin.charges() == [149_00]
 
 
 async def test_asking_again_after_an_unknown_charge_does_not_charge_again(

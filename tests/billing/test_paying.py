@@ -93,6 +93,8 @@ async def test_a_declined_proration_leaves_the_old_plan(till: Till) -> None:
     row = await till.row(who)
     assert (row["tier"], row["subscription_tier"]) == ("basic", "basic")
     assert till.standin.charges() == [49_00]
+    await till.refreshing.refresh(who.user_id)
+    assert (await till.row(who))["payment_method"]["last4"] == "4242", "the card that works"
 
 
 @pytest.mark.parametrize(
@@ -180,3 +182,17 @@ async def test_nothing_is_sold_to_somebody_who_owes(till: Till) -> None:
         await till.upgrade(who, Tier.PRO, method=till.standin.add_card())
 
     assert till.standin.charges() == [49_00]
+
+
+async def test_nothing_is_sold_to_somebody_who_owes_and_of_whom_nobody_told_us(till: Till) -> None:
+    """A later bill that is paid would make Stripe take the subscription for active again."""
+    who = await till.subscriber(Tier.BASIC)
+    till.standin.fail_the_card_of((await till.row(who))["customer_id"])
+    await till.pass_time(days=31, hours=1)
+    assert (await till.row(who))["status"] == "active"
+
+    with pytest.raises(PaymentFailed, match="overdue"):
+        await till.upgrade(who, Tier.PRO, method=till.standin.add_card())
+
+    assert till.standin.charges() == [49_00]
+    assert (await till.command(who))["state"] == "refused"

@@ -60,8 +60,20 @@ class Price(resources.StripeObject):  # type: ignore[misc]  # localstripe is unt
     _id_prefix = "price_"
 
     def __init__(
-        self, *, product: str, currency: str, unit_amount: str, recurring: Json, lookup_key: str
+        self,
+        *,
+        product: str,
+        currency: str,
+        unit_amount: str,
+        recurring: Json,
+        lookup_key: str,
+        transfer_lookup_key: Any = None,
     ) -> None:
+        holder = next((one for one in _all(Price) if one.lookup_key == lookup_key), None)
+        if holder is not None and not _flag(transfer_lookup_key):
+            raise UserError(BAD_REQUEST, f"A price ({holder.id}) already uses that lookup key")
+        if holder is not None:
+            holder.lookup_key = None
         super().__init__()
         self.active = True
         self.billing_scheme = "per_unit"
@@ -88,11 +100,20 @@ class Price(resources.StripeObject):  # type: ignore[misc]  # localstripe is unt
         cls,
         url: str,
         lookup_keys: list[str] | None = None,
+        active: Any = None,
         limit: str | None = None,
-        **_: Any,
     ) -> Any:
-        found = [one for one in _all(cls) if lookup_keys is None or one.lookup_key in lookup_keys]
+        found = [
+            one
+            for one in _all(cls)
+            if (lookup_keys is None or one.lookup_key in lookup_keys)
+            and (active is None or one.active == _flag(active))
+        ]
         return _page(url, found, limit)
+
+    def _archive(self) -> None:
+        """As an operator does; nobody new can subscribe to it."""
+        self.active = False
 
 
 class Invoice(resources.StripeObject):  # type: ignore[misc]  # localstripe is untyped

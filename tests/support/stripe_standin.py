@@ -64,11 +64,21 @@ class StandIn:
         """Amounts of payments that succeeded, in cents, oldest first."""
         return [one.amount for one in _stored(resources.PaymentIntent) if one.status == "succeeded"]
 
+    def payments(self) -> list[str]:
+        """Ids of what was charged, oldest first."""
+        return [one.id for one in _stored(resources.PaymentIntent) if one.status == "succeeded"]
+
     def refunds(self) -> list[int]:
         return [one.amount for one in _stored(resources.Refund)]
 
     def subscriptions(self) -> list[Any]:
         return _stored(ours.Subscription)
+
+    def prices(self) -> list[Any]:
+        return _stored(ours.Price)
+
+    def products(self) -> list[Any]:
+        return _stored(resources.Product)
 
     def customers(self) -> list[Any]:
         return _stored(resources.Customer)
