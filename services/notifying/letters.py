@@ -99,8 +99,7 @@ async def draft(session: AsyncSession, message: Message) -> Draft:
             .order_by(col(Notice.created_at), col(Notice.id))
         )
     ).all()
-    accounts = await _accounts(session, notices)
-    told = [(notice, {**accounts.get(_position(notice), {}), **notice.facts}) for notice in notices]
+    told = await with_accounts(session, notices)
     words = [words_of(notice.kind, facts) for notice, facts in told]
     if len(told) == 1:
         (notice, facts), said = told[0], words[0]
@@ -134,6 +133,14 @@ def _report(message: Message) -> Draft:
         ),
         curve=tuple((date.fromisoformat(day), Decimal(value)) for day, value in payload["curve"]),
     )
+
+
+async def with_accounts(
+    session: AsyncSession, notices: Sequence[Notice]
+) -> Sequence[tuple[Notice, Mapping[str, Any]]]:
+    """Notices and their facts, with the venue and mode of the position that they are about."""
+    accounts = await _accounts(session, notices)
+    return [(notice, {**accounts.get(_position(notice), {}), **notice.facts}) for notice in notices]
 
 
 def _position(notice: Notice) -> UUID | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
@@ -15,6 +16,7 @@ from models.billing import Notice
 from models.notifications import Delivery, Message, MessageState, NotificationChannel
 from services.database import Database, all_rows
 from services.notifying.kinds import category_of
+from services.notifying.letters import with_accounts
 from services.notifying.wording import words_of
 
 _OWN_MAILBOX = "mail"
@@ -78,6 +80,7 @@ class NotificationViews:
                     .offset((page - 1) * per_page)
                 )
             ).all()
+            told = await with_accounts(session, notices)
             wanted = {notice.message_id for notice in notices if notice.message_id is not None}
             states = dict(
                 await all_rows(
@@ -96,18 +99,22 @@ class NotificationViews:
                 .where(col(Delivery.message_id).in_(wanted))
                 .order_by(col(NotificationChannel.name).nulls_first()),
             )
-        return NotificationPage(tuple(_view(notice, states, rows) for notice in notices), total)
+        shown = tuple(_view(notice, facts, states, rows) for notice, facts in told)
+        return NotificationPage(shown, total)
 
 
 def _view(
-    notice: Notice, states: dict[UUID, str], rows: Sequence[tuple[Delivery, str | None]]
+    notice: Notice,
+    facts: Mapping[str, Any],
+    states: dict[UUID, str],
+    rows: Sequence[tuple[Delivery, str | None]],
 ) -> NotificationView:
     state = states.get(notice.message_id) if notice.message_id else None
     return NotificationView(
         id=notice.id,
         kind=notice.kind,
         category=category_of(notice.kind).value,
-        title=words_of(notice.kind, notice.facts).subject,
+        title=words_of(notice.kind, facts).subject,
         status={None: "new", MessageState.OPEN.value: "on_its_way"}.get(state, str(state)),
         created_at=notice.created_at,
         delivered_at=notice.delivered_at,

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from services.notices import NoticeKind
+from tests.analytics.trades import NOW, open_book
 from tests.notify.harness import BASE_URL, Office
 from tests.support.notifications import Hook, Mailbox, mail_server
 
@@ -32,6 +33,18 @@ async def test_a_notice_is_mailed_to_its_user_once(office: Office) -> None:
         "SELECT delivered_at FROM notices WHERE user_id = :user", user=who.user_id
     )
     assert notice["delivered_at"] is not None
+
+
+async def test_a_paper_trade_is_named_one_in_mails_and_in_the_list(office: Office) -> None:
+    book = await open_book(office.database)
+    trade, who = await book.close(NOW), book.trader.principal
+    await office.tell(who, NoticeKind.STOP_HIT, symbol="BTC-USD", position_id=trade.hex)
+
+    await office.deliver(who)
+    listed = await office.notifying.views.page(who, page=1, per_page=10)
+
+    assert office.mailbox.subjects == ["[Paper] Stop hit: BTC-USD"]
+    assert [one.title for one in listed.notifications] == office.mailbox.subjects
 
 
 async def test_two_looks_at_once_send_once(office: Office) -> None:
