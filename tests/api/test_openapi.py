@@ -141,6 +141,20 @@ def test_every_call_of_the_contract_is_there() -> None:
     }
 
 
+def test_the_sections_are_the_contracts() -> None:
+    sections = {tag for _, _, operation in operations() for tag in operation["tags"]}
+    assert sections == {
+        "Authentication",
+        "Trading Control",
+        "Account Management",
+        "Configuration",
+        "Subscription",
+        "Analytics & Reporting",
+        "Admin",
+        "Webhooks",
+    }
+
+
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
 def test_operations_document_only_this_dialect(
     method: str, path: str, operation: dict[str, Any]

@@ -32,7 +32,7 @@ from services.notifying.errors import ChannelNameTaken, TooManyChannels
 
 router = APIRouter()
 _CONFIG: list[str | Enum] = ["Configuration"]
-_ACCOUNT: list[str | Enum] = ["Account"]
+_ACCOUNT: list[str | Enum] = ["Account Management"]
 _CHANNELS = "/config/notifications/channels"
 
 
