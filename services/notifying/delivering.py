@@ -250,7 +250,8 @@ class Delivering:
                     select(Delivery).where(Delivery.id == attempt.delivery.id).with_for_update()
                 )
             ).first()
-            if delivery is not None:
+            # One that outlived its lease was made anew, and what became of that one counts.
+            if delivery is not None and _is_under_way(delivery, attempt):
                 delivery.last_error = error
                 if retry_at is None:
                     _finish(delivery, DeliveryState.FAILED, now)
@@ -323,6 +324,11 @@ def _moment(delivery: Delivery) -> datetime | None:
             return delivery.leased_until
         case _:
             return None
+
+
+def _is_under_way(delivery: Delivery, attempt: _Attempt) -> bool:
+    is_this_one = delivery.attempts == attempt.delivery.attempts
+    return delivery.state == DeliveryState.SENDING and is_this_one
 
 
 def _finish(delivery: Delivery, state: DeliveryState, now: datetime) -> None:

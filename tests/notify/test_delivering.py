@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import pytest
 
+from domain.notifications import LEASE, ChannelAddress, Letter, NotSent
+from domain.principal import Principal
 from services.notices import NoticeKind
 from tests.analytics.trades import NOW, open_book
 from tests.notify.harness import BASE_URL, Office
@@ -94,6 +97,44 @@ async def test_a_server_that_cannot_be_reached_is_tried_again(office: Office) ->
     assert "cannot be reached" in failed[0]["last_error"]
     assert away.receivers == ["me@example.com"]
     assert len(office.mailbox.mails) == 1
+
+
+@dataclass
+class _Stalling:
+    """A notifier whose first attempt fails after another process has made it anew, and sent."""
+
+    office: Office
+    who: Principal
+    mailed: int = 0
+    has_mail: bool = True
+
+    async def mail(self, address: str, letter: Letter) -> None:
+        self.mailed += 1
+        if self.mailed == 1:
+            self.office.wall.advance(seconds=LEASE.total_seconds() + 1)
+            await self.office.deliver(self.who)
+            raise NotSent("No answer")
+
+    async def send(self, url: str, letter: Letter) -> None:
+        raise NotImplementedError
+
+    async def inspect(self, url: str) -> ChannelAddress:
+        raise NotImplementedError
+
+
+async def test_a_failure_that_comes_after_its_lease_repeats_nothing(office: Office) -> None:
+    who = await office.add_user()
+    stalling = _Stalling(office, who)
+    office.notifying = replace(office.notifying, notifier=stalling)
+    await office.trade(who)
+
+    await office.deliver(who)
+    office.wall.advance(hours=1)
+    await office.deliver(who)
+
+    assert stalling.mailed == 2
+    (delivery,) = await office.deliveries(who)
+    assert (delivery["state"], delivery["attempts"]) == ("sent", 2)
 
 
 async def test_one_failing_channel_repeats_nothing_elsewhere(office: Office, hook: Hook) -> None:
