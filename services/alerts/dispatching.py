@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Any
 from uuid import UUID
 
@@ -86,7 +87,12 @@ class AlertDispatch:
             if task.done() and not task.cancelled() and (failure := task.exception()):
                 _log.error("alerts.dispatch_crashed", exc_info=failure)
             task.cancel()
-        self._tasks = (asyncio.create_task(self._tell()), asyncio.create_task(self._follow()))
+        # In a context of their own: what they log is about everybody's alerts, and would else go
+        # under the user and request whose alert happened to be the first.
+        self._tasks = (
+            asyncio.create_task(self._tell(), context=Context()),
+            asyncio.create_task(self._follow(), context=Context()),
+        )
 
     async def drained(self) -> None:
         """Wait until everything that was taken has been tried."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from domain.alerts import TakenAlert
 from domain.contracts.bots import BotSignal
@@ -81,6 +83,26 @@ async def test_an_absent_workflow_service_is_nobodys_trouble(
     await dispatch.drained()
 
     assert len(followers.followed) == len(bots.told) == 1
+
+
+async def test_nothing_is_logged_under_the_user_whose_alert_was_the_first(
+    followers: FakeAlertWorkflows,
+) -> None:
+    class Noting(FakeWorkflows):
+        async def signal_bot(self, *args: Any) -> None:
+            contexts.append(get_contextvars())
+
+    contexts: list[dict[str, Any]] = []
+    dispatch = AlertDispatch(Noting(), followers, pause_seconds=0)
+    with bound_contextvars(user_id="the first", request_id="of the first"):
+        dispatch.submit(TakenAlert(uuid4(), uuid4(), uuid4()))
+    await dispatch.drained()
+    with bound_contextvars(user_id="the second"):
+        dispatch.submit(TakenAlert(uuid4(), uuid4(), uuid4()))
+    await dispatch.drained()
+    await dispatch.close()
+
+    assert contexts == [{}, {}]
 
 
 async def test_a_defect_ends_one_round_and_not_the_dispatch(
