@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.billing import SubscriptionStatus
-from domain.plans import Plan
+from domain.plans import BillingInterval, Plan
 from models.billing import Subscription, UsagePeriod
 from models.columns import new_id
 
@@ -20,19 +21,23 @@ WARN_AT = 0.8
 """The share of a limit from which on the user is warned."""
 
 _DAYS_A_MONTH = 30
+_MONTHS_A_YEAR = 12
 _MINUTES_A_DAY = 24 * 60
 
 _COUNTS = text("""
 SELECT
-  (SELECT count(DISTINCT o.position_id) FROM orders o
+  (SELECT coalesce(max(n), 0) FROM (SELECT count(DISTINCT o.position_id) AS n FROM orders o
     WHERE o.user_id = :user_id AND o.leg = 'entry' AND o.filled_quantity > 0
-      AND o.created_at >= :since AND o.created_at < :until) AS trades_executed,
-  (SELECT count(*) FROM positions p
+      AND o.intended_at >= :since AND o.intended_at < :until
+    GROUP BY o.account_id) AS of_account) AS trades_executed,
+  (SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM positions p
     WHERE p.user_id = :user_id AND p.state IN ('open', 'closed')
       AND EXISTS (SELECT 1 FROM orders o WHERE o.position_id = p.id AND o.leg = 'entry'
-        AND o.created_at >= :since AND o.created_at < :until)) AS positions_opened,
-  (SELECT count(*) FROM positions p
-    WHERE p.user_id = :user_id AND p.state IN ('pending', 'open')) AS positions_live,
+        AND o.intended_at >= :since AND o.intended_at < :until)
+    GROUP BY p.account_id) AS of_account) AS positions_opened,
+  (SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM positions p
+    WHERE p.user_id = :user_id AND p.state IN ('pending', 'open')
+    GROUP BY p.account_id) AS of_account) AS positions_live,
   (SELECT count(*) FROM connections c
     WHERE c.user_id = :user_id AND c.status IN ('connected', 'broken')) AS brokers_connected
 """)
@@ -40,7 +45,11 @@ SELECT
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counted things; `positions_live` is of this moment."""
+    """Counted things; `positions_live` is of this moment.
+
+    Trades and positions are of the account that has most of them: each account has the plan's
+    limits for itself, and paper and live are never summed.
+    """
 
     api_calls: int
     trades_executed: int
@@ -66,11 +75,34 @@ def calendar_month(now: datetime) -> tuple[datetime, datetime]:
 
 
 def current_period(row: Subscription | None, now: datetime) -> tuple[datetime, datetime]:
-    """The period that usage is counted in: the paid one, else the calendar month."""
+    """The period that is billed: the paid one, else the calendar month."""
     is_live = row is not None and row.status is not None and SubscriptionStatus(row.status).is_live
     if is_live and row is not None and row.period_start and row.period_end:
         return row.period_start, row.period_end
     return calendar_month(now)
+
+
+def usage_period(row: Subscription | None, now: datetime) -> tuple[datetime, datetime]:
+    """The period that usage is counted in: the one that is billed, but a paid year by its months.
+
+    The limits that it is held against are those of thirty days.
+    """
+    start, end = current_period(row, now)
+    if row is None or row.interval != BillingInterval.YEARLY or row.period_start != start:
+        return start, end
+    start = start.astimezone(UTC)
+    gone = (now.year - start.year) * _MONTHS_A_YEAR + now.month - start.month
+    if _months_after(start, gone) > now:
+        gone -= 1
+    gone = min(max(gone, 0), _MONTHS_A_YEAR - 1)
+    return _months_after(start, gone), min(_months_after(start, gone + 1), end)
+
+
+def _months_after(moment: datetime, months: int) -> datetime:
+    """The same day of a later month, or its last one where it has no such day."""
+    year, month = divmod(moment.year * _MONTHS_A_YEAR + moment.month - 1 + months, _MONTHS_A_YEAR)
+    day = min(moment.day, monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
 
 
 async def count_usage(

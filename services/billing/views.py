@@ -21,7 +21,13 @@ from models.people import User
 from services.billing.entitlements import plan_of
 from services.billing.errors import BillingNotSetUp, BillingUnavailable
 from services.billing.rows import find_row
-from services.billing.usage import Counts, count_usage, current_period, warnings_of
+from services.billing.usage import (
+    Counts,
+    count_usage,
+    current_period,
+    usage_period,
+    warnings_of,
+)
 from services.database import Database
 
 INVOICES_MAX = 100
@@ -108,7 +114,7 @@ class BillingViews:
         async with self._database.for_user(principal.user_id) as session:
             row = await find_row(session, principal.user_id)
             plan = await plan_of(session, principal.user_id, now)
-            start, end = current_period(row, now)
+            start, end = usage_period(row, now)
             counts = await count_usage(session, principal.user_id, start, end)
         return UsageView(start, end, plan, counts, warnings_of(counts, plan))
 

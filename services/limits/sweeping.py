@@ -15,7 +15,7 @@ from domain.plans import PLANS, Tier
 from domain.ports import WallClock
 from services.billing.entitlements import plan_of
 from services.billing.rows import find_row
-from services.billing.usage import WARN_AT, calls_limit, count_usage, current_period, nearly_used
+from services.billing.usage import WARN_AT, calls_limit, count_usage, nearly_used, usage_period
 from services.database import Database
 from services.idempotency import IdempotencyKeys
 from services.notices import NoticeKind, tell
@@ -47,7 +47,7 @@ WITH busy AS (
     SELECT user_id FROM api_call_counts WHERE day >= :since
     GROUP BY user_id HAVING sum(calls) >= :calls
   UNION
-    SELECT user_id FROM orders WHERE leg = 'entry' AND created_at >= :since
+    SELECT user_id FROM orders WHERE leg = 'entry' AND intended_at >= :since
     GROUP BY user_id HAVING count(DISTINCT position_id) >= :trades
   UNION
     SELECT user_id FROM positions WHERE state IN ('pending', 'open')
@@ -129,7 +129,7 @@ async def warn(session: AsyncSession, user_id: UUID, now: datetime) -> None:
     """Tell a user of limits of the current period that are nearly used up; each once a period."""
     row = await find_row(session, user_id)
     plan = await plan_of(session, user_id, now)
-    since, until = current_period(row, now)
+    since, until = usage_period(row, now)
     counts = await count_usage(session, user_id, since, until)
     for share in nearly_used(counts, plan):
         await tell(

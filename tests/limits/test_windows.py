@@ -80,21 +80,31 @@ async def test_a_clock_that_lags_forgets_nothing(system: System) -> None:
     assert (again["is_taken"], again["second"], again["resets_at"]) == (False, 100, 161)
 
 
-async def test_the_limit_is_that_of_the_plan_that_holds(limited: World, system: System) -> None:
+@pytest.mark.parametrize("role", ["user", "admin"])
+@pytest.mark.parametrize("has_row", [True, False], ids=["billed", "never billed"])
+async def test_the_limit_is_that_of_the_plan_that_holds(
+    limited: World, system: System, role: str, has_row: bool
+) -> None:
+    """In every state of the rows the database finds the plan that the domain names."""
     async with open_client(limited) as client:
         person = await register(client)
     claims = limited.identity.access_tokens.verify(person.token or "")
+    if has_row:
+        await limited.sql(
+            "INSERT INTO subscriptions"
+            " (id, user_id, cancel_at_period_end, asked, answered, created_at)"
+            " VALUES (%(id)s, %(id)s, false, 0, 0, %(at)s)",
+            id=person.user_id,
+            at=limited.clock.now(),
+        )
     await limited.sql(
-        "INSERT INTO subscriptions"
-        " (id, user_id, cancel_at_period_end, asked, answered, created_at)"
-        " VALUES (%(id)s, %(id)s, false, 0, 0, %(at)s)",
-        id=person.user_id,
-        at=limited.clock.now(),
+        "UPDATE users SET role = %(role)s WHERE id = %(id)s", id=person.user_id, role=role
     )
-    now, day = limited.clock.now(), timedelta(days=1)
-    for tier, granted, billed_until, trial_ends_at in product(
-        Tier, (None, *Tier), (None, now - day, now, now + day), (None, now - day, now + day)
-    ):
+    now, tick, day = limited.clock.now(), timedelta(microseconds=1), timedelta(days=1)
+    around = (None, now - day, now - tick, now, now + tick, now + day)
+    granted_until = list(product((None, *Tier), around)) if has_row else [(None, None)]
+    least = PLANS[Tier.ENTERPRISE if role == "admin" else Tier.FREE].limits.api_calls_per_minute
+    for tier, (granted, billed_until), trial_ends_at in product(Tier, granted_until, around):
         await system.execute(
             CHANGE_PLAN,
             {
@@ -112,12 +122,9 @@ async def test_the_limit_is_that_of_the_plan_that_holds(limited: World, system: 
             billed_until=billed_until,
             now=now,
         )
-        assert await limit_of(limited, system, claims) == plan.limits.api_calls_per_minute
-    await limited.sql("UPDATE users SET role = 'admin' WHERE id = %(id)s", id=person.user_id)
-    assert (
-        await limit_of(limited, system, claims)
-        == PLANS[Tier.ENTERPRISE].limits.api_calls_per_minute
-    )
+        expected = max(plan.limits.api_calls_per_minute, least)
+        state = (tier, granted, billed_until, trial_ends_at)
+        assert await limit_of(limited, system, claims) == expected, state
 
 
 async def limit_of(world: World, system: System, claims: Claims) -> int:
