@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import psutil
 import typer
@@ -32,6 +32,8 @@ users = typer.Typer(no_args_is_help=True, help="Users.")
 app.add_typer(users, name="users")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 app.add_typer(audit, name="audit")
+payments = typer.Typer(no_args_is_help=True, help="The payment provider.")
+app.add_typer(payments, name="stripe")
 console = Console()
 errors = Console(stderr=True)
 
@@ -178,6 +180,32 @@ def audit_verify(
     _say(f"The chain ends at {found.head}")
 
 
+@payments.command("make-prices")
+def stripe_make_prices() -> None:
+    """Make the products and prices of the plan table at Stripe; those that exist are left."""
+    from adapters.stripe.prices import make_prices_at  # noqa: PLC0415
+    from domain.billing import (  # noqa: PLC0415
+        ProviderMisconfigured,
+        ProviderOutcomeUnknown,
+        ProviderRefused,
+        ProviderUnavailable,
+    )
+
+    settings = settings_module.load()
+    key = settings.stripe_secret_key.get_secret_value() if settings.stripe_secret_key else ""
+    if not key:
+        _fail("NIJA_STRIPE_SECRET_KEY is not set.")
+    try:
+        prices = asyncio.run(make_prices_at(key, api_base=settings.stripe_api_base))
+    except ProviderMisconfigured as failed:
+        _fail(f"{failed}.")
+    except (ProviderOutcomeUnknown, ProviderRefused, ProviderUnavailable) as failed:
+        _fail(f"Stripe did not do it ({failed}). What was made stays; run this again.")
+    for price in prices:
+        state = "made" if price.is_new else "exists"
+        _say(f"{price.choice.lookup_key}: {price.amount} USD, {state} ({price.id})")
+
+
 @app.command()
 def rollups(
     *, mend: Annotated[bool, typer.Option(help="Rebuild those that are wrong.")] = False
@@ -241,6 +269,11 @@ def main() -> None:
 
 def _say(sentence: str) -> None:
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _fail(sentence: str) -> NoReturn:
+    errors.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(EXIT_FAILED)
 
 
 def _folder(settings: Settings) -> DataFolder:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from time import monotonic
@@ -12,9 +13,9 @@ from typing import Literal
 
 import stripe
 
-from adapters.stripe.calls import reading
+from adapters.stripe.calls import make_client, make_transport, reading, writing
 from domain.billing import PAID_CHOICES, PlanChoice, ProviderMisconfigured
-from domain.plans import PLANS, BillingInterval
+from domain.plans import PLANS, BillingInterval, Tier
 
 CURRENCY = "usd"
 KEPT = timedelta(hours=1)
@@ -54,7 +55,9 @@ class PriceBook:
         await self._refresh()
         found = self._ids.get(choice)
         if found is None:
-            raise ProviderMisconfigured(f"Stripe has no usable price {choice.lookup_key}")
+            raise ProviderMisconfigured(
+                f"Stripe has no usable price {choice.lookup_key}; see `nija stripe make-prices`"
+            )
         return found
 
     async def choice_of(self, price_id: str) -> PlanChoice | None:
@@ -95,23 +98,93 @@ def _is_right(price: stripe.Price, choice: PlanChoice) -> bool:
     )
 
 
-async def make_prices(client: stripe.StripeClient) -> None:
-    """Make the products and prices of our plan table; what exists is left. For operators."""
-    for choice in PAID_CHOICES:
-        plan = PLANS[choice.tier]
-        existing = await client.v1.prices.list_async({"lookup_keys": [choice.lookup_key]})
-        if existing.data:
-            continue
-        product = await client.v1.products.create_async(
-            {"name": f"NIJA {plan.name}"}, {"idempotency_key": f"nija:product:{plan.tier.value}"}
+@dataclass(frozen=True, slots=True)
+class StandingPrice:
+    """A price at Stripe that is right; `amount` in USD."""
+
+    choice: PlanChoice
+    id: str
+    amount: int
+    is_new: bool
+
+
+async def make_prices_at(api_key: str, *, api_base: str | None = None) -> Sequence[StandingPrice]:
+    """`make_prices` on connections of its own."""
+    transport = make_transport()
+    try:
+        return await make_prices(make_client(api_key, transport, api_base=api_base))
+    finally:
+        await transport.close_async()  # type: ignore[no-untyped-call]  # untyped there
+
+
+async def make_prices(client: stripe.StripeClient) -> Sequence[StandingPrice]:
+    """Make the products and prices of our plan table; what exists is left. For operators.
+
+    Raises:
+        ProviderMisconfigured: an active price asks for something else than our table. Nothing was
+            made, and nothing is ever changed: who pays it already goes on paying it.
+        ProviderUnavailable, ProviderOutcomeUnknown, ProviderRefused: run it again.
+    """
+    async with reading():
+        listed = await client.v1.prices.list_async(
+            {"lookup_keys": [choice.lookup_key for choice in PAID_CHOICES], "limit": 100}
         )
-        await client.v1.prices.create_async(
+    known = {choice: _named(listed.data, choice) for choice in PAID_CHOICES}
+    wrong = [
+        f"{choice.lookup_key} ({price.id})"
+        for choice, price in known.items()
+        if price is not None and price.active and not _is_right(price, choice)
+    ]
+    if wrong:
+        raise ProviderMisconfigured(
+            f"These prices ask for something else than our plan table: {', '.join(wrong)}."
+            " Archive them at Stripe, then run this again"
+        )
+    products = {
+        choice.tier: price.product if isinstance(price.product, str) else price.product.id
+        for choice, price in known.items()
+        if price is not None
+    }
+    standing: list[StandingPrice] = []
+    for choice, price in known.items():
+        amount = PLANS[choice.tier].price(choice.interval)
+        if price is not None and price.active:
+            standing.append(StandingPrice(choice, price.id, amount, is_new=False))
+            continue
+        if choice.tier not in products:
+            products[choice.tier] = await _make_product(client, choice.tier)
+        made = await _make_price(client, choice, products[choice.tier], archived=price)
+        standing.append(StandingPrice(choice, made, amount, is_new=True))
+    return standing
+
+
+def _named(prices: Sequence[stripe.Price], choice: PlanChoice) -> stripe.Price | None:
+    return next((price for price in prices if price.lookup_key == choice.lookup_key), None)
+
+
+async def _make_product(client: stripe.StripeClient, tier: Tier) -> str:
+    async with writing():
+        product = await client.v1.products.create_async(
+            {"name": f"NIJA {PLANS[tier].name}"}, {"idempotency_key": f"nija:product:{tier.value}"}
+        )
+    return product.id
+
+
+async def _make_price(
+    client: stripe.StripeClient, choice: PlanChoice, product: str, *, archived: stripe.Price | None
+) -> str:
+    """Make a price; it takes the lookup key over from an archived one."""
+    after = archived.id if archived else "none"
+    async with writing():
+        price = await client.v1.prices.create_async(
             {
-                "product": product.id,
+                "product": product,
                 "currency": CURRENCY,
-                "unit_amount": cents(plan.price(choice.interval)),
+                "unit_amount": cents(PLANS[choice.tier].price(choice.interval)),
                 "recurring": {"interval": stripe_interval(choice.interval)},
                 "lookup_key": choice.lookup_key,
+                "transfer_lookup_key": archived is not None,
             },
-            {"idempotency_key": f"nija:price:{choice.lookup_key}"},
+            {"idempotency_key": f"nija:price:{choice.lookup_key}:after:{after}"},
         )
+    return price.id

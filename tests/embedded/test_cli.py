@@ -20,7 +20,17 @@ def nija(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_help_lists_the_commands() -> None:
     result = nija("--help")
     assert result.returncode == 0
-    for command in ("up", "demo", "simulator", "migrate", "backup", "restore", "admin", "status"):
+    for command in (
+        "up",
+        "demo",
+        "simulator",
+        "migrate",
+        "backup",
+        "restore",
+        "admin",
+        "stripe",
+        "status",
+    ):
         assert f" {command} " in result.stdout
 
 
