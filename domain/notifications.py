@@ -133,6 +133,10 @@ class NotSent(Exception):
     """An attempt failed, or its outcome is unknown. The message can be shown; it has no secrets."""
 
 
+class ReceiverUnknown(NotSent):
+    """There is no such receiver: what must not be tried again."""
+
+
 class Notifier(Protocol):
     """Sends letters."""
 
@@ -161,6 +165,7 @@ class Notifier(Protocol):
         """Mail a letter to a user's own address, by the operator's server.
 
         Raises:
+            ReceiverUnknown: the server says for good that there is no such mailbox.
             NotSent: it failed or did not end in time, or there is no mail server.
         """
         ...

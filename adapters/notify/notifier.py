@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import smtplib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,13 @@ from adapters.notify.vendor import (
     NotifyFormat,
     NotifyType,
 )
-from domain.notifications import ChannelAddress, ChannelRefused, Letter, NotSent
+from domain.notifications import (
+    ChannelAddress,
+    ChannelRefused,
+    Letter,
+    NotSent,
+    ReceiverUnknown,
+)
 
 ATTEMPT_SECONDS = 30.0
 CONNECT_SECONDS = 8.0
@@ -43,6 +50,8 @@ TEXT_ROOM_MIN = 1_000
 """Every service takes this much; some are said to take less, and send it in parts."""
 _TITLE_ROOM = 16
 _LEFT_OUT = "(There is more than fits here; the API lists it all.)"
+_NO_SUCH_MAILBOX = re.compile(rb"5\.1\.(1|2|3|6|10)\b")
+"""RFC 3463: bad, moved or unknown mailbox or domain of the receiver; other codes are too vague."""
 SMTP_PORTS = {"ssl": 465, "starttls": 587, "insecure": 25}
 
 # What Apprise raises, and what it stumbles over when a server answers strangely.
@@ -171,7 +180,7 @@ async def _attempt(threads: ThreadPoolExecutor, action: Callable[[], None], url:
         raise NotSent(str(refused)) from None
     except NotSent as failure:
         told = " ".join([str(failure), *said[:1]]).strip()
-        raise NotSent(one_line(without_secrets(told, url))[:ERROR_LENGTH_MAX]) from None
+        raise type(failure)(one_line(without_secrets(told, url))[:ERROR_LENGTH_MAX]) from None
     finally:
         _said.reset(token)
 
@@ -245,14 +254,28 @@ def _written(letter: Letter, *, sender: str, receiver: str) -> EmailMessage:
         raise NotSent("No mail can be written to this address") from None
 
 
+class _Transport(AppriseSMTPController):
+    """Lets through why a mail was refused, which Apprise keeps to itself."""
+
+    def sendmail(self, from_addr: str, to_addrs: list[str], message: str) -> bool:
+        """Send to one receiver."""
+        connection: Any = self._socket
+        return not connection.sendmail(from_addr, to_addrs, message)
+
+
 def _submit(mail: EmailMessage, receiver: str, *, sender: str, **server: Any) -> None:
     try:
-        with AppriseSMTPController(socket_connect_timeout=int(READ_SECONDS), **server) as smtp:
+        with _Transport(socket_connect_timeout=int(READ_SECONDS), **server) as smtp:
             is_taken = smtp.sendmail(sender, [receiver], mail.as_string())
     except PrivateAddress:
         raise
     except smtplib.SMTPAuthenticationError:
         raise NotSent("The mail server refuses user name or password") from None
+    except smtplib.SMTPRecipientsRefused as refused:
+        answers = [answer for _, answer in refused.recipients.values()]
+        if answers and all(_NO_SUCH_MAILBOX.match(answer) for answer in answers):
+            raise ReceiverUnknown("The mail server says that there is no such mailbox") from None
+        raise NotSent("The mail server refused the receiver") from None
     except smtplib.SMTPException as failure:
         raise NotSent(f"The mail server refused it ({type(failure).__name__})") from None
     except (OSError, RuntimeError, AppriseException) as failure:

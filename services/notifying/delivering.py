@@ -27,6 +27,7 @@ from domain.notifications import (
     MailedLinks,
     Notifier,
     NotSent,
+    ReceiverUnknown,
     next_attempt,
 )
 from domain.ports import Vault, WallClock
@@ -161,7 +162,7 @@ class Delivering:
                 if not await self._send(user_id, attempt):
                     continue
             except NotSent as failure:
-                retry_at = await self._note_failure(user_id, attempt, str(failure))
+                retry_at = await self._note_failure(user_id, attempt, failure)
                 waiting = [other.delivery_id for other in tasks[number + 1 :]]
                 await self._postpone(user_id, waiting, retry_at)
                 break
@@ -239,12 +240,16 @@ class Delivering:
             _finish(delivery, DeliveryState.SKIPPED, self._clock.now())
             session.add(delivery)
 
-    async def _note_failure(self, user_id: UUID, attempt: _Attempt, error: str) -> datetime | None:
+    async def _note_failure(
+        self, user_id: UUID, attempt: _Attempt, failure: NotSent
+    ) -> datetime | None:
         """Keep why it failed, and when the next attempt is; None when there is none."""
-        message = attempt.draft.message
+        message, error = attempt.draft.message, str(failure)
         async with self._database.for_user(user_id) as session:
             now = self._clock.now()
-            retry_at = next_attempt(attempt.delivery.attempts, message.created_at, now)
+            retry_at = None
+            if not isinstance(failure, ReceiverUnknown):
+                retry_at = next_attempt(attempt.delivery.attempts, message.created_at, now)
             delivery = (
                 await session.exec(
                     select(Delivery).where(Delivery.id == attempt.delivery.id).with_for_update()

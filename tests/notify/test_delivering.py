@@ -137,6 +137,30 @@ async def test_a_failure_that_comes_after_its_lease_repeats_nothing(office: Offi
     assert (delivery["state"], delivery["attempts"]) == ("sent", 2)
 
 
+@pytest.mark.parametrize(
+    ("answer", "attempts", "state"),
+    [
+        ("550 5.1.1 No such user here", 1, "failed"),
+        ("550 5.7.1 Relaying denied", 2, "pending"),
+        ("450 4.1.1 Come back later", 2, "pending"),
+    ],
+)
+async def test_a_mailbox_that_does_not_exist_is_asked_for_once(
+    office: Office, answer: str, attempts: int, state: str
+) -> None:
+    who = await office.add_user()
+    office.mailbox.unknown = answer
+    await office.trade(who)
+
+    await office.deliver(who)
+    office.wall.advance(seconds=6)
+    await office.deliver(who)
+
+    (delivery,) = await office.deliveries(who)
+    assert (delivery["state"], office.mailbox.asked) == (state, attempts)
+    assert "example.com" not in delivery["last_error"]
+
+
 async def test_one_failing_channel_repeats_nothing_elsewhere(office: Office, hook: Hook) -> None:
     who = await office.add_user()
     channel = await office.add_channel(who, hook.url)

@@ -52,12 +52,14 @@ class FakeNotificationWorkflows:
 
 @dataclass
 class Mailbox:
-    """What a mail server took; it may refuse."""
+    """What a mail server took; it may refuse everything, or not know its receivers."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
     receivers: list[str] = field(default_factory=list)
     refuses: bool = False
+    unknown: str | None = None
+    asked: int = 0
 
     @property
     def url(self) -> str:
@@ -66,6 +68,15 @@ class Mailbox:
     @property
     def subjects(self) -> list[str]:
         return [str(mail["Subject"]) for mail in self.mails]
+
+    async def handle_RCPT(  # noqa: N802 - named by aiosmtpd
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, _: list[str]
+    ) -> str:
+        self.asked += 1
+        if self.unknown is not None:
+            return self.unknown
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(  # noqa: N802 - named by aiosmtpd
         self, server: SMTP, session: Session, envelope: Envelope
