@@ -1,8 +1,8 @@
 """The notifier on Apprise: its services for channels, its mail transport for mails.
 
-Apprise blocks, so every attempt runs in a thread of a small pool with a deadline. A thread that
-does not come back in time is left to its own socket timeouts; the attempt counts as failed, and
-may turn out to have arrived after all.
+Apprise blocks, so every attempt runs in a thread of a small pool with a deadline. One that does not
+come back in time has its connections cut off, so that no server keeps threads from others; the
+attempt counts as failed, and may turn out to have arrived after all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.notify.addresses import describe, open_address, without_secrets
-from adapters.notify.guard import PrivateAddress, public_only
+from adapters.notify.guard import PrivateAddress, deadline, public_only
 from adapters.notify.mail import one_line, write_mail, write_text
 from adapters.notify.vendor import (
     AppriseException,
@@ -173,7 +173,8 @@ async def _attempt(threads: ThreadPoolExecutor, action: Callable[[], None], url:
     said: list[str] = []
     token = _said.set(said)
     try:
-        await _in_thread(threads, action)
+        with deadline():
+            await _in_thread(threads, action)
     except TimeoutError:
         raise NotSent(f"No answer within {ATTEMPT_SECONDS:.0f} seconds") from None
     except PrivateAddress as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -170,6 +171,38 @@ async def test_a_server_that_never_answers_costs_an_attempt_and_no_more(
         with pytest.raises(NotSent, match="No answer"):
             await notifier.send(f"json://127.0.0.1:{silent.getsockname()[1]}/", a_letter())
     notifier.close()
+
+
+async def test_a_server_that_never_ends_its_answer_keeps_no_thread(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then is no silence, so no timeout of reading ends it."""
+    monkeypatch.setattr("adapters.notify.notifier.ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr("adapters.notify.notifier.CHANNEL_THREADS", 1)
+    ended = asyncio.Event()
+
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        try:
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            ended.set()
+
+    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    notifier = AppriseNotifier(None, private_allowed=True)
+
+    with pytest.raises(NotSent, match="No answer"):
+        await notifier.send(f"json://127.0.0.1:{port}/", a_letter())
+    await asyncio.wait_for(ended.wait(), 5)
+    await notifier.send(hook.url, a_letter())
+    notifier.close()
+    server.close()
+
+    assert len(hook.bodies) == 1
 
 
 def test_nothing_of_an_address_is_left_in_what_is_said() -> None:
