@@ -76,4 +76,5 @@ class Notifying:
             self.scheduling,
             self.clock,
             interval_seconds=interval_seconds,
+            has_mail=self.notifier.has_mail,
         )

@@ -115,7 +115,15 @@ async def _plan_category(
 async def _alone(
     session: AsyncSession, notice: Notice, now: datetime, state: MessageState = MessageState.OPEN
 ) -> None:
-    message = Message(
+    message = message_of(notice, now, state)
+    session.add(message)
+    await session.flush()
+    _assign(session, [notice], message)
+
+
+def message_of(notice: Notice, now: datetime, state: MessageState) -> Message:
+    """The message that tells one notice and nothing else."""
+    return Message(
         id=new_id(),
         user_id=notice.user_id,
         kind=MessageKind.NOTICE,
@@ -126,9 +134,6 @@ async def _alone(
         created_at=now,
         finished_at=None if state is MessageState.OPEN else now,
     )
-    session.add(message)
-    await session.flush()
-    _assign(session, [notice], message)
 
 
 def _assign(session: AsyncSession, notices: Sequence[Notice], message: Message) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.notifications import NotificationWorkflows
 from domain.ports import WallClock, WorkflowServiceUnavailable
 from services.database import Database
+from services.notifying.nowhere import settle_nowhere
 from services.notifying.scheduling import Scheduling
 
 PUMP_LOCK = 0x6E6F7465
@@ -52,12 +53,14 @@ class Pump:
         clock: WallClock,
         *,
         interval_seconds: float,
+        has_mail: bool,
     ) -> None:
         self._database = database
         self._workflows = workflows
         self._scheduling = scheduling
         self._clock = clock
         self._interval = interval_seconds
+        self._has_mail = has_mail
         self._rounds_to_schedules = 0
 
     async def run(self) -> None:
@@ -97,8 +100,9 @@ class Pump:
             ).scalar_one()
             if not is_mine:
                 return []
-            late = self._clock.now() - LATE
-            found = await connection.execute(_FIND, {"late": late, "at_once": AT_ONCE})
+            now = self._clock.now()
+            await settle_nowhere(session, now, has_mail=self._has_mail)
+            found = await connection.execute(_FIND, {"late": now - LATE, "at_once": AT_ONCE})
             return list(found.scalars())
 
     async def _schedule(self) -> None:

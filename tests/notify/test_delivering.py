@@ -437,3 +437,30 @@ async def test_the_pump_finds_users_with_news_and_users_left_alone(office: Offic
     assert waiting.user_id not in first
     assert waiting.user_id in office.workflows.woken
     assert done.user_id not in office.workflows.woken
+
+
+async def test_the_pump_settles_what_goes_nowhere_and_wakes_nobody_for_it(
+    office: Office, hook: Hook
+) -> None:
+    unreachable, hooked = [await office.add_user(email_enabled=False) for _ in range(2)]
+    mailed = await office.add_user()
+    await office.add_channel(hooked, hook.url)
+    for who in (unreachable, hooked, mailed):
+        await office.trade(who)
+    await office.tell(unreachable, NoticeKind.PASSWORD_CHANGED)
+    pump = office.notifying.pump(interval_seconds=1)
+
+    await pump.look()
+
+    (message,) = await office.messages(unreachable)
+    assert (message["state"], message["category"]) == ("nowhere", "trades")
+    assert message["finished_at"] is not None
+    # Its account mail goes to the mailbox whatever the settings say.
+    assert {unreachable.user_id, hooked.user_id, mailed.user_id} <= set(office.workflows.woken)
+    await office.deliver(unreachable)
+    office.workflows.woken.clear()
+    await office.trade(unreachable)
+    await pump.look()
+    assert unreachable.user_id not in office.workflows.woken
+    states = [message["state"] for message in await office.messages(unreachable)]
+    assert sorted(states) == ["nowhere", "nowhere", "sent"]
