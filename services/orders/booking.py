@@ -32,12 +32,13 @@ from domain.strategies.apex import (
     on_target_filled,
     plan_exit,
 )
-from models.bots import BotRun, RunState
+from models.bots import Bot, BotRun, RunState
 from models.connections import Account
 from models.ledgers import Balance
 from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
+from services.orders.dust import DUST, flat_below, is_dust
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.orders.recording import record_execution
 from services.orders.telling import TARGET_LEGS, tell_of_trade
@@ -101,17 +102,20 @@ async def book(
         order.venue_order_id = venue_order_id
     is_revived = came_back and (state.is_final or order.leg == Leg.ENTRY)
     if OrderState(order.state).is_final and order.state != state and not is_revived:
-        # A final state stands; late fills of it are still facts and are booked below. An exit that
-        # came back and is not over yet keeps its end until it is: its replacement may be live.
+        # A final state stands, with its reason; late fills of it are still facts and are booked
+        # below. An exit that came back and is not over yet keeps its end until it is: its
+        # replacement may be live.
         state = OrderState(order.state)
-    order.state = state
-    if refusal is not None or state in {OrderState.FILLED, OrderState.CANCELLED}:
+    elif refusal is not None or state in {OrderState.FILLED, OrderState.CANCELLED}:
         # What an unanswered send left behind is no refusal once the venue has told the end.
         order.refusal_code, order.refusal_reason = refusal or (None, None)
+    order.state = state
     if state.is_final and order.settled_at is None:
         order.settled_at = wall
     new_fills = await _insert_fills(session, order, position, fills)
     order.filled_quantity += sum((fill.quantity for fill in new_fills), ZERO)
+    if state is OrderState.REFUSED:
+        await _mark_dust(session, position, order)
     session.add(order)
     await session.flush()
     if new_fills:
@@ -120,6 +124,19 @@ async def book(
     if new_fills or state.is_final:
         await _refold(session, position, order, at, wall)
     return order
+
+
+async def _mark_dust(session: AsyncSession, position: Position, order: Order) -> None:
+    """Let go of a remainder that the venue takes no order for, instead of asking for ever."""
+    rules = rules_from_record(position.rules)
+    if await is_dust(session, position, order, order.refusal_code or "", rules):
+        order.refusal_code = DUST
+        _log.warning(
+            "position.dust",
+            position_id=str(position.id),
+            symbol=position.symbol,
+            quantity=str(position.open_quantity),
+        )
 
 
 async def lock_position_and_order(session: AsyncSession, order_id: UUID) -> tuple[Position, Order]:
@@ -238,7 +255,7 @@ async def _refold(
     if folded.state is PositionState.OPEN:
         await _protect(session, position, order, folded, rules, at)
     elif folded.state is PositionState.CLOSED:
-        await _close(session, position, order, folded)
+        await _close(session, position, order, folded, at)
     elif folded.state is PositionState.CANCELLED:
         position.closed_at = at
     await count_trade(session, position, before, counted(position))
@@ -253,13 +270,13 @@ async def _note_what_came_back(
     """An order that was taken for lost filled after all: its position stands, wherever it is now.
 
     Another position may have taken its place since, and its run may be over: then it goes on in the
-    run that trades the account now, which guards it.
+    run that trades the account now, which guards it, and its own where there is none.
     """
     was_over = position.state in {PositionState.CANCELLED, PositionState.CLOSED}
     if was_over and folded.state is PositionState.OPEN:
         position.came_back = True
         position.realized_pnl = position.exit_reason = None
-        position.run_id = await _trading_run(session, position)
+        position.run_id = await _guarding_run(session, position, order)
         _log.error("position.came_back", position_id=str(position.id), symbol=position.symbol)
         facts = {"position_id": position.id.hex, "symbol": position.symbol}
         about = f"{position.id.hex}:{folded.entry_quantity}"
@@ -274,32 +291,49 @@ async def _note_what_came_back(
     position.surplus_quantity = folded.surplus_quantity
 
 
-async def _trading_run(session: AsyncSession, position: Position) -> UUID:
-    """The account's run that has not ended; the position's own where there is none."""
+async def _guarding_run(session: AsyncSession, position: Position, order: Order) -> UUID:
+    """The account's run that has not ended, else the position's own, which only exits again.
+
+    A stop must hold without anybody starting the bot, which a kill switch or a plan may forbid.
+    """
     found = await session.exec(
         select(BotRun.id).where(
             BotRun.account_id == position.account_id, BotRun.state != RunState.ENDED.value
         )
     )
-    return found.first() or position.run_id
+    live = found.first()
+    if live is not None:
+        return live
+    await session.exec(
+        update(BotRun)
+        .where(col(BotRun.id) == position.run_id)
+        .values(state=RunState.EXIT_ONLY.value, ended_at=None)
+    )
+    # So that the sweeper wakes the bot. Bots are locked before positions: one that is held is not
+    # waited for, whoever holds it tells it, and a silent one is woken after a while anyway.
+    unheld = (
+        select(Bot.id)
+        .where(Bot.id == order.bot_id)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    await session.exec(
+        update(Bot).where(col(Bot.id).in_(unheld)).values(revision=col(Bot.revision) + 1)
+    )
+    return position.run_id
 
 
 async def _fold(session: AsyncSession, position: Position, rules: MarketRules) -> FoldedPosition:
     rows = (await session.exec(select(Fill).where(Fill.position_id == position.id))).all()
-    entry_states = (
-        await session.exec(
-            select(Order.state).where(
-                Order.position_id == position.id, Order.leg == Leg.ENTRY.value
-            )
-        )
-    ).all()
+    orders = (await session.exec(select(Order).where(Order.position_id == position.id))).all()
     return fold_fills(
         Direction(position.side),
         [_position_fill(row) for row in rows],
         base=rules.base,
         quote=rules.quote,
-        entry_final=all(OrderState(state).is_final for state in entry_states),
-        dust=rules.quantity_step,
+        entry_final=all(
+            OrderState(order.state).is_final for order in orders if order.leg == Leg.ENTRY
+        ),
+        dust=flat_below(orders, rules),
     )
 
 
@@ -356,11 +390,12 @@ def store_plan(position: Position, plan: ExitPlan) -> None:
 
 
 async def _close(
-    session: AsyncSession, position: Position, order: Order, folded: FoldedPosition
+    session: AsyncSession, position: Position, order: Order, folded: FoldedPosition, at: datetime
 ) -> None:
     if position.closed_at is None:
         position.exit_reason = _exit_reason(position, Leg(order.leg))
-    position.closed_at = folded.closed_at
+    # Dust that nothing was ever sold of is let go of now, not when it was bought.
+    position.closed_at = folded.closed_at if folded.exit_quantity else position.closed_at or at
     position.realized_pnl = folded.price_pnl
     await cancel_triggers(session, position.id)
 

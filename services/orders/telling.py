@@ -13,6 +13,7 @@ from domain.positions import PositionState
 from domain.strategies.apex import ExitReason
 from models.trading import Order, Position
 from services.notices import NoticeKind, tell
+from services.orders.dust import DUST
 
 TARGET_LEGS = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3})
 
@@ -50,6 +51,8 @@ async def tell_of_trade(
     else:
         return
     facts = _facts(position, folded)
+    if folded.state is PositionState.CLOSED and order.refusal_code == DUST:
+        facts["dust"] = _plain(position.open_quantity)
     await tell(session, position.user_id, kind, about, now=wall, facts=facts)
 
 

@@ -66,6 +66,7 @@ class Answer(StrEnum):
     FILL_NOTHING = "fill_nothing"
     REST = "rest"
     REFUSE = "refuse"
+    TOO_SMALL = "too_small"
     FILL_BUT_TIME_OUT = "fill_but_time_out"
     TIME_OUT = "time_out"
 
@@ -260,6 +261,8 @@ class FakeAccount:
     def _take(self, request: OrderRequest, answer: Answer) -> PlaceOutcome:
         if answer is Answer.REFUSE:
             return Refused("refused", "The venue says no")
+        if answer is Answer.TOO_SMALL:
+            return Refused("notional_minimum", "The order is below the minimum")
         if answer is Answer.TIME_OUT:
             return Unknown("no answer")
         known = self.orders.get(request.client_order_id)

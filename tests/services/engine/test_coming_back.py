@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from sqlmodel import select
 
+from models.bots import Bot
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
 from tests.support.fake_venue import Answer
@@ -118,6 +121,46 @@ async def test_what_comes_back_when_no_run_is_there_is_guarded_by_the_next(
     await engine.fire(await engine.position(bot), "stop")
     await engine.carry_out(bot)
     assert (await engine.position(bot)).state == "closed"
+
+
+async def test_what_comes_back_when_no_run_is_there_needs_no_start_to_be_guarded(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Nothing that forbids a start (a kill switch, a plan, an emergency stop) may keep its stop."""
+    await _lose(engine, bot)
+    await engine.trading.emergency_stop(bot.trader.principal, reason="test", close_positions=False)
+    await engine.carry_out(bot)
+    assert (await engine.run(bot)).state == "ended"
+
+    await _relist(engine, bot, due=True)
+
+    woken = await engine.bot(bot)
+    assert woken.revision > woken.seen_revision, "the sweeper wakes it"
+    position = await engine.position(bot)
+    assert (position.state, (await engine.run(bot)).state) == ("open", "exit_only")
+    await engine.fire(position, "stop")
+    view = await engine.carry_out(bot)
+    assert view.finished
+    closed = await engine.position(bot)
+    assert (closed.state, closed.exit_reason) == ("closed", "stop_loss")
+    run = await engine.run(bot)
+    assert (run.state, run.ended_at is not None) == ("ended", True)
+    await assert_in_order(engine, bot)
+
+
+async def test_what_comes_back_while_a_command_holds_the_bot_waits_for_nothing(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await _lose(engine, bot)
+    await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    await engine.carry_out(bot)
+    async with engine.database.for_user(bot.trader.user_id) as session:
+        await session.exec(select(Bot).where(Bot.id == bot.bot_id).with_for_update(key_share=True))
+
+        await asyncio.wait_for(_relist(engine, bot), timeout=4)
+
+    assert (await engine.position(bot)).state == "open"
+    assert (await engine.run(bot)).state == "exit_only"
 
 
 async def _lose(engine: Engine, bot: RunningBot) -> UUID:

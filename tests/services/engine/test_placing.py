@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.orders import OrderState
+from domain.orders import OrderRequest, OrderState, PlaceOutcome, Unknown
 from domain.ports import VenueRefusedKeys, VenueUnavailable
 from tests.support.books import assert_in_order
 from tests.support.crashes import Crashed
@@ -84,6 +84,28 @@ async def test_an_unknown_outcome_is_looked_up_and_never_sent_again(
     order = await engine.order(order_id)
     assert (order.refusal_code, order.refusal_reason) == (None, None), "it was not refused"
     assert len(engine.account(bot).sends) == 1
+    await assert_in_order(engine, bot)
+
+
+async def test_an_answer_that_comes_after_the_order_was_settled_leaves_no_refusal(
+    engine: Engine, bot: RunningBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reconciliation looks at an order whose send has not returned, too."""
+    order_id = await engine.intend_entry(bot)
+    account = engine.account(bot)
+    take = account.place
+
+    async def settled_meanwhile(request: OrderRequest) -> PlaceOutcome:
+        await take(request)
+        await engine.settle(bot, order_id)
+        return Unknown("no answer")
+
+    monkeypatch.setattr(account, "place", settled_meanwhile)
+    result = await engine.place(bot, order_id)
+
+    order = await engine.order(order_id)
+    assert result.state is OrderState.FILLED
+    assert (order.refusal_code, order.refusal_reason) == (None, None)
     await assert_in_order(engine, bot)
 
 

@@ -1,0 +1,81 @@
+"""What is left of a position and too little for the venue to take an order for.
+
+Asked to leave, such a remainder would be refused for ever. It is recognised once, by the venue's
+refusal and by the market's own minimums together, and the exit that showed it is marked. From then
+on it counts as flat, as less than a quantity step does: it stays in the account's balance and is no
+part of the trade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import MarketRules
+from domain.money import ZERO, floor_to_step
+from domain.orders import Leg
+from models.connections import Account
+from models.markets import VenueQuote, VenueState
+from models.trading import Order, Position
+
+DUST = "dust"
+"""Refusal code of an exit that showed that what is left cannot be sold."""
+
+_TOO_LITTLE = frozenset({"quantity_minimum", "notional_minimum"})
+
+
+async def is_dust(
+    session: AsyncSession, position: Position, order: Order, code: str, rules: MarketRules
+) -> bool:
+    """Whether a refusal shows that nothing that is left of a position can be sold.
+
+    The refusal alone is not believed: a venue that errs must not make us forget a position. The
+    order has to cover all that is left, and to be below a minimum at the price last seen.
+
+    Args:
+        session: the transaction that books the refusal.
+        position: what the order was to leave; locked.
+        order: the order that was refused.
+        code: why.
+        rules: minimums of the market.
+    """
+    if order.leg == Leg.ENTRY or code not in _TOO_LITTLE:
+        return False
+    if order.quantity < floor_to_step(position.open_quantity, rules.quantity_step):
+        return False
+    if order.quantity < rules.quantity_min:
+        return True
+    price = await _last_price(session, position)
+    return price is not None and order.quantity * price < rules.notional_min
+
+
+def flat_below(orders: Iterable[Order], rules: MarketRules) -> Decimal:
+    """The quantity below which a position counts as flat: a step, or what was found to be dust.
+
+    Only its latest exit tells: one that came after it was made because there was more to leave.
+    """
+    exits = [order for order in orders if order.leg != Leg.ENTRY]
+    latest = max(exits, key=lambda order: (order.intended_at, order.attempt), default=None)
+    dust = latest.quantity if latest is not None and latest.refusal_code == DUST else ZERO
+    return dust + rules.quantity_step
+
+
+async def _last_price(session: AsyncSession, position: Position) -> Decimal | None:
+    found = await session.exec(
+        select(col(VenueQuote.last))
+        .join(
+            VenueState,
+            (col(VenueState.venue) == VenueQuote.venue)
+            & (col(VenueState.realm) == VenueQuote.realm)
+            & (col(VenueState.epoch) == VenueQuote.epoch),
+        )
+        .join(
+            Account,
+            (col(Account.venue) == VenueQuote.venue) & (col(Account.realm) == VenueQuote.realm),
+        )
+        .where(Account.id == position.account_id, VenueQuote.symbol == position.symbol)
+    )
+    return found.first()
