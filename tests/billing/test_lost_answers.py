@@ -89,6 +89,47 @@ async def test_a_lost_answer_while_cancelling(till: Till, write: str) -> None:
     assert (await till.row(who))["status"] == "canceled"
 
 
+async def test_a_lost_answer_while_setting_the_end(till: Till) -> None:
+    who = await till.subscriber()
+    write = f"POST /v1/subscriptions/{till.standin.subscriptions()[0].id}"
+    till.lose_answer(write)
+
+    cancelled = await till.subscriptions.cancel(who, immediately=False)
+
+    assert cancelled.cancel_at_period_end
+    assert till.standin.writes.count(write) == till.standin.replays == 1
+    await till.pass_time(days=31, seconds=1)
+    await till.deliver_all()
+    assert (await till.row(who))["status"] == "canceled"
+    assert (till.standin.charges(), till.standin.refunds()) == ([149_00], [])
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+async def test_a_lost_answer_to_the_payment_of_what_is_overdue(
+    till: Till, monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    who = await till.subscriber()
+    till.standin.fail_the_card_of((await till.row(who))["customer_id"])
+    await till.pass_time(days=31, hours=1)
+    await till.deliver_all()
+    card = till.standin.add_card()
+    if for_good:
+        await _die_after(
+            till, monkeypatch, "pay", lambda: till.subscriptions.set_payment_method(who, card)
+        )
+        till.standin.answers.clear()
+        till.wall.advance(days=2)
+        await till.tending.tend(who.user_id)
+    else:
+        till.lose_answer(f"POST /v1/invoices/{till.standin.subscriptions()[0].latest_invoice}/pay")
+        await till.subscriptions.set_payment_method(who, card)
+
+    row = await till.row(who)
+    assert (row["status"], row["subscription_tier"]) == ("active", "pro")
+    assert till.standin.charges() == [149_00, 149_00]
+    assert (await till.command(who))["state"] == "done"
+
+
 @pytest.mark.parametrize(
     "write", ["POST /v1/subscription_schedules", "POST /v1/subscription_schedules/{id}"]
 )
@@ -116,7 +157,7 @@ async def _die_after(
     till: Till, monkeypatch: pytest.MonkeyPatch, write: str, act: Callable[[], Awaitable[object]]
 ) -> None:
     """The write is carried out; then nobody hears anything any more, for longer than we ask."""
-    for name in ("subscribe", "change_plan", "refund"):
+    for name in ("subscribe", "change_plan", "refund", "pay"):
         real = getattr(till.provider, name)
 
         async def deaf(*args: object, _real: object = real, **named: object) -> None:
