@@ -33,7 +33,7 @@ from domain.strategies.apex import (
     plan_exit,
 )
 from models.bots import Bot, BotRun, RunState
-from models.connections import Account
+from models.connections import Account, Connection, ConnectionStatus
 from models.ledgers import Balance
 from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
@@ -295,6 +295,7 @@ async def _guarding_run(session: AsyncSession, position: Position, order: Order)
     """The account's run that has not ended, else the position's own, which only exits again.
 
     A stop must hold without anybody starting the bot, which a kill switch or a plan may forbid.
+    Where the connection was removed nothing can be sold, so nothing is woken for it either.
     """
     found = await session.exec(
         select(BotRun.id).where(
@@ -304,9 +305,14 @@ async def _guarding_run(session: AsyncSession, position: Position, order: Order)
     live = found.first()
     if live is not None:
         return live
+    removed = (
+        select(Account.id)
+        .join(Connection, col(Connection.id) == Account.connection_id)
+        .where(Connection.status == ConnectionStatus.REMOVED.value)
+    )
     await session.exec(
         update(BotRun)
-        .where(col(BotRun.id) == position.run_id)
+        .where(col(BotRun.id) == position.run_id, col(BotRun.account_id).not_in(removed))
         .values(state=RunState.EXIT_ONLY.value, ended_at=None)
     )
     # So that the sweeper wakes the bot. Bots are locked before positions: one that is held is not

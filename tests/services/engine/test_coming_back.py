@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import select
 
+from domain.markets import Mode
 from models.bots import Bot
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
@@ -146,6 +147,23 @@ async def test_what_comes_back_when_no_run_is_there_needs_no_start_to_be_guarded
     run = await engine.run(bot)
     assert (run.state, run.ended_at is not None) == ("ended", True)
     await assert_in_order(engine, bot)
+
+
+async def test_what_comes_back_to_a_removed_connection_wakes_nothing(engine: Engine) -> None:
+    """A gateway that was opened before may still be answered; nobody else has keys to sell with."""
+    bot = await engine.start_bot(mode=Mode.LIVE)
+    connection_id = bot.trader.connection_id
+    assert connection_id is not None
+    await _lose(engine, bot)
+    await engine.trading.connection_removed(bot.trader.principal, connection_id, force=True)
+    await engine.execute(
+        "UPDATE connections SET status = 'removed', sealed = NULL WHERE id = :id", id=connection_id
+    )
+
+    await _relist(engine, bot)
+
+    assert (await engine.position(bot)).state == "open"
+    assert (await engine.run(bot)).state == "ended"
 
 
 async def test_what_comes_back_while_a_command_holds_the_bot_waits_for_nothing(
