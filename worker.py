@@ -12,10 +12,9 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 from temporalio.client import Client
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from bootstrap import MissingSetting, WorkerContainer, build_worker
+from bootstrap import MissingSetting, WorkerContainer, build_worker, settle_memory
 from domain.ports import WorkflowServiceUnavailable
 from observability import configure_logging
 from settings import Settings, load
@@ -41,8 +40,6 @@ WORKFLOWS = (
     BotWorkflow,
     WatchWorkflow,
 )
-PASSED_THROUGH = ("activities", "domain", "pydantic", "workflows.policies")
-"""Deterministic modules that the sandbox need not load again for every workflow."""
 
 # After a worker dies, a workflow task waits this long for it before another worker may take it.
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -71,6 +68,7 @@ async def run(settings: Settings) -> None:
                 asyncio.create_task(container.sweeper.run()),
                 asyncio.create_task(container.pump.run()),
             ]
+            settle_memory()
             _log.info("worker.ready", task_queue=settings.task_queue)
             waiting = asyncio.create_task(stop.wait())
             await asyncio.wait({*loops, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,9 +117,8 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
             container.kill_switch.look,
             container.kill_switch.finish,
         ],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        # Every test runs them in the sandbox; here it would cost a fifth of this process.
+        workflow_runner=UnsandboxedWorkflowRunner(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACE,
         max_cached_workflows=CACHED_WORKFLOWS,

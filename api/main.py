@@ -12,7 +12,7 @@ from api.app import ApiOptions, attach, attach_hub, attach_traffic, build_app
 from api.kit.metrics import is_shared, serve_metrics, share_metrics_of_processes
 from api.kit.stream.hub import Hub
 from api.kit.stream.protocol import WEBSOCKETS
-from bootstrap import build_container
+from bootstrap import build_container, settle_memory
 from observability import configure_logging
 from settings import Settings, load
 
@@ -42,6 +42,7 @@ def create_app() -> FastAPI:
             hub = Hub(services.live, services.identity.access_tokens)
             async with hub.running():
                 attach_hub(app, hub)
+                settle_memory()
                 yield
 
     return build_app(None, options_of(settings), lifespan=lifespan)

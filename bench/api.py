@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.temporal.client import TemporalWorkflows
+from bench import load
+from bench.apart import run_apart
 from bench.freqtrade import PeerMissing, served_freqtrade
-from bench.load import Task, run_apart
+from bench.load import Task
 from bench.population import Bot, Trader, populate, wait_running
 from bench.processes import Processes
 from domain.contracts.bots import BotSignal, SignalAction, TradeSignal
@@ -59,7 +61,7 @@ def measure() -> dict[str, Any]:
 
 def _load(target: Target) -> dict[str, Any]:
     processes = Processes(target.pids)
-    loaded = run_apart(target.task)
+    loaded = run_apart(load.__name__, target.task)
     return {**loaded, "processes": processes.used()}
 
 

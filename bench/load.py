@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from bench.figures import percentile
 from bench.http import Connection, HttpFailed, prepared
 
 OK = 200
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -28,20 +25,6 @@ class Task:
     connections: int = 16
     warmup_seconds: float = 10.0
     measured_seconds: float = 20.0
-
-
-def run_apart(task: Task) -> dict[str, Any]:
-    """Run a task in another process."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
-        cwd=ROOT,
-        input=json.dumps(asdict(task)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
 
 
 async def generate(task: Task) -> dict[str, Any]:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
+from bench.apart import run_apart
 from bench.figures import percentile, spread
 from bench.http import Connection, HttpFailed, prepared
 from bench.population import populate, wait_running
@@ -36,7 +35,6 @@ RATE = 300
 CONNECTIONS = 48
 WARMUP_SECONDS, MEASURED_SECONDS = 5.0, 20.0
 OK = 200
-ROOT = Path(__file__).resolve().parents[1]
 PATHS = (
     "/account/balance",
     "/account/positions",
@@ -96,7 +94,7 @@ def measure() -> dict[str, Any]:
         stack.data("POST", "/trading/stop", person, {"close_positions": True, "emergency": False})
         differences = asyncio.run(_seed(stack, trader.user_id))
         processes = Processes(stack.run["pids"])
-        loaded = _run_apart(Task(stack.run["api_url"], trader.authorization))
+        loaded = run_apart(__name__, Task(stack.run["api_url"], trader.authorization))
         return {
             "trades": TRADES,
             "rollup_rows_that_differ": differences,
@@ -137,24 +135,12 @@ async def _seed(stack: RunningStack, user_id: UUID) -> int:
     return differences
 
 
-def _run_apart(task: Task) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.reads"],
-        cwd=ROOT,
-        input=json.dumps(asdict(task)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
 async def generate(task: Task) -> dict[str, Any]:
     """Send each request when it is due, on any connection that is free."""
     headers = {"Authorization": task.authorization}
     requests = [prepared("GET", f"/api/v1{path}", headers=headers) for path in task.paths]
-    idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+    # The longest idle goes first: none is idle for as long as a server keeps one open.
+    idle: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(task.connections):
         idle.put_nowait(await Connection.open(task.url))
     begin = time.perf_counter()

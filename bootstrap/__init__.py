@@ -6,6 +6,7 @@ that whatever they opened is closed again.
 
 from bootstrap.api import ApiContainer, build_container
 from bootstrap.ground import MissingSetting
+from bootstrap.memory import settle_memory
 from bootstrap.notifying import open_delivery
 from bootstrap.people import ensure_people
 from bootstrap.worker import WorkerContainer, build_worker
@@ -18,4 +19,5 @@ __all__ = [
     "build_worker",
     "ensure_people",
     "open_delivery",
+    "settle_memory",
 ]

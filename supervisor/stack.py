@@ -138,7 +138,7 @@ class Stack:
             self._settings,
             self.plan,
             data_dir=self._folder.root,
-            urls=self.urls,
+            urls=self._postgres.local_urls if self._postgres else self.urls,
             temporal_address=self.temporal_address,
             secrets=self._secrets,
         )

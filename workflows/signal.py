@@ -12,8 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
 
 
-# One for each alert, and storms have hundreds: setting a sandbox up costs more than all it does.
-@workflow.defn(name=SIGNAL_WORKFLOW, sandboxed=False)
+@workflow.defn(name=SIGNAL_WORKFLOW)
 class SignalWorkflow:
     """Look, and look again until the alert is at its end. Nearly always one look is enough.
 

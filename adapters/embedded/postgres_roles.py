@@ -7,6 +7,8 @@ is a superuser; what the tables grant to the last two is the migrations' busines
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import sql
@@ -43,11 +45,22 @@ class DatabaseUrls:
     @classmethod
     def at(cls, host: str, port: int, passwords: DatabasePasswords) -> DatabaseUrls:
         """The URLs of a server; passwords hold no character that a URL would need escaped."""
+        return cls._of(f"{host}:{port}", "", passwords)
+
+    @classmethod
+    def inside(cls, folder: Path, port: int, passwords: DatabasePasswords) -> DatabaseUrls:
+        """The URLs of the server whose Unix socket is in a folder."""
+        return cls._of(
+            "", "?" + urlencode({"host": str(folder), "port": port}, quote_via=quote), passwords
+        )
+
+    @classmethod
+    def _of(cls, where: str, query: str, passwords: DatabasePasswords) -> DatabaseUrls:
         return cls(
-            owner=f"postgresql://{OWNER}:{passwords.owner}@{host}:{port}/{DATABASE}",
-            app=f"postgresql://{APP}:{passwords.app}@{host}:{port}/{DATABASE}",
-            system=f"postgresql://{SYSTEM}:{passwords.system}@{host}:{port}/{DATABASE}",
-            superuser=f"postgresql://{SUPERUSER}:{passwords.superuser}@{host}:{port}/postgres",
+            owner=f"postgresql://{OWNER}:{passwords.owner}@{where}/{DATABASE}{query}",
+            app=f"postgresql://{APP}:{passwords.app}@{where}/{DATABASE}{query}",
+            system=f"postgresql://{SYSTEM}:{passwords.system}@{where}/{DATABASE}{query}",
+            superuser=f"postgresql://{SUPERUSER}:{passwords.superuser}@{where}/postgres{query}",
         )
 
     def __repr__(self) -> str:

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.billing import BillingActivities
 from adapters.temporal.billing import TemporalBilling
@@ -21,7 +20,7 @@ from domain.contracts.billing import (
 from domain.plans import Tier
 from domain.principal import Principal
 from tests.billing.harness import Till
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -127,9 +126,7 @@ async def test_the_workflows_run_on_a_real_server(till: Till, temporal_address: 
         task_queue="billing",
         workflows=[SubscriptionWorkflow, StripeEventWorkflow],
         activities=[activities.tend, activities.handle_event],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         who = await till.subscriber()
         till.standin.fail_the_card_of((await till.row(who))["customer_id"])

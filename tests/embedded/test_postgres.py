@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -48,6 +49,22 @@ def test_only_the_owner_makes_tables(server: EmbeddedPostgres) -> None:
 def test_nobody_gets_in_without_the_password(server: EmbeddedPostgres) -> None:
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(server.urls.app.replace(PASSWORDS.app, "wrong"))
+
+
+def test_the_socket_asks_for_the_password_too(server: EmbeddedPostgres) -> None:
+    url = server.local_urls.app
+    assert "host=/" in url.replace("%2F", "/")
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT current_user, inet_server_addr()").fetchone()
+    assert found == ("nija_app", None)
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(url.replace(PASSWORDS.app, "wrong"))
+
+
+def test_a_folder_too_deep_for_a_socket_has_none(tmp_path: Path) -> None:
+    deep = EmbeddedPostgres(tmp_path / ("deep" * 30), 5432, PASSWORDS)
+    assert deep.local_urls == deep.urls
+    assert ("-k", "") in pairwise(deep.command().argv)
 
 
 @pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])

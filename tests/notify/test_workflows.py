@@ -15,7 +15,6 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.notify import NotifyActivities
 from adapters.clock import SystemClock
@@ -27,7 +26,7 @@ from services.notices import NoticeKind, tell
 from tests.notify.harness import Office
 from tests.notify.test_reports import FakeViews
 from tests.support.notifications import Hook, until
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.notify import NotifyWorkflow, ReportWorkflow
 
 pytestmark = pytest.mark.integration
@@ -58,9 +57,7 @@ async def live_office(
         task_queue=workflows._task_queue,
         workflows=[NotifyWorkflow, ReportWorkflow],
         activities=[activities.deliver, activities.report],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         office.notifying = notifying
         yield office

@@ -11,7 +11,6 @@ from temporalio import activity, workflow
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.accounts import AccountActivities
 from activities.bots import BotActivities
@@ -21,7 +20,8 @@ from activities.markets import MarketActivities
 from activities.notify import NotifyActivities
 from activities.orders import OrderActivities
 from activities.signal import SignalActivities
-from worker import PASSED_THROUGH, WORKFLOWS
+from tests.support.sandbox import sandboxed
+from worker import WORKFLOWS
 from workflows.bot import BotWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
@@ -102,9 +102,7 @@ async def test_a_recorded_history_replays(path: Path) -> None:
     replayer = Replayer(
         workflows=list(WORKFLOWS),
         data_converter=pydantic_data_converter,
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     )
 
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)

@@ -13,7 +13,6 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.beating import heartbeating
 from adapters.temporal.client import TemporalWorkflows
@@ -31,7 +30,7 @@ from domain.contracts.bots import (
     bot_workflow_id,
 )
 from domain.orders import Leg, OrderState
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.bot import BotWorkflow
 
 WAIT_SECONDS = 15.0
@@ -198,9 +197,7 @@ async def bot_stage(client: Client) -> AsyncIterator[BotStage]:
         task_queue=stage.task_queue,
         workflows=[BotWorkflow],
         activities=[fakes.guard, fakes.hunt, fakes.place, fakes.settle],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         try:
             yield stage

@@ -10,12 +10,11 @@ from uuid import UUID, uuid4
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from adapters.temporal.accounts import TemporalAccounts
 from adapters.temporal.client import TemporalWorkflows
 from domain.contracts.accounts import DeletionInput, DeletionStep, deletion_workflow_id
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.account_deletion import AccountDeletionWorkflow
 
 
@@ -59,9 +58,7 @@ async def deletion_stage(
         task_queue=queue,
         workflows=[AccountDeletionWorkflow],
         activities=[erasing.erase],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         await accounts.start_deletion(user_id)
         handle: WorkflowHandle[AccountDeletionWorkflow, None] = client.get_workflow_handle(

@@ -10,12 +10,11 @@ from uuid import UUID, uuid4
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.exports import TemporalExports
 from domain.contracts.exports import ExportInput, ExportResult, export_workflow_id
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.export import ExportWorkflow
 
 
@@ -66,9 +65,7 @@ async def export_stage(
         task_queue=queue,
         workflows=[ExportWorkflow],
         activities=[writing.write, writing.give_up],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         await exports.start_export(user_id, export_id)
         handle: WorkflowHandle[ExportWorkflow, ExportResult] = client.get_workflow_handle(

@@ -10,12 +10,11 @@ from uuid import UUID, uuid4
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.notifications import TemporalNotifications
 from domain.contracts.notifications import DeliverResult, NotifyInput, ReportInput, ReportResult
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.notify import NotifyWorkflow, ReportWorkflow
 
 
@@ -65,8 +64,6 @@ async def notify_stage(
         task_queue=queue,
         workflows=[NotifyWorkflow, ReportWorkflow],
         activities=[delivery.deliver, delivery.report],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         yield NotifyStage(client, uuid4(), delivery, TemporalNotifications(shared, queue), queue)

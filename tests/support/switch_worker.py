@@ -11,7 +11,6 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
@@ -24,7 +23,7 @@ from domain.contracts.kill_switches import (
     KillSwitchRound,
     kill_switch_workflow_id,
 )
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.kill_switch import KillSwitchWorkflow
 
 
@@ -114,9 +113,7 @@ async def switch_stage(client: Client, switch: FakeSwitch) -> AsyncIterator[Swit
         task_queue=stage.task_queue,
         workflows=[KillSwitchWorkflow],
         activities=[fakes.begin, fakes.tell, fakes.look, fakes.finish],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-        ),
+        workflow_runner=sandboxed(),
     ):
         try:
             yield stage

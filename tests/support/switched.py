@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.bots import BotActivities
 from activities.kill_switch import KillSwitchActivities
@@ -28,7 +27,7 @@ from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSwee
 from services.trading.kill_switches import KillSwitches
 from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import FakeAccount, FakeVenue
-from worker import PASSED_THROUGH
+from tests.support.sandbox import sandboxed
 from workflows.bot import BotWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 
@@ -130,9 +129,7 @@ class SwitchedEngine(Engine):
                 switch.look,
                 switch.finish,
             ],
-            workflow_runner=SandboxedWorkflowRunner(
-                restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-            ),
+            workflow_runner=sandboxed(),
             max_cached_workflows=500,
         )
 
