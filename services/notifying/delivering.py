@@ -44,7 +44,7 @@ from models.people import User
 from services.database import Database, all_rows
 from services.notifying.channels import open_url
 from services.notifying.destinations import Wishes, destinations
-from services.notifying.kinds import LINKED
+from services.notifying.kinds import ADDRESSED, LINKED
 from services.notifying.letters import Draft, draft, unsubscription
 from services.notifying.planning import lock_preferences, plan_messages
 from services.notifying.unsubscribing import Unsubscribing
@@ -69,6 +69,7 @@ class _Attempt:
     delivery: Delivery
     draft: Draft
     address: str
+    is_verified: bool
     channel: NotificationChannel | None
 
 
@@ -195,16 +196,21 @@ class Delivering:
             delivery.state, delivery.attempts = DeliveryState.SENDING, delivery.attempts + 1
             delivery.leased_until = now + LEASE
             words = await draft(session, message)
-        return _Attempt(delivery, words, wishes.user.email, channel)
+        user = wishes.user
+        is_verified = user.email_verified_at is not None
+        return _Attempt(delivery, words, user.email, is_verified, channel)
 
     async def _send(self, user_id: UUID, attempt: _Attempt) -> bool:
-        """Make an attempt; False when its link is void by now and it was not made."""
+        """Make an attempt; False when it was not made: a void link, or an unverified address."""
         words = attempt.draft
         if attempt.channel is not None:
             url = open_url(self._vault, attempt.channel)
             await self._notifier.send(url, words.letter())
             return True
-        address = str((words.facts or {}).get("to") or attempt.address)
+        address = _address(attempt)
+        if address is None:
+            await self._note_skipped(user_id, attempt)
+            return False
         if words.kind in LINKED:
             link = await self._links.url_for(_link_id(words))
             if link is None:
@@ -309,6 +315,18 @@ class Delivering:
             return DeliverResult(summary=f"{sent} sent, nothing left")
         wait = max((row.next_look_at - now).total_seconds(), SOONEST_SECONDS)
         return DeliverResult(wait_seconds=wait, summary=f"{sent} sent, more to do")
+
+
+def _address(attempt: _Attempt) -> str | None:
+    """Where a mail goes; None for one that would go to an address nobody has confirmed.
+
+    Anybody can register anybody's address, and much of what is told are words of whoever did: the
+    client of a login, the reason of a stop. So an address is sent links until one was opened.
+    """
+    words = attempt.draft
+    if words.kind in ADDRESSED:
+        return str((words.facts or {}).get("to") or attempt.address)
+    return attempt.address if attempt.is_verified or words.kind in LINKED else None
 
 
 def _link_id(words: Draft) -> UUID:

@@ -62,6 +62,9 @@ _URGENT = frozenset(
 LINKED = frozenset({"verify_email", "reset_password", "confirm_email_change"})
 """Kinds whose mail has a link with a secret, made when the mail is sent."""
 
+ADDRESSED = frozenset({"confirm_email_change", "email_changed", "account_deletion_requested"})
+"""Kinds whose fact `to` is the address they are mailed to; with others it is something else."""
+
 
 def category_of(kind: str) -> Category:
     """The category of a notice or message; what is not listed is an alert."""

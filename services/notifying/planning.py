@@ -58,6 +58,8 @@ async def plan_messages(session: AsyncSession, user_id: UUID, now: datetime) -> 
             .where(Notice.user_id == user_id, col(Notice.message_id).is_(None))
             .order_by(col(Notice.created_at), col(Notice.id))
             .limit(AT_ONCE)
+            # Held against `settle_nowhere`, which would give the same notices messages too.
+            .with_for_update()
         )
     ).all()
     calm: list[Notice] = []

@@ -47,7 +47,7 @@ async def test_a_copied_address_does_not_open_for_another_user(office: Office, h
 
 
 async def test_a_test_notification_tells_what_became_of_it(office: Office, hook: Hook) -> None:
-    who = await office.add_user()
+    who = await office.add_user(is_verified=False)
     channel = await office.add_channel(who, hook.url)
     stranger = await office.notifying.channels.test_mail(who)
     await office.execute("UPDATE users SET email_verified_at = now()")

@@ -11,6 +11,7 @@ import pytest
 from domain.notifications import LEASE, ChannelAddress, Letter, NotSent
 from domain.principal import Principal
 from services.notices import NoticeKind
+from services.notifying.nowhere import settle_nowhere
 from tests.analytics.trades import NOW, open_book
 from tests.notify.harness import BASE_URL, Office
 from tests.support.notifications import Hook, Mailbox, mail_server
@@ -41,6 +42,7 @@ async def test_a_notice_is_mailed_to_its_user_once(office: Office) -> None:
 async def test_a_paper_trade_is_named_one_in_mails_and_in_the_list(office: Office) -> None:
     book = await open_book(office.database)
     trade, who = await book.close(NOW), book.trader.principal
+    await office.verify(who)
     await office.tell(who, NoticeKind.STOP_HIT, symbol="BTC-USD", position_id=trade.hex)
 
     await office.deliver(who)
@@ -359,6 +361,36 @@ async def test_the_link_of_an_account_mail_is_made_when_it_is_sent(office: Offic
     assert "secret" not in str(kept) + str(await office.messages(who))
 
 
+async def test_an_address_nobody_confirmed_is_mailed_links_alone(
+    office: Office, hook: Hook
+) -> None:
+    who = await office.add_user(is_verified=False)
+    await office.add_channel(who, hook.url)
+    link_id = uuid4()
+    words_of_a_stranger = "Buy at https://attacker.example"
+    await office.tell(who, NoticeKind.NEW_LOGIN, user_agent=words_of_a_stranger)
+    await office.tell(who, NoticeKind.PASSWORD_CHANGED)
+    await office.tell(who, NoticeKind.EMERGENCY_STOP, reason=words_of_a_stranger)
+    await office.tell(who, NoticeKind.VERIFY_EMAIL, link_id=str(link_id))
+
+    result = await office.deliver(who)
+
+    assert office.mailbox.subjects == ["Confirm your email address"]
+    assert len(hook.bodies) == 1, "what one has set up oneself goes on"
+    assert result.wait_seconds is None
+    mailed = [one["state"] for one in await office.deliveries(who) if one["channel_id"] is None]
+    assert sorted(mailed) == ["sent", "skipped", "skipped", "skipped"]
+
+
+async def test_only_mails_about_addresses_go_to_another_one(office: Office) -> None:
+    who = await office.add_user()
+    await office.tell(who, NoticeKind.PLAN_CHANGED, **{"from": "free", "to": "pro"})
+
+    await office.deliver(who)
+
+    assert office.mailbox.receivers == [f"{who.user_id.hex}@example.com"]
+
+
 async def test_old_news_is_no_news(office: Office) -> None:
     who = await office.add_user()
     await office.trade(who)
@@ -464,3 +496,18 @@ async def test_the_pump_settles_what_goes_nowhere_and_wakes_nobody_for_it(
     assert unreachable.user_id not in office.workflows.woken
     states = [message["state"] for message in await office.messages(unreachable)]
     assert sorted(states) == ["nowhere", "nowhere", "sent"]
+
+
+async def test_what_is_being_settled_is_not_planned_a_second_time(office: Office) -> None:
+    who = await office.add_user(email_enabled=False)
+    await office.trade(who)
+    async with office.database.as_system() as session:
+        assert await settle_nowhere(session, office.wall.now(), has_mail=True) >= 1
+        delivering = asyncio.create_task(office.deliver(who))
+        await asyncio.sleep(0.3)
+        assert not delivering.done()
+
+    await delivering
+
+    (message,) = await office.messages(who)
+    assert message["state"] == "nowhere"
