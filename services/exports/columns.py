@@ -52,8 +52,13 @@ STATEMENTS: Mapping[ExportData, str] = {
           {_BOUNDS.format(time="o.intended_at")}
         ORDER BY o.created_at, o.id
     """,
+    # What an administrator did came from the administrator's address; notes were kept once.
     ExportData.AUDIT: f"""
-        SELECT a.id, a.at, a.event_type, a.ip_address, a.user_agent, a.meta
+        SELECT a.id, a.at, a.event_type, a.meta - 'note' AS meta,
+               CASE WHEN a.actor_id IS DISTINCT FROM a.user_id THEN NULL ELSE a.ip_address END
+               AS ip_address,
+               CASE WHEN a.actor_id IS DISTINCT FROM a.user_id THEN NULL ELSE a.user_agent END
+               AS user_agent
         FROM audit_log a
         WHERE a.user_id = :user_id AND a.at >= CAST(:retained_wall AS timestamptz)
           {_BOUNDS.format(time="a.at")}

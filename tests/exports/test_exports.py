@@ -156,6 +156,31 @@ async def test_the_audit_log_and_its_formulas(stage: Stage) -> None:
     )
 
 
+async def test_what_an_administrator_did_names_no_address_and_no_note(stage: Stage) -> None:
+    user_id = stage.book.trader.user_id
+    async with stage.database.as_system() as session:
+        for actor_id in (user_id, uuid4()):
+            record(
+                session,
+                AuditEvent.USER_UPDATED,
+                user_id=user_id,
+                actor_id=actor_id,
+                ip="203.0.113.7",
+                user_agent="a browser",
+                meta={"note": "a suspicion", "changed": {}},
+                at=NOW,
+            )
+
+    rows = await table(stage, await ask(stage, ExportWish(CSV.format, ExportData.AUDIT)))
+
+    told = sorted(
+        (row["ip_address"], row["user_agent"], row["metadata"])
+        for row in rows
+        if row["event_type"] == AuditEvent.USER_UPDATED
+    )
+    assert told == [("", "", '{"changed":{}}'), ("203.0.113.7", "a browser", '{"changed":{}}')]
+
+
 async def test_many_rows_are_written_page_by_page(stage: Stage) -> None:
     await _multiply(stage)
 
