@@ -12,24 +12,28 @@ is ever written here. Writers use `services.database`.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
+from psycopg.errors import QueryCanceled
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import DomainError
 from domain.ports import WallClock
 from domain.principal import Principal, Role
 from models.people import UserStatus
 from models.tenancy import USER_SETTING
-from services.database import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
+from services.database import LOCK_TIMEOUT_MS
 from services.errors import (
     AccountDisabled,
     AccountSuspended,
@@ -41,6 +45,9 @@ from services.limits.policy import AddressLimits, Door, subject_of, user_limits
 
 POOL_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_MS = 8_000
+ANSWER_SECONDS = 10.0
+"""A server that lives ends a statement before that; one that stands still is not waited for."""
 
 _Connection = AsyncConnection[DictRow]
 
@@ -49,6 +56,14 @@ SELECT set_config('{USER_SETTING}', %s, true), set_config('transaction_read_only
 """
 _ENTER_CALL = "SELECT * FROM enter_call(%s, %s, %s, %s, %s::jsonb)"
 _ENTER_DOOR = "SELECT * FROM enter_door(%s, %s, %s, %s)"
+
+
+class NoAnswer(OperationalError):
+    """The server took the question and said nothing in time."""
+
+
+OUT_OF_REACH = (PoolTimeout, NoAnswer)
+"""Whoever asks again would only wait once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,7 @@ class Reads:
         pool_size: connections at most.
         address_limits: of callers without a token; None switches every rate limit off, users' too.
             Calls are counted all the same.
+        answer_seconds: how long the server may take for a batch.
     """
 
     def __init__(
@@ -105,8 +121,10 @@ class Reads:
         *,
         pool_size: int = 10,
         address_limits: AddressLimits | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._clock = clock
+        self._answer_seconds = answer_seconds
         self._address_limits = address_limits
         self._user_limits = None if address_limits is None else json.dumps(user_limits())
         self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
@@ -173,8 +191,8 @@ class Reads:
         """
         try:
             entered, results = await self._batch(caller, queries)
-        except Error:
-            if isinstance(caller, Claims):
+        except Error as failure:
+            if isinstance(caller, Claims) and not isinstance(failure, OUT_OF_REACH):
                 await self._count_failed(caller)
             raise
         if isinstance(caller, Claims):
@@ -191,7 +209,7 @@ class Reads:
             return
         limit = self._address_limits.at(door)
         params = (door.value, subject_of(address), self.now(), limit)
-        async with self._pool.connection() as connection:
+        async with self._connection() as connection:
             entered = await (await connection.execute(_ENTER_DOOR, params)).fetchone()
         assert entered is not None, "a function answers one row"
         meter.is_counted = True
@@ -204,6 +222,8 @@ class Reads:
     ) -> tuple[DictRow | None, list[list[DictRow]]]:
         try:
             return await self._attempt(caller, queries)
+        except (*OUT_OF_REACH, QueryCanceled):
+            raise
         except (OperationalError, InterfaceError):
             # A restarted server leaves dead connections in the pool. Reads may simply run again, on
             # connections that were looked at. The count of the first attempt went with its
@@ -214,7 +234,7 @@ class Reads:
     async def _attempt(
         self, caller: Caller, queries: Sequence[Query]
     ) -> tuple[DictRow | None, list[list[DictRow]]]:
-        async with self._pool.connection() as connection:
+        async with self._connection() as connection:
             async with connection.pipeline():
                 entering = await connection.execute(*self._first(caller))
                 cursors = [
@@ -226,6 +246,33 @@ class Reads:
         if isinstance(caller, Claims) and caller.meter is not None and entered is not None:
             self._note(caller.meter, entered)
         return entered, found
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[_Connection]:
+        """A connection of the pool, which is hung up on when its server says nothing."""
+        is_late = False
+
+        def hang_up() -> None:
+            nonlocal is_late
+            is_late = True
+            # Cancelling would ask the server, which does not answer. An ended connection fails
+            # whatever waits on it, and the pool replaces it.
+            with (
+                suppress(OSError, Error),
+                socket.socket(fileno=os.dup(connection.fileno())) as wire,
+            ):
+                wire.shutdown(socket.SHUT_RDWR)
+
+        async with self._pool.connection() as connection:
+            timer = asyncio.get_running_loop().call_later(self._answer_seconds, hang_up)
+            try:
+                yield connection
+            except Error as failure:
+                if is_late:
+                    raise NoAnswer("the server did not answer in time") from failure
+                raise
+            finally:
+                timer.cancel()
 
     def _first(self, caller: Caller) -> tuple[LiteralString, tuple[Any, ...]]:
         """The statement that opens a batch."""

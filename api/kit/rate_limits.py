@@ -11,7 +11,7 @@ from domain.errors import DomainError
 from services.limits.allowance import Meter
 from services.limits.policy import Door
 from services.origin import current_origin
-from services.reads import Claims, Reads
+from services.reads import OUT_OF_REACH, Claims, Reads
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After")
 _AUTH_PATHS = "/auth/"
@@ -56,6 +56,8 @@ async def count_refused(request: Request, failure: Exception) -> Exception:
     """
     claims: Claims | None = getattr(request.state, "claims", None)
     if claims is None or claims.meter is None or claims.meter.is_counted:
+        return failure
+    if isinstance(failure, OUT_OF_REACH):  # counting would wait as long again, for nothing
         return failure
     reads: Reads = request.app.state.services.reads
     try:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 from psycopg import errors as pg
 from psycopg import sql
 
+from adapters.embedded.ports import free_port
+from adapters.embedded.postgres_roles import DatabaseUrls
 from models.tenancy import USER_TABLES
-from services.reads import Claims, Query
-from tests.api.harness import Api, World
+from services.reads import POOL_TIMEOUT_SECONDS, Claims, Query
+from tests.api.harness import Api, World, open_client, open_world
 
 pytestmark = pytest.mark.integration
 
@@ -83,3 +92,51 @@ async def test_claims_of_somebody_else_s_session_are_nobody_s(
     mixed = Claims(other.user_id, claims.session_id)
     other.token = world.identity.access_tokens.issue(mixed)
     assert await other.error("GET", "/account/positions") == (401, "TOKEN_INVALID")
+
+
+async def test_a_database_nobody_listens_on_is_waited_for_once(urls: DatabaseUrls) -> None:
+    port = psycopg.conninfo.conninfo_to_dict(urls.app)["port"]
+    app, system = (url.replace(f":{port}/", f":{free_port()}/") for url in (urls.app, urls.system))
+    async with (
+        open_world(replace(urls, app=app, system=system)) as world,
+        open_client(world) as client,
+    ):
+        token = world.identity.access_tokens.issue(Claims(uuid4(), uuid4()))
+        began = time.monotonic()
+        api = Api(client, token)
+        answers = await asyncio.gather(
+            api.error("GET", "/account/balance"), api.error("POST", "/trading/pause")
+        )
+    assert list(answers) == [(500, "DATABASE_ERROR")] * 2
+    assert time.monotonic() - began < POOL_TIMEOUT_SECONDS + 3
+
+
+@contextmanager
+def frozen_server(backend: int) -> Iterator[None]:
+    """The server that a backend belongs to, stopped; it accepts connections and says nothing."""
+    postmaster = psutil.Process(backend).parent()
+    assert postmaster is not None
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+
+async def test_a_server_that_stands_still_is_not_waited_for(world: World, user: Api) -> None:
+    world.reads._answer_seconds = 1.0
+    principal = world.principal(user.user_id)
+    (row,) = await world.reads.rows(principal, "SELECT pg_backend_pid() AS pid")
+    with frozen_server(row["pid"]):
+        began = time.monotonic()
+        answer = await user.error("GET", "/account/balance")
+        waited = time.monotonic() - began
+    assert answer == (500, "DATABASE_ERROR")
+    assert waited < 3
+    assert (await user.call("GET", "/account/balance")).status_code == 200
+    async with world.reads._pool.connection() as connection:
+        cursor = await connection.execute("SELECT pg_backend_pid() AS pid")
+        assert await cursor.fetchone() != {"pid": row["pid"]}
