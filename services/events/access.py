@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from domain.billing import entitled_plan
@@ -10,15 +12,18 @@ from domain.errors import DomainError
 from domain.plans import Feature, Plan, Tier, lowest_tier_with
 from domain.ports import WallClock
 from services.errors import SubscriptionRequired, TokenExpired, TokenInvalid
-from services.events.reading import SystemReads
+from services.events.reading import EventsUnavailable, SystemReads
 from services.reads import Claims, require_active
+
+ADMITTED_AT_ONCE = 250
 
 _STANDINGS = """
 SELECT s.id, s.user_id, s.revoked_at, s.expires_at, u.status, u.subscription_tier,
-       u.trial_ends_at, b.granted_tier, b.billed_until
+       u.trial_ends_at, b.granted_tier, b.billed_until, coalesce(e.last_seq, 0) AS last_seq
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 LEFT JOIN subscriptions b ON b.user_id = u.id
+LEFT JOIN event_streams e ON e.user_id = u.id
 WHERE s.id = ANY(%(sessions)s)
 """
 _KILL_SWITCHES = """
@@ -27,8 +32,20 @@ WHERE released_at IS NULL AND user_id IS NULL ORDER BY engaged_at
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Somebody may listen, under the limits of a plan.
+
+    Attributes:
+        last_seq: the number of the user's last event at the moment of the look-up.
+    """
+
+    plan: Plan
+    last_seq: int
+
+
 class Access:
-    """Looks sessions up, one at the door and all of a process again and again.
+    """Looks sessions up, at the door and all of a process again and again.
 
     Args:
         reads: connections that see every user's rows.
@@ -38,9 +55,14 @@ class Access:
     def __init__(self, reads: SystemReads, clock: WallClock) -> None:
         self._reads = reads
         self._clock = clock
+        self._waiting: list[tuple[Claims, asyncio.Future[DomainError | Standing]]] = []
+        self._looking_up: asyncio.Task[None] | None = None
 
-    async def admit(self, claims: Claims) -> Plan:
-        """Let somebody listen, under the limits of the plan that is returned.
+    async def admit(self, claims: Claims) -> Standing:
+        """Let somebody listen, under the limits of a plan.
+
+        Who comes while others are looked up is looked up with all who came meanwhile: when another
+        process died, its clients come at once.
 
         Raises:
             TokenInvalid: no such session, or it was revoked.
@@ -50,19 +72,43 @@ class Access:
             SubscriptionRequired: the plan has no live updates.
             EventsUnavailable: the database does not answer.
         """
-        refusals = await self.refusals([claims])
-        refusal = refusals[0]
-        if isinstance(refusal, DomainError):
-            raise refusal
-        return refusal
+        answer: asyncio.Future[DomainError | Standing] = asyncio.get_running_loop().create_future()
+        self._waiting.append((claims, answer))
+        if self._looking_up is None or self._looking_up.done():
+            self._looking_up = asyncio.create_task(self._look_up())
+        found = await answer
+        if isinstance(found, DomainError):
+            raise found
+        return found
 
-    async def refusals(self, claims: Sequence[Claims]) -> list[DomainError | Plan]:
-        """For each caller the plan they listen under, or why they may not any more."""
+    async def _look_up(self) -> None:
+        while self._waiting:
+            some = self._waiting[:ADMITTED_AT_ONCE]
+            del self._waiting[:ADMITTED_AT_ONCE]
+            found: Sequence[DomainError | Standing]
+            try:
+                found = await self.standings([claims for claims, _ in some])
+            except EventsUnavailable:
+                found = [EventsUnavailable() for _ in some]
+            except BaseException:
+                for _, answer in some:
+                    answer.cancel()
+                raise
+            for (_, answer), one in zip(some, found, strict=True):
+                if not answer.done():  # who asked may be gone
+                    answer.set_result(one)
+
+    async def standings(self, claims: Sequence[Claims]) -> list[DomainError | Standing]:
+        """For each caller what they listen under, or why they may not any more.
+
+        Raises:
+            EventsUnavailable: the database does not answer.
+        """
         rows = await self._reads.rows(_STANDINGS, sessions=list({one.session_id for one in claims}))
         known = {row["id"]: row for row in rows}
         return [self._judge(one, known.get(one.session_id)) for one in claims]
 
-    def _judge(self, claims: Claims, row: Mapping[str, Any] | None) -> DomainError | Plan:
+    def _judge(self, claims: Claims, row: Mapping[str, Any] | None) -> DomainError | Standing:
         now = self._clock.now()
         if row is None or row["user_id"] != claims.user_id or row["revoked_at"] is not None:
             return TokenInvalid()
@@ -85,7 +131,7 @@ class Access:
             return SubscriptionRequired(
                 f"Live updates need the {tier} plan", details={"required_tier": tier.value}
             )
-        return plan
+        return Standing(plan, row["last_seq"])
 
     async def kill_switches(self) -> Sequence[Mapping[str, Any]]:
         """The kill switches that hold for everybody, the oldest first."""

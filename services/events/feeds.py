@@ -40,12 +40,11 @@ class Audience(Protocol):
 
 
 class _Feed:
-    def __init__(self, audience: Audience) -> None:
+    def __init__(self, audience: Audience, position: int) -> None:
         self.audience = audience
-        self.position: int | None = None  # not known yet
+        self.position = position
 
     def take(self, events: Sequence[Event]) -> None:
-        assert self.position is not None, "only feeds with a position are read"
         if events[0].seq != self.position + 1:
             self.audience.lose()
         self.position = events[-1].seq
@@ -74,23 +73,14 @@ class Feeds:
 
         Args:
             on_access: a user's sessions or standing changed; None: perhaps anybody's did.
-            on_kill_switch: a kill switch of everybody was engaged or released.
+            on_kill_switch: a kill switch of everybody was, perhaps, engaged or released.
         """
         self._on_access, self._on_kill_switch = on_access, on_kill_switch
 
-    async def join(self, user_id: UUID, audience: Audience) -> None:
-        """Begin to deliver a user's events, from the present on.
-
-        Raises:
-            EventsUnavailable: the database does not answer.
-        """
-        feed = self._feeds[user_id] = _Feed(audience)
-        try:
-            feed.position = await self._reads.head(user_id)
-        except BaseException:
-            if self._feeds.get(user_id) is feed:
-                del self._feeds[user_id]
-            raise
+    def join(self, user_id: UUID, audience: Audience, after: int) -> None:
+        """Begin to deliver a user's events behind a number that was the last a moment ago."""
+        self._feeds[user_id] = _Feed(audience, after)
+        # What was committed since that moment was notified before anybody here cared.
         self._look_at((user_id,))
 
     def leave(self, user_id: UUID) -> None:
@@ -99,9 +89,7 @@ class Feeds:
 
     def position(self, user_id: UUID) -> int:
         """The number of the last event that was delivered to a user's audience."""
-        position = self._feeds[user_id].position
-        assert position is not None, "join comes first"
-        return position
+        return self._feeds[user_id].position
 
     async def run(self) -> None:
         """Listen and deliver until cancelled; a database that is down is tried again."""
@@ -120,6 +108,7 @@ class Feeds:
                     # Whatever happened while nobody listened is in the tables.
                     self._look_at(self._feeds)
                     self._on_access(None)
+                    self._on_kill_switch()
                     async for payload in payloads:
                         self._note(payload)
             except EventsUnavailable as failure:
@@ -133,7 +122,7 @@ class Feeds:
         match kind:
             case "e":
                 feed = self._feeds.get(UUID(user))
-                if feed is not None and (feed.position is None or feed.position < int(seq)):
+                if feed is not None and feed.position < int(seq):
                     self._look_at((UUID(user),))
             case "a":
                 self._on_access(UUID(user))
@@ -165,9 +154,7 @@ class Feeds:
 
     async def _read(self, users: Sequence[UUID]) -> None:
         known = {
-            user: feed.position
-            for user in users
-            if (feed := self._feeds.get(user)) is not None and feed.position is not None
+            user: feed.position for user in users if (feed := self._feeds.get(user)) is not None
         }
         if not known:
             return

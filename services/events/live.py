@@ -47,7 +47,7 @@ class LiveEvents:
             asyncio.create_task(self.prices.run(seconds=price_seconds)),
         ]
         for task in tasks:
-            task.add_done_callback(_end_process_with)
+            task.add_done_callback(end_process_with)
         try:
             yield
         finally:
@@ -57,7 +57,7 @@ class LiveEvents:
             await self._system_reads.close()
 
 
-def _end_process_with(task: asyncio.Task[None]) -> None:
+def end_process_with(task: asyncio.Task[None]) -> None:
     """A process that has gone deaf must not go on serving: whoever started it starts it again."""
     if not task.cancelled() and (defect := task.exception()) is not None:
         _log.error("events.died", exc_info=defect)

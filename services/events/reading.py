@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.errors import ErrorKind
 from domain.principal import Principal
@@ -24,9 +24,15 @@ from services.reads import Reads
 _CONNECTIONS = 3
 _POOL_TIMEOUT_SECONDS = 5.0
 QUIET_SECONDS = 15.0
-_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    # While a question waits for its answer nothing is probed; without this a server that vanished
+    # is noticed after a quarter of an hour.
+    "tcp_user_timeout": 25_000,
+}
 
-_HEAD = "SELECT last_seq FROM event_streams WHERE user_id = %(user_id)s"
 _SINCE = """
 SELECT e.user_id, e.seq, e.channel, e.kind, e.data::text AS data, e.created_at
 FROM unnest(%(users)s::uuid[], %(positions)s::bigint[]) AS known (user_id, seq)
@@ -96,6 +102,8 @@ class SystemReads:
         try:
             try:
                 return await self._attempt(sql, params)
+            except PoolTimeout:
+                raise  # all are in use: asking again would only make the line longer
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 # A restarted server leaves dead connections in the pool; reading again is harmless.
                 await self._pool.check()
@@ -125,11 +133,6 @@ class SystemReads:
                 await connection.close()
         except (psycopg.Error, OSError) as failure:
             raise EventsUnavailable from failure
-
-    async def head(self, user_id: UUID) -> int:
-        """The number of a user's last event; 0 before the first."""
-        rows = await self.rows(_HEAD, user_id=user_id)
-        return int(rows[0]["last_seq"]) if rows else 0
 
     async def since(self, known: Mapping[UUID, int]) -> Iterable[tuple[UUID, list[Event]]]:
         """What was committed after each user's known number, in order, grouped by user."""

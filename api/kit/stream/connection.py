@@ -32,6 +32,7 @@ from services.events.values import Event
 from services.reads import Claims
 
 AUTH_SECONDS = 10.0
+ADMISSION_SECONDS = 10.0
 BACKLOG_BYTES_MAX = 512 * 1024
 VALUES_BACKLOG_BYTES_MAX = 32 * 1024
 HELD_MAX = 1_000
@@ -96,6 +97,10 @@ class Desk(Protocol):
 
     def values_wanted(self, user_id: UUID) -> None:
         """Somebody new watches a user's values."""
+        ...
+
+    def kill_switches_wanted(self, connection: Connection) -> None:
+        """Somebody new follows their bot."""
         ...
 
 
@@ -177,22 +182,12 @@ class Connection:
         """Serve until either side closes."""
         messages = _Messages(receive)
         try:
-            async with asyncio.timeout(AUTH_SECONDS):
-                await self._enter(messages)
-        except TimeoutError:
-            self.close(Close.TOKEN, "No token came in time")
-            return
-        except DomainError as refusal:
-            self.refuse(refusal)
-            return
-        except Gone:
-            return
-        try:
+            await self._enter(messages)
             while True:
                 await self._serve(messages)
         except Gone:
             return
-        except DomainError as refusal:  # of a fresh token
+        except DomainError as refusal:  # of the first token, or of a fresh one
             self.refuse(refusal)
         finally:
             if self._expiry is not None:
@@ -200,13 +195,23 @@ class Connection:
 
     async def _enter(self, messages: _Messages) -> None:
         try:
-            command = self.codec.read(await messages.next())
+            async with asyncio.timeout(AUTH_SECONDS):
+                command = self.codec.read(await messages.next())
+        except TimeoutError:
+            self.close(Close.TOKEN, "No token came in time")
+            raise Gone from None
         except BadMessage as bad:
             self._say(self.codec.failed(bad.problem))
             raise TokenInvalid("The first message has to be auth") from bad
         if not isinstance(command, Authenticate):
             raise TokenInvalid("The first message has to be auth")
-        await self._authenticate(command)
+        try:
+            async with asyncio.timeout(ADMISSION_SECONDS):
+                await self._authenticate(command)
+        except TimeoutError:
+            # It is we who are slow: the token may be good, and its owner is to come back with it.
+            self.close(Close.TRY_LATER, "Too busy; try again later")
+            raise Gone from None
 
     async def _authenticate(self, command: Authenticate) -> None:
         admitted = await self._desk.admit(self, command.token)
@@ -283,6 +288,8 @@ class Connection:
         self._say(self.codec.subscribed(channels, subscriptions, since, resumed))
         if Channel.POSITIONS in channels or Channel.ACCOUNT in channels:
             self._desk.values_wanted(self._user_id)
+        if Channel.BOT in channels:
+            self._desk.kill_switches_wanted(self)
 
     def _subscriptions(self) -> list[Channel]:
         return list(self._channels)

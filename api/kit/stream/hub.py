@@ -15,12 +15,13 @@ import structlog
 from api.kit.stream.codec import Codec
 from api.kit.stream.connection import Admitted, Close, Connection, Receive, frames_of
 from api.kit.stream.metrics import closed, opened, told
-from api.kit.stream.protocol import Outlet
+from api.kit.stream.protocol import Outlet, text_frame
 from domain.errors import DomainError, ErrorKind
 from domain.principal import Principal, Role
 from models.events import Channel, EventKind
 from services.errors import Refusal, TokenInvalid
-from services.events.live import LiveEvents
+from services.events.access import Standing
+from services.events.live import LiveEvents, end_process_with
 from services.events.prices import AccountWorth, PositionWorth
 from services.events.reading import EventsUnavailable, replay
 from services.events.values import Event
@@ -32,6 +33,9 @@ CONNECTIONS_MAX = 10_000
 
 STRANGERS_MAX = 1_000
 """Connections of one process that have not shown a good token yet."""
+
+REPLAYS_AT_ONCE = 4
+"""They use the connections of all other calls, which must not stand behind thousands of them."""
 
 RECHECK_SECONDS = 15.0
 RECHECKED_AT_ONCE = 500
@@ -59,7 +63,6 @@ class _Audience:
 
     def __init__(self, user_id: UUID, live: LiveEvents) -> None:
         self.connections: set[Connection] = set()
-        self.joined: asyncio.Task[None] | None = None
         self._user_id = user_id
         self._live = live
 
@@ -116,8 +119,11 @@ class Hub:
         self._suspects: set[UUID] = set()
         self._suspicion = asyncio.Event()
         self._everybody = False
+        self._access_changes = 0  # that were heard of
+        self._replaying = asyncio.Semaphore(REPLAYS_AT_ONCE)
         self._switched = asyncio.Event()
-        live.feeds.tell(on_access=self._suspect, on_kill_switch=self._switched.set)
+        self._switches: Sequence[Mapping[str, Any]] = []
+        live.feeds.tell(on_access=self._access_changed, on_kill_switch=self._switched.set)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -126,6 +132,8 @@ class Hub:
             asyncio.create_task(self._recheck_always()),
             asyncio.create_task(self._tell_kill_switches()),
         ]
+        for task in tasks:
+            task.add_done_callback(end_process_with)
         try:
             yield
         finally:
@@ -161,41 +169,36 @@ class Hub:
         claims, expires_at = self._tokens.verify_until(token)
         if connection.claims is not None and connection.claims.user_id != claims.user_id:
             raise TokenInvalid("The token is somebody else's")
-        plan = await self._live.access.admit(claims)
+        changes = self._access_changes
+        standing = await self._live.access.admit(claims)
         if connection.claims is None:
-            await self._join(connection, claims.user_id, plan.limits.live_connections)
+            self._join(connection, claims.user_id, standing)
             connection.claims = claims
             self._strangers -= 1
+        if self._access_changes != changes:
+            # Perhaps it was this session that ended, between its look-up and now.
+            self._suspect(claims.user_id)
         left = (expires_at - self._live.clock.now()).total_seconds()
         return _Entry(claims, max(0.0, left))
 
-    async def _join(self, connection: Connection, user_id: UUID, connections_max: int) -> None:
+    def _join(self, connection: Connection, user_id: UUID, standing: Standing) -> None:
+        connections_max = standing.plan.limits.live_connections
         audience = self._audiences.get(user_id)
         if audience is None:
             audience = self._audiences[user_id] = _Audience(user_id, self._live)
-            audience.joined = asyncio.create_task(self._live.feeds.join(user_id, audience))
-            audience.joined.add_done_callback(_note_failure)
+            self._live.feeds.join(user_id, audience, standing.last_seq)
             self._live.prices.watch(user_id, audience)
         elif len(audience.connections) >= connections_max:
             raise TooManyConnections(details={"limit": connections_max})
         audience.connections.add(connection)
-        assert audience.joined is not None, "set together with the audience"
-        try:
-            await asyncio.shield(audience.joined)
-        except BaseException:
-            self._drop(connection, user_id, audience)
-            raise
-        # The session may have ended between its look-up and now.
-        self._suspect(user_id)
 
     def _leave(self, connection: Connection) -> None:
-        claims = connection.claims
-        if claims is not None and (audience := self._audiences.get(claims.user_id)) is not None:
-            self._drop(connection, claims.user_id, audience)
-
-    def _drop(self, connection: Connection, user_id: UUID, audience: _Audience) -> None:
+        if connection.claims is None:
+            return
+        user_id = connection.claims.user_id
+        audience = self._audiences[user_id]
         audience.connections.discard(connection)
-        if not audience.connections and self._audiences.get(user_id) is audience:
+        if not audience.connections:
             del self._audiences[user_id]
             self._live.feeds.leave(user_id)
             self._live.prices.leave(user_id)
@@ -212,15 +215,27 @@ class Hub:
         Raises:
             ResumeNotPossible, EventsUnavailable: as `services.events.reading.replay`.
         """
+        if after == until:
+            return []  # nothing was missed, as mostly when thousands come back at once
         # The session was looked up at the door and is looked up again by the checks.
         principal = Principal(claims.user_id, claims.session_id, Role.USER)
-        return await replay(self._live.reads, principal, channels, after=after, until=until)
+        async with self._replaying:
+            return await replay(self._live.reads, principal, channels, after=after, until=until)
 
     def values_wanted(self, user_id: UUID) -> None:
         """Tell all values at the next turn."""
         self._live.prices.holdings_changed(user_id)
 
+    def kill_switches_wanted(self, connection: Connection) -> None:
+        """Tell of those that hold; they have no number, so nobody can resume from them."""
+        if self._switches:
+            connection.offer_value(text_frame(connection.codec.kill_switches(self._switches)))
+
     # --- checking again ---------------------------------------------------------------------
+
+    def _access_changed(self, user_id: UUID | None) -> None:
+        self._access_changes += 1
+        self._suspect(user_id)
 
     def _suspect(self, user_id: UUID | None) -> None:
         if user_id is None:
@@ -263,7 +278,7 @@ class Hub:
         ]
         for start in range(0, len(present), RECHECKED_AT_ONCE):
             some = present[start : start + RECHECKED_AT_ONCE]
-            standings = await self._live.access.refusals([claims for _, claims in some])
+            standings = await self._live.access.standings([claims for _, claims in some])
             for (connection, claims), standing in zip(some, standings, strict=True):
                 # Who showed another session's token meanwhile was looked up for that.
                 if isinstance(standing, DomainError) and connection.claims == claims:
@@ -279,6 +294,9 @@ class Hub:
                 self._switched.set()
                 await asyncio.sleep(1)
                 continue
+            if active == self._switches:
+                continue
+            self._switches = active
             watching = [one for one in self._connections if one.watches(Channel.BOT)]
             for connection, frame in frames_of(watching, partial(_kill_switches, active)):
                 connection.offer_value(frame)
@@ -298,9 +316,3 @@ def _account(worth: AccountWorth, codec: Codec) -> bytes:
 
 def _kill_switches(active: Sequence[Mapping[str, Any]], codec: Codec) -> bytes:
     return codec.kill_switches(active)
-
-
-def _note_failure(joined: asyncio.Task[None]) -> None:
-    """Whoever still waits is told; the connection that began it may be gone."""
-    if not joined.cancelled() and (failure := joined.exception()) is not None:
-        _log.warning("streams.not_joined", error=type(failure).__name__)

@@ -21,6 +21,9 @@ from websockets.http11 import Request
 CLOSING_SECONDS_MAX = 5.0
 """How long a client may take to read what is left and confirm a close; then it is cut off."""
 
+UNREAD_BYTES_MAX = 512 * 1024
+"""What may wait for a client that goes on sending pings."""
+
 WEBSOCKETS: Mapping[str, Any] = {
     "ws": "api.kit.stream.protocol:StreamProtocol",
     "ws_max_size": 16 * 1024,
@@ -87,6 +90,12 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         # Nothing of ours reads it, and a token that a client wrongly puts there would be logged.
         self.scope["query_string"] = b""
         self.scope["state"][_STATE] = self
+
+    def handle_ping(self) -> None:
+        """Answer; a client that reads no answers must not have us keep them without end."""
+        super().handle_ping()
+        if self.backlog > UNREAD_BYTES_MAX:
+            self.transport.abort()
 
     def keepalive_timeout(self) -> None:
         """A client that does not answer pings will not take what is left either."""
