@@ -63,6 +63,7 @@ class AuditEvent(StrEnum):
     KILL_SWITCH_RELEASED = "kill_switch_released"
     KILL_SWITCH_TOLD = "kill_switch_told"
     USER_UPDATED = "user_updated_by_admin"
+    EXPORT_REQUESTED = "export_requested"
     ADMIN_READ = "admin_read"
 
 

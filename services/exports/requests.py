@@ -33,6 +33,7 @@ from models.people import User, UserStatus
 from services.account_views.choice import AccountChoice
 from services.account_views.frame import Frame, midnight
 from services.account_views.views import AccountViews
+from services.audit import AuditEvent, record
 from services.database import Database
 from services.errors import ExceedsTierLimit, InvalidRequest, ObjectNotFound
 from services.exports.errors import ExportFailed, ExportsUnavailable
@@ -147,6 +148,17 @@ class Exports:
         async with self._database.for_user(principal.user_id) as session:
             await self._require_room(session, principal.user_id, frame.plan)
             session.add(export)
+            record(
+                session,
+                AuditEvent.EXPORT_REQUESTED,
+                user_id=principal.user_id,
+                at=export.created_at,
+                meta={
+                    "export_id": str(export.id),
+                    "data_type": wish.data.value,
+                    "format": wish.format.value,
+                },
+            )
         # Should this not get through, the sweeper sees the row.
         with suppress(WorkflowServiceUnavailable):
             await self._workflows.start_export(principal.user_id, export.id)

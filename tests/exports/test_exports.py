@@ -149,11 +149,20 @@ async def test_the_audit_log_and_its_formulas(stage: Stage) -> None:
             for agent in agents:
                 record(session, AuditEvent.USER_LOGIN, user_id=user_id, user_agent=agent, at=NOW)
 
-    rows = await table(stage, await ask(stage, ExportWish(CSV.format, ExportData.AUDIT)))
+    export = await ask(stage, ExportWish(CSV.format, ExportData.AUDIT))
+    rows = await table(stage, export)
 
-    assert sorted(row["user_agent"] for row in rows) == sorted(
+    logins = [row for row in rows if row["event_type"] == AuditEvent.USER_LOGIN]
+    assert sorted(row["user_agent"] for row in logins) == sorted(
         agent if agent.startswith("M") else f"'{agent}" for agent in agents
     )
+    (asking,) = [row for row in rows if row not in logins]
+    assert asking["event_type"] == "export_requested"
+    assert json.loads(asking["metadata"]) == {
+        "export_id": str(export.id),
+        "data_type": "audit",
+        "format": "csv",
+    }
 
 
 async def test_what_an_administrator_did_names_no_address_and_no_note(stage: Stage) -> None:
