@@ -139,7 +139,8 @@ class TradingService:
         """End entries. Positions are closed on request, else left to their stops and targets.
 
         Raises:
-            NotRunning: no run may enter at present.
+            NotRunning: no run may enter at present, and there is nothing to close either, or
+                closing was not asked for.
         """
         if emergency:
             stopped = await self.emergency_stop(
@@ -148,11 +149,21 @@ class TradingService:
             left = await self._count_positions(principal.user_id)
             return StopResult(stopped.status, stopped.message, left, _advice(left, close_positions))
         async with self._database.for_user(principal.user_id) as session:
-            bot = await _running_bot(session, principal.user_id)
-            runs = await self._end_entries(session, bot, BotState.STOPPED, "stopped")
-            closing = await _request_close(
-                session, runs, ExitReason.BOT_STOPPED if close_positions else None
-            )
+            bot = await lock_bot(session, principal.user_id)
+            reason = ExitReason.BOT_STOPPED if close_positions else None
+            if bot is None:
+                raise NotRunning
+            if BotState(bot.state).has_entering_run:
+                runs = await self._end_entries(session, bot, BotState.STOPPED, "stopped")
+                closing = await _request_close(session, runs, reason)
+            else:
+                # What an earlier stop left to its exits may still be closed; the state, which may
+                # be an emergency stop, is not this command's to change then.
+                closing = await _request_close(session, await live_runs(session, bot.id), reason)
+                if not closing:
+                    raise NotRunning
+                bot.revision += 1
+                session.add(bot)
             self._audit(session, principal, AuditEvent.TRADING_STOPPED, close=close_positions)
         await self._inform(bot, BotSignal.STOP)
         if close_positions:

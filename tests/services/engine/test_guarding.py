@@ -14,6 +14,7 @@ from domain.markets import Mode
 from domain.orders import OrderState
 from models.bots import RunState
 from models.connections import ConnectionStatus
+from services.errors import NotRunning
 from services.orders.booking import book, lock_position_and_order
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, close
@@ -235,6 +236,33 @@ async def test_stopping_without_close_leaves_positions_to_their_stops_until_flat
     assert (left.finished, left.open_positions, left.may_enter) == (False, 1, False)
     assert done.finished
     assert (await engine.position(bot)).exit_reason == "stop_loss"
+
+
+@pytest.mark.parametrize("emergency", [False, True])
+async def test_what_a_stop_left_open_is_closed_by_a_second_one(
+    engine: Engine, bot: RunningBot, emergency: bool
+) -> None:
+    await engine.open_position(bot)
+    principal = bot.trader.principal
+    first = await engine.trading.stop(principal, close_positions=False, emergency=emergency)
+
+    with pytest.raises(NotRunning):
+        await engine.trading.stop(principal, close_positions=False, emergency=False)
+    stopping = asyncio.create_task(
+        engine.trading.stop(principal, close_positions=True, emergency=False)
+    )
+    await asyncio.sleep(0.05)
+    view = await engine.carry_out(bot)
+    second = await stopping
+
+    assert (first.open_positions, second.open_positions) == (1, 0)
+    assert second.status == first.status, "an emergency stop is not lifted by closing"
+    assert view.finished
+    position = await engine.position(bot)
+    assert (position.state, position.exit_reason) == ("closed", "bot_stopped")
+    with pytest.raises(NotRunning):
+        await engine.trading.stop(principal, close_positions=True, emergency=False)
+    await assert_in_order(engine, bot)
 
 
 async def test_a_pending_entry_at_the_stop_is_denied_and_the_run_ends(
