@@ -53,6 +53,7 @@ class NoticeKind(StrEnum):
     TWO_FACTOR_DISABLED = "two_factor_disabled"
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_REPLACED = "recovery_codes_replaced"
+    WEBHOOK_KEY_ISSUED = "webhook_key_issued"
     ACCOUNT_DELETION_REQUESTED = "account_deletion_requested"
 
 

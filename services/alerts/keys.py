@@ -21,7 +21,9 @@ from services.alerts.errors import WebhookNeedsPlan
 from services.audit import AuditEvent, record
 from services.billing.entitlements import plan_of
 from services.database import Database
-from services.errors import ObjectNotFound, TokenInvalid
+from services.errors import ExceedsTierLimit, ObjectNotFound, TokenInvalid
+from services.notices import NoticeKind, tell
+from services.origin import current_origin
 from services.reads import Caller, Reads
 
 KEY_PREFIX = "nwk_"
@@ -29,6 +31,8 @@ _KEY_BYTES = 32
 _KEY_FORM = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 _HINT_LENGTH = 4
 OVERLAP_MINUTES_MAX = 1440
+REPLACED_MAX = 3
+"""Replaced keys that are good at once: each has a limit of alerts a minute of its own."""
 
 _LIST = """
 SELECT id, hint, created_at, last_used_at, ends_at FROM webhook_keys
@@ -97,6 +101,7 @@ class WebhookKeys:
 
         Raises:
             WebhookNeedsPlan: the plan does not include alerts.
+            ExceedsTierLimit: too many replaced keys would be good at once.
         """
         secret = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
         now = self._clock.now()
@@ -106,6 +111,11 @@ class WebhookKeys:
             if not plan.features.allows(Feature.TRADINGVIEW_WEBHOOK):
                 raise WebhookNeedsPlan(details={"tier": plan.tier.value})
             replaced = await _end_keys(session, principal.user_id, now, now + overlap)
+            if overlap and replaced > REPLACED_MAX:
+                raise ExceedsTierLimit(
+                    "Too many replaced keys are still good; end them by replacing without overlap",
+                    details={"replaced_keys": REPLACED_MAX},
+                )
             key = WebhookKey(
                 user_id=principal.user_id,
                 key_hash=hash_key(secret),
@@ -120,6 +130,15 @@ class WebhookKeys:
                 at=now,
                 meta={"webhook_id": key.id.hex, "replaced": replaced},
             )
+            origin = current_origin()
+            await tell(
+                session,
+                principal.user_id,
+                NoticeKind.WEBHOOK_KEY_ISSUED,
+                key.id.hex,
+                now=now,
+                facts={"ip_address": origin.ip, "user_agent": origin.user_agent},
+            )
         return IssuedKey(key.id, secret)
 
     async def revoke(self, principal: Principal) -> int:
@@ -131,17 +150,19 @@ class WebhookKeys:
         now = self._clock.now()
         async with self._database.for_user(principal.user_id) as session:
             await _hold_user(session, principal.user_id)
-            ended = await _end_keys(session, principal.user_id, now, now)
+            ended = await end_all_keys(session, principal.user_id, now)
             if not ended:
                 raise ObjectNotFound("There is no webhook key")
-            record(
-                session,
-                AuditEvent.WEBHOOK_KEY_REVOKED,
-                user_id=principal.user_id,
-                at=now,
-                meta={"keys": ended},
-            )
         return ended
+
+
+async def end_all_keys(session: AsyncSession, user_id: UUID, now: datetime) -> int:
+    """End the keys of a user whose row is locked, at once; how many there were."""
+    ended = await _end_keys(session, user_id, now, now)
+    if ended:
+        event, meta = AuditEvent.WEBHOOK_KEY_REVOKED, {"keys": ended}
+        record(session, event, user_id=user_id, at=now, meta=meta)
+    return ended
 
 
 async def _hold_user(session: AsyncSession, user_id: UUID) -> None:

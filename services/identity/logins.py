@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -130,19 +132,21 @@ async def set_password(
     event: AuditEvent,
     kind: NoticeKind,
     but: UUID | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Give a locked user another password: every session `but` one ends, links are void.
 
     Also the link that would change the address: whoever asked for it knew the old password, and
-    could otherwise take the account with it after the owner has locked them out.
+    could otherwise take the account with it after the owner has locked them out. `facts` are what
+    else the owner is to be told.
     """
     user.password_hash, user.failed_logins, user.locked_until = password_hash, 0, None
     db.add(user)
     await end_sessions(db, user.id, now, reason=event, but=but)
     await void_links(db, user.id, now, LinkPurpose.RESET_PASSWORD, LinkPurpose.CHANGE_EMAIL)
     record(db, event, user_id=user.id, at=now)
-    facts = {"ip_address": current_origin().ip}
-    await tell(db, user.id, kind, str(new_id()), now=now, facts=facts)
+    told = {"ip_address": current_origin().ip, **(facts or {})}
+    await tell(db, user.id, kind, str(new_id()), now=now, facts=told)
 
 
 async def _tell_of_new_device(db: AsyncSession, user: User, now: datetime) -> None:

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.ports import WallClock
 from models.account_life import LinkPurpose
+from services.alerts.keys import end_all_keys
 from services.audit import AuditEvent, record
 from services.database import Database
 from services.errors import TokenInvalid
@@ -72,7 +73,7 @@ class PasswordResets:
             record(db, AuditEvent.PASSWORD_RESET_REQUESTED, user_id=user_id, at=now)
 
     async def confirm(self, *, token: str, new_password: str) -> None:
-        """Set a new password and end every session. A second factor stays in force.
+        """Set a new password; end every session and webhook key. A second factor stays in force.
 
         Raises:
             TokenInvalid: not one of ours, used before, or replaced.
@@ -90,8 +91,10 @@ class PasswordResets:
             used = await self._links.use(db, link.id, now)
             if used.address == fresh.email and fresh.email_verified_at is None:
                 fresh.email_verified_at = now  # the mail was read where it was sent
+            # A key that a thief's session made would go on trading after the owner is back.
+            facts = {"webhook_keys_ended": await end_all_keys(db, fresh.id, now)}
             event, kind = AuditEvent.PASSWORD_RESET, NoticeKind.PASSWORD_RESET
-            await set_password(db, fresh, new_hash, now, event=event, kind=kind)
+            await set_password(db, fresh, new_hash, now, event=event, kind=kind, facts=facts)
 
 
 async def _as_much_work(db: AsyncSession) -> None:

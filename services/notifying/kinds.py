@@ -34,6 +34,7 @@ _ACCOUNT = (
     "two_factor_disabled",
     "recovery_code_used",
     "recovery_codes_replaced",
+    "webhook_key_issued",
     "account_deletion_requested",
 )
 _REPORTS = (MessageKind.DAILY_SUMMARY.value, MessageKind.WEEKLY_REPORT.value)

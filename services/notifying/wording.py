@@ -253,6 +253,12 @@ def _security(subject: str, *sentences: str) -> Callable[[Facts], Words]:
     return say
 
 
+def _password_reset(facts: Facts) -> Words:
+    ended = ("The webhook key for your alerts has ended too: make a new one.",)
+    keys = ended if facts.get("webhook_keys_ended") else ()
+    return _security("Your password was reset", "All sessions were ended with it.", *keys)(facts)
+
+
 def _plainly(kind: str, facts: Facts) -> Words:
     title = kind.replace("_", " ").capitalize()
     return Words(title, Section(title, (), _rest(facts)))
@@ -315,7 +321,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "password_changed": _security(
         "Your password was changed", "All other sessions were ended with it."
     ),
-    "password_reset": _security("Your password was reset", "All sessions were ended with it."),
+    "password_reset": _password_reset,
     "account_locked": _security(
         "Too many wrong passwords", "Logins are refused for a quarter of an hour."
     ),
@@ -324,6 +330,9 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "two_factor_disabled": _security("Two-factor authentication was turned off"),
     "recovery_code_used": _security("A recovery code was used to log in"),
     "recovery_codes_replaced": _security("Your recovery codes were replaced"),
+    "webhook_key_issued": _security(
+        "A webhook key was made for your account", "Whoever has it can have your bot trade."
+    ),
     "account_deletion_requested": _security(
         "Your account is being deleted", "Your data are deleted with it."
     ),

@@ -11,8 +11,15 @@ import pytest
 
 from adapters.embedded.postgres_roles import DatabaseUrls
 from services.alerts.errors import WebhookKeyInvalid, WebhookNeedsPlan
+from services.alerts.keys import REPLACED_MAX
 from services.alerts.views import AlertFilter
-from services.errors import AccountSuspended, InvalidRequest, ObjectNotFound, RateLimited
+from services.errors import (
+    AccountSuspended,
+    ExceedsTierLimit,
+    InvalidRequest,
+    ObjectNotFound,
+    RateLimited,
+)
 from services.reads import Claims
 from tests.alerts.harness import Desk
 from tests.api.harness import ALERT_AGE as AGE
@@ -148,6 +155,20 @@ async def test_a_revoked_key_is_none(desk: Desk, trader: Trader, key: str) -> No
 async def test_two_keys_made_at_once_leave_one(desk: Desk, trader: Trader) -> None:
     await asyncio.gather(*(desk.keys.issue(trader.principal) for _ in range(4)))
 
+    assert len(await desk.keys.list(trader.principal)) == 1
+
+
+async def test_only_so_many_replaced_keys_are_good_at_once(desk: Desk, trader: Trader) -> None:
+    overlap = timedelta(minutes=5)
+    for _ in range(REPLACED_MAX + 1):
+        await desk.keys.issue(trader.principal, overlap=overlap)
+    before = await desk.keys.list(trader.principal)
+
+    with pytest.raises(ExceedsTierLimit):
+        await desk.keys.issue(trader.principal, overlap=overlap)
+
+    assert await desk.keys.list(trader.principal) == before
+    await desk.keys.issue(trader.principal)
     assert len(await desk.keys.list(trader.principal)) == 1
 
 

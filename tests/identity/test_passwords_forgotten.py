@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.notifying.wording import words_of
 from tests.api.harness import PASSWORD, Api, World
 from tests.identity.mailbox import link_of, notices, token_of
 
@@ -38,6 +39,26 @@ async def test_a_forgotten_password_is_replaced_and_every_session_ends(
     await anyone.log_in(user.email, NEW)
     assert len(await notices(world, user, "password_reset")) == 1
     assert (await anyone.data("GET", "/auth/me"))["email_verified"] is True
+
+
+async def test_a_reset_ends_webhook_keys_and_a_change_does_not(
+    world: World, user: Api, anyone: Api
+) -> None:
+    await user.data("POST", "/config/webhooks")
+    wish = {"current_password": PASSWORD, "new_password": NEW}
+    await user.data("PUT", "/auth/change-password", json=wish)
+    assert len((await user.data("GET", "/config/webhooks"))["webhooks"]) == 1
+    assert len(await notices(world, user, "webhook_key_issued")) == 1
+    await forget(anyone, user.email)
+
+    assert await confirm(anyone, await token_of(world, user, "reset_password")) == (200, "")
+
+    await user.log_in(user.email, NEW)
+    assert (await user.data("GET", "/config/webhooks"))["webhooks"] == []
+    (told,) = await notices(world, user, "password_reset")
+    assert told["facts"]["webhook_keys_ended"] == 1
+    said = words_of("password_reset", told["facts"]).section.sentences
+    assert any("webhook key" in sentence for sentence in said)
 
 
 async def test_the_answer_does_not_tell_who_exists(world: World, user: Api, anyone: Api) -> None:

@@ -27,6 +27,7 @@ from services.alerts.errors import AlertMalformed, WebhookKeyInvalid, WebhookNee
 from services.errors import (
     AccountDisabled,
     AccountSuspended,
+    ExceedsTierLimit,
     InvalidRequest,
     ObjectNotFound,
     RateLimited,
@@ -70,7 +71,7 @@ async def list_webhooks(reader: Reader, alerts: Alerts) -> Answer[WebhookKeysDat
 @router.post(
     "/config/webhooks",
     tags=["Configuration"],
-    **answers(WebhookKeyIssuedData, WebhookNeedsPlan, body=True, idempotent=True),
+    **answers(WebhookKeyIssuedData, WebhookNeedsPlan, ExceedsTierLimit, body=True, idempotent=True),
 )
 async def issue_webhook(
     caller: Caller, once: Idempotent, alerts: Alerts, body: WebhookKeyRequest | None = None
