@@ -58,6 +58,14 @@ def send_alert(client: NIJAClient, symbol: str, action: str = "buy") -> str:
     return received.trade_id
 
 
+def outcomes_of(client: NIJAClient, count: int) -> set[tuple[object, ...]] | None:
+    """What became of so many alerts, once it is known."""
+    alerts = client.account.signals().signals
+    if len(alerts) < count or {it.status for it in alerts} & {"processing", "accepted"}:
+        return None
+    return {(it.symbol, it.status, it.reason) for it in alerts}
+
+
 def test_a_person_s_way(stack: RunningStack) -> None:
     with NIJAClient(base_url=stack.run["api_url"]) as client:
         client.auth.register(
@@ -93,6 +101,12 @@ def test_a_paper_bot_from_start_to_stop(client: NIJAClient) -> None:
     assert set(invalid.value.details["fields"]) == {"stop_loss", "take_profit"}
 
     trades = {send_alert(client, "BTC-USD"), send_alert(client, "ETH-USD")}
+    outcomes = eventually(lambda: outcomes_of(client, 2), what="outcomes of the alerts")
+    # A machine that is too busy has alerts refused, for old data for instance: then say so.
+    assert outcomes == {
+        ("BTC-USD", "executed", "outside_signal"),
+        ("ETH-USD", "executed", "outside_signal"),
+    }
     eventually(lambda: len(client.account.positions().positions) == 2, what="positions")
     history = list(client.account.iter_history(mode="paper", per_page=1))
 

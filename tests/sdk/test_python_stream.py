@@ -121,8 +121,20 @@ def test_a_close_for_good_is_an_error_with_the_server_s_words() -> None:
 
     assert isinstance(failure, PaymentRequiredError)
     assert str(failure) == "402 SUBSCRIPTION_REQUIRED: Needs basic"
-    assert isinstance(Stream().failure(4401, "No token came in time"), AuthenticationError)
     assert [stream.failure(code, "") for code in (1006, 1012, 4408, 4410, 4429)] == [None] * 5
+
+
+def test_a_token_is_refused_only_where_the_server_says_so() -> None:
+    late, refused = Stream(), Stream()
+    late.authentication("t")
+    refused.authentication("t")
+    tell(refused, type="error", code="TOKEN_INVALID", message="No such session")
+
+    # The network was slow: nobody has looked at the token.
+    assert not late.is_token_refused(4401)
+    assert late.failure(4401, "No token came in time") is None
+    assert refused.is_token_refused(4401)
+    assert isinstance(refused.failure(4401, ""), AuthenticationError)
 
 
 def test_amounts_are_exact_and_nonsense_is_refused() -> None:

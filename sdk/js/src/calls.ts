@@ -57,7 +57,7 @@ export function makeCall(
   const headers: Record<string, string> = { Accept: "application/json" };
   // Browsers name themselves, and would ask the server for leave to be called otherwise.
   if (isNode) headers["User-Agent"] = `nija-sdk-js/${VERSION}`;
-  if (operation.keyed) headers["Idempotency-Key"] = options.idempotencyKey ?? crypto.randomUUID();
+  if (operation.keyed) headers["Idempotency-Key"] = options.idempotencyKey ?? newKey();
   const query = new URLSearchParams();
   const members: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(params)) {
@@ -71,6 +71,12 @@ export function makeCall(
   const path = operation.path.replace(/{(\w+)}/g, (_, name: string) => encodeURIComponent(place(places, name)));
   const search = query.toString();
   return { operation, target: search ? `${path}?${search}` : path, body, headers, signal: options.signal };
+}
+
+/** Random and unique. `crypto.randomUUID` is missing on pages that came over plain HTTP. */
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function place(places: Readonly<Record<string, string>>, wire: string): string {

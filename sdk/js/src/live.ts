@@ -6,7 +6,7 @@
 
 import { APIConnectionError, NIJAError, ServerError } from "./errors.js";
 import { backoff } from "./retry.js";
-import { ANY, type Channel, channelsOf, type LiveEvent, Stream, SubscriptionRefused, TOKEN_REFUSED } from "./stream.js";
+import { ANY, type Channel, channelsOf, type LiveEvent, Stream, SubscriptionRefused } from "./stream.js";
 import type { Tokens } from "./tokens.js";
 import { pause, type Transport } from "./transport.js";
 
@@ -96,12 +96,15 @@ export class LiveUpdates {
   close(): void {
     this.#ending?.abort();
     this.#socket?.close(1000);
+    // Who connects right away gets a connection of their own, not the one that is ending.
+    this.#ready = this.#ending = this.#socket = null;
   }
 
   /** Listen, and go through the updates until `close`; leaving the loop does not close. */
   async *events(...channels: Channel[]): AsyncGenerator<LiveEvent> {
     this.#want(channels);
     const waiting: LiveEvent[] = [];
+    let end: { failure?: unknown } | null = null;
     let wake = (): void => {};
     const listener = (event: LiveEvent): void => {
       waiting.push(event);
@@ -110,14 +113,25 @@ export class LiveUpdates {
     this.#listeners.add(listener);
     try {
       await this.connect();
-      const ended = this.closed.then(() => true);
-      ended.catch(() => {});
+      // Not a race for each event: what lost to `closed` would be kept until that settles.
+      const stop = (how: { failure?: unknown }): void => {
+        end = how;
+        wake();
+      };
+      this.closed.then(
+        () => stop({}),
+        (failure: unknown) => stop({ failure }),
+      );
       for (;;) {
         for (let event = waiting.shift(); event !== undefined; event = waiting.shift()) yield event;
-        const more = new Promise<boolean>((resolve) => {
-          wake = () => resolve(false);
+        const ended = end as { failure?: unknown } | null; // the compiler does not see `stop`
+        if (ended !== null) {
+          if ("failure" in ended) throw ended.failure;
+          return;
+        }
+        await new Promise<void>((resolve) => {
+          wake = resolve;
         });
-        if (waiting.length === 0 && (await Promise.race([more, ended]))) return;
       }
     } finally {
       this.#listeners.delete(listener);
@@ -146,7 +160,7 @@ export class LiveUpdates {
       if (tokens === null) throw new NIJAError("Log in first: there is no token");
       const end = await this.#listen(tokens, ending, heard);
       if (ending.aborted) return;
-      if (end.code === TOKEN_REFUSED && tokens.refreshToken !== null && !hasRefreshed) {
+      if (this.#stream.isTokenRefused(end.code) && tokens.refreshToken !== null && !hasRefreshed) {
         hasRefreshed = await this.#refresh(tokens, wasAccepted);
         if (hasRefreshed) continue;
       } else {

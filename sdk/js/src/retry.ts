@@ -27,10 +27,9 @@ export function afterSilence(call: Call, tried: number): number | null {
   return isSafe(call) ? backoff(tried) : null;
 }
 
-/** Exponential with jitter, so that many clients do not come back at once. */
+/** Exponential with full jitter, so that many clients do not come back at once. */
 export function backoff(tried: number): number {
-  const longest = Math.min(GROWN_SECONDS_MAX, FIRST_SECONDS * 2 ** tried);
-  return longest * (0.5 + Math.random() / 2);
+  return Math.min(GROWN_SECONDS_MAX, FIRST_SECONDS * 2 ** tried) * Math.random();
 }
 
 function mayRepeat(call: Call, answer: Answer, tried: number): boolean {

@@ -47,8 +47,8 @@ const CHANNEL_OF: Readonly<Record<string, Channel>> = {
   run_ended: "bot",
   kill_switch: "bot",
 };
-export const TOKEN_REFUSED = 4401;
-const FINAL: Readonly<Record<number, number>> = { [TOKEN_REFUSED]: 401, 4402: 402, 4403: 403 };
+const TOKEN_REFUSED = 4401;
+const FINAL: Readonly<Record<number, number>> = { 4402: 402, 4403: 403 };
 const CANNOT_RESUME = "RESUME_NOT_POSSIBLE";
 
 /** The channels on which an event is told; all for an event that is not known here. */
@@ -116,9 +116,14 @@ export class Stream {
     }
   }
 
+  /** Whether the server closed because of the token, and not because it came too late. */
+  isTokenRefused(code: number): boolean {
+    return code === TOKEN_REFUSED && this.#refusal !== null;
+  }
+
   /** Why the server closed for good; null when connecting again makes sense. */
   failure(code: number, reason: string): Error | null {
-    const status = FINAL[code];
+    const status = this.isTokenRefused(code) ? 401 : FINAL[code];
     if (status === undefined) return null;
     const told = this.#refusal ?? { code: `WS_${code}`, message: reason || "The connection was refused" };
     return apiError(told.message, { status, code: told.code, details: {}, requestId: null, retryAfter: null });

@@ -5,6 +5,8 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { inspect } from "node:util";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 import * as sdk from "@nija/sdk";
 import { cut, eventually, ok, refused, scripted } from "./support.mjs";
@@ -33,7 +35,7 @@ test("a write is repeated with its own key", async (t) => {
   assert.equal(found.estimatedReadyInSeconds, 1);
   assert.equal(new Set(keys.slice(0, 4)).size, 1);
   assert.notEqual(keys[4], keys[0]);
-  assert.ok(keys.every((key) => key?.length === 36));
+  assert.ok(keys.every((key) => /^[0-9a-f]{32}$/.test(key)));
   assert.equal(server.asked[3].body, '{"paper_trading":true}');
   assert.match(server.asked[3].headers["user-agent"], /^nija-sdk-js\//);
 });
@@ -203,7 +205,8 @@ test("both kinds of modules are there, and the version is the package's", async 
   assert.equal(sdk.VERSION, version);
 });
 
-test("live updates: handed-in WebSocket, resume, a gap, a refusal, an end for good", async (t) => {
+/** Hand-written WebSockets: what was made of them, and the first message of each. */
+function fakeSockets() {
   const sockets = [];
   class Fake extends EventTarget {
     readyState = 1;
@@ -217,12 +220,95 @@ test("live updates: handed-in WebSocket, resume, a gap, a refusal, an end for go
     send = (text) => void this.said.push(JSON.parse(text));
     tell = (message) => this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
     end = (code, reason = "") => this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
-    close = (code) => this.end(code ?? 1006);
+    close = (code) => queueMicrotask(() => this.end(code ?? 1006));
   }
   const next = async (number) => {
     await eventually(() => sockets[number]?.said.length, "a socket");
     return sockets[number];
   };
+  return { Fake, next };
+}
+
+test("live updates: who connects again right after a close is connected", async () => {
+  const { Fake, next } = fakeSockets();
+  const client = new NIJAClient({ apiKey: "token", baseUrl: "https://a.b", WebSocket: Fake });
+  const came = [];
+  client.ws.on("bot_update", (data) => came.push(data.number));
+  const enter = (socket) => {
+    socket.tell({ type: "auth_success" });
+    socket.tell({ type: "subscribed", channels: ["bot"], seq: 5 });
+  };
+  const connecting = client.ws.connect();
+  const first = await next(0);
+  enter(first);
+  await connecting;
+
+  client.ws.close();
+  const again = client.ws.connect();
+  const second = await next(1);
+  enter(second);
+  await again;
+  first.tell({ type: "bot_update", channel: "bot", seq: 6, data: { number: 0 } });
+  second.tell({ type: "bot_update", channel: "bot", seq: 6, data: { number: 6 } });
+
+  assert.deepEqual(came, [6]);
+  client.ws.close();
+  await client.ws.closed;
+});
+
+test("live updates: going through many events keeps none of them", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc");
+  const { Fake, next } = fakeSockets();
+  const client = new NIJAClient({ apiKey: "token", baseUrl: "https://a.b", WebSocket: Fake });
+  const events = client.ws.events("bot");
+  const first = events.next();
+  const socket = await next(0);
+  socket.tell({ type: "auth_success" });
+  socket.tell({ type: "subscribed", channels: ["bot"], seq: 0 });
+  const tell = (seq) => socket.tell({ type: "bot_update", channel: "bot", seq, data: {} });
+  tell(1);
+  await first;
+  const go = async (from, to) => {
+    for (let seq = from; seq < to; seq += 1) {
+      const coming = events.next();
+      tell(seq);
+      assert.equal((await coming).value.seq, seq);
+    }
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+
+  const before = await go(2, 2_000);
+  const kept = (await go(2_000, 42_000)) - before;
+
+  assert.ok(kept < 2_000_000, `${kept} bytes more`);
+  const last = events.next();
+  client.ws.close();
+  assert.deepEqual(await last, { value: undefined, done: true });
+});
+
+test("live updates: a token that came too late is sent again, a refused one is not", async () => {
+  const { Fake, next } = fakeSockets();
+  const client = new NIJAClient({ apiKey: "token", baseUrl: "https://a.b", WebSocket: Fake });
+  client.ws.on("bot_update", () => {});
+  const connecting = client.ws.connect();
+  const first = await next(0);
+  first.tell({ type: "auth_success" });
+  first.tell({ type: "subscribed", channels: ["bot"], seq: 5 });
+  await connecting;
+
+  first.end(1006);
+  (await next(1)).end(4401, "No token came in time");
+  const third = await next(2);
+  third.tell({ type: "error", code: "TOKEN_INVALID", message: "No such session" });
+  third.end(4401);
+
+  await assert.rejects(client.ws.closed, { name: "AuthenticationError", code: "TOKEN_INVALID" });
+});
+
+test("live updates: handed-in WebSocket, resume, a gap, a refusal, an end for good", async (t) => {
+  const { Fake, next } = fakeSockets();
   const client = new NIJAClient({ apiKey: "token", baseUrl: "https://a.b", WebSocket: Fake });
   const came = [];
   client.ws.on("bot_update", (data) => came.push(data.runState)).on("gap", (data) => came.push(data));

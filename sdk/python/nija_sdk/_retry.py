@@ -17,6 +17,7 @@ from nija_sdk._calls import Call, has_envelope, retry_after
 WAIT_SECONDS_MAX = 60.0
 _FIRST_SECONDS = 0.25
 _GROWN_SECONDS_MAX = 8.0
+_DOUBLINGS_MAX = 10
 _TOO_MANY = 429
 _BAD_GATEWAY = 502
 _UNAVAILABLE = frozenset({503, 504})
@@ -68,5 +69,5 @@ def _is_safe(call: Call) -> bool:
 
 def backoff(tried: int) -> float:
     """Exponential with full jitter, so that many clients do not come back at once."""
-    longest = min(_GROWN_SECONDS_MAX, _FIRST_SECONDS * 2**tried)
-    return random.uniform(longest / 2, longest)  # noqa: S311 - spreading, not cryptography
+    longest = min(_GROWN_SECONDS_MAX, _FIRST_SECONDS * 2 ** min(tried, _DOUBLINGS_MAX))
+    return random.uniform(0, longest)  # noqa: S311 - spreading, not cryptography

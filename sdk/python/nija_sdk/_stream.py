@@ -115,9 +115,13 @@ class Stream:
             return self._refused(str(message.get("code")), str(message.get("message")))
         return Received(tuple(self._news(kind, message)))
 
+    def is_token_refused(self, code: int) -> bool:
+        """Whether the server closed because of the token, and not because it came too late."""
+        return code == TOKEN_REFUSED and self._refusal is not None
+
     def failure(self, code: int, reason: str) -> APIError | None:
         """Why the server closed for good; None when connecting again makes sense."""
-        status = 401 if code == TOKEN_REFUSED else _FINAL.get(code)
+        status = 401 if self.is_token_refused(code) else _FINAL.get(code)
         if status is None:
             return None
         told, message = self._refusal or (f"WS_{code}", reason or "The connection was refused")

@@ -11,6 +11,7 @@ import inspect
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection as AsyncConnection
@@ -26,7 +27,6 @@ from nija_sdk._stream import (
     CHANNELS,
     GAP,
     PING,
-    TOKEN_REFUSED,
     Event,
     Stream,
     SubscriptionRefused,
@@ -39,7 +39,7 @@ Handler = TypeVar("Handler", bound=Callable[[Any], Any])
 
 OPEN_SECONDS = 10.0
 QUIET_SECONDS = 20.0
-"""After so long without a message we ask how far the server is."""
+"""After so long without a message we ask how far the server is; after as long again it is gone."""
 
 _BROKEN = (OSError, TimeoutError, WebSocketException, SubscriptionRefused)
 _log = logging.getLogger("nija_sdk")
@@ -109,7 +109,8 @@ class _Attempts:
             APIError: connecting again is of no use.
         """
         code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (0, "")
-        if code == TOKEN_REFUSED and used.refresh_token and not self._has_refreshed:
+        is_refused = self._stream.is_token_refused(code)
+        if is_refused and used.refresh_token and not self._has_refreshed:
             return True
         if failure := self._stream.failure(code, reason):
             raise failure from None
@@ -202,8 +203,9 @@ class LiveUpdates(_Updates):
         """Listen to more channels, also while connected."""
         messages = self._stream.want(*channels)
         if self._connection is not None and self._stream.is_accepted:
-            for message in messages:
-                self._connection.send(message)
+            with suppress(ConnectionClosed):  # the next one asks for all channels
+                for message in messages:
+                    self._connection.send(message)
 
     def close(self) -> None:
         """End `connect` and `events`."""
@@ -232,11 +234,11 @@ class LiveUpdates(_Updates):
 
     @staticmethod
     def _next(connection: ClientConnection) -> str | bytes:
-        while True:
-            try:
-                return connection.recv(timeout=QUIET_SECONDS)
-            except TimeoutError:
-                connection.send(PING)
+        try:
+            return connection.recv(timeout=QUIET_SECONDS)
+        except TimeoutError:
+            connection.send(PING)
+        return connection.recv(timeout=QUIET_SECONDS)
 
 
 class AsyncLiveUpdates(_Updates):
@@ -298,8 +300,9 @@ class AsyncLiveUpdates(_Updates):
         """Listen to more channels, also while connected."""
         messages = self._stream.want(*channels)
         if self._connection is not None and self._stream.is_accepted:
-            for message in messages:
-                await self._connection.send(message)
+            with suppress(ConnectionClosed):  # the next one asks for all channels
+                for message in messages:
+                    await self._connection.send(message)
 
     async def close(self) -> None:
         """End `connect` and `events`."""
@@ -329,12 +332,13 @@ class AsyncLiveUpdates(_Updates):
 
     @staticmethod
     async def _next(connection: AsyncConnection) -> str | bytes:
-        while True:
-            try:
-                async with asyncio.timeout(QUIET_SECONDS):
-                    return await connection.recv()
-            except TimeoutError:
-                await connection.send(PING)
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                return await connection.recv()
+        except TimeoutError:
+            await connection.send(PING)
+        async with asyncio.timeout(QUIET_SECONDS):
+            return await connection.recv()
 
     async def _pause(self, seconds: float) -> None:
         try:
