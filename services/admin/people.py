@@ -258,12 +258,17 @@ class People:
         if user_id == principal.user_id:
             _refuse_locking_oneself_out(change)
         async with self._database.as_system() as session:
+            shuts_out = change.status not in {None, UserStatus.ACTIVE}
+            # Before the users, as in starting a bot and deleting a user.
+            bot = await lock_bot(session, user_id) if shuts_out else None
             user = await _lock_people(session, principal, user_id)
             changed = _apply(user, change)
             note_id = _add_note(session, principal, user_id, change.note, now)
-            bot = None
-            if "status" in changed and change.status is not UserStatus.ACTIVE:
-                bot = await _shut_out(session, user, now)
+            is_shut_out = shuts_out and "status" in changed
+            if is_shut_out:
+                # A first start that held the user until now has made the bot meanwhile.
+                bot = bot or await lock_bot(session, user_id)
+                await _shut_out(session, user, bot, now)
             if changed:
                 session.add(user)
                 await _tell_change(session, user, changed, now)
@@ -276,7 +281,7 @@ class People:
                 # Not its words: users export their own entries, and these outlive the user.
                 meta={"changed": changed, "note_id": note_id},
             )
-        if bot is not None:
+        if bot is not None and is_shut_out:
             await self._inform(bot)
 
     async def _inform(self, bot: Bot) -> None:
@@ -342,16 +347,11 @@ def _apply(user: User, change: PersonChange) -> dict[str, list[str]]:
     return changed
 
 
-async def _shut_out(session: AsyncSession, user: User, now: datetime) -> Bot | None:
+async def _shut_out(session: AsyncSession, user: User, bot: Bot | None, now: datetime) -> None:
     """End the user's sessions and entries; positions stay with their stops and targets."""
     await end_sessions(session, user.id, now, reason=f"account {user.status}")
-    bot = await lock_bot(session, user.id)
-    if bot is None:
-        return None
-    state = BotState(bot.state)
-    if state.has_entering_run:
+    if bot is not None and BotState(bot.state).has_entering_run:
         await end_entries(session, bot, BotState.STOPPED, f"account {user.status}", now)
-    return bot
 
 
 async def _tell_change(

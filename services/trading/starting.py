@@ -103,8 +103,9 @@ class Starting:
         self, session: AsyncSession, principal: Principal, request: StartRequest
     ) -> tuple[Bot, Account, str]:
         """Lock the bot's row and refuse what must be refused."""
-        await _require_active(session, principal.user_id)
+        # The bot before the user, as whoever deletes or suspends a user does.
         bot = await lock_bot(session, principal.user_id)
+        await _require_active(session, principal.user_id)
         if bot is None:
             bot = Bot(
                 user_id=principal.user_id,

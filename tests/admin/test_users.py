@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from api.nija.surface import build_surface
 from domain.principal import Principal, Role
 from models.people import UserStatus
 from services.admin.people import PersonChange
-from services.errors import AccountSuspended, NotAuthorized
+from services.errors import AccountSuspended, AlreadyRunning, NotAuthorized
 from services.trading.commands import TradingService
 from tests.admin.conftest import make_admin
 from tests.api.harness import PASSWORD, REALM, Api, World, register
@@ -243,6 +244,44 @@ async def test_a_start_that_was_under_way_does_not_outrun_a_suspension(
         await trading.start(caller, broker=None, paper_trading=True, risk_profile=None)
 
     assert await world.sql("SELECT 1 FROM bots WHERE user_id = %(id)s", id=user.user_id) == []
+
+
+@pytest.mark.parametrize("act", ["start", "suspend"])
+async def test_whoever_locks_user_and_bot_locks_the_bot_first(
+    world: World, admin: Api, user: Api, act: str
+) -> None:
+    await watch_venue(world, BTC="7000")
+    await make_run(world, user)
+    caller = Principal(admin.user_id, uuid4(), Role.ADMIN)
+    trading = TradingService(
+        world.database,
+        world.venues,
+        world.workflows,
+        world.clock,
+        realm=REALM,
+        needs_verified_email=False,
+    )
+    async with await psycopg.AsyncConnection.connect(world.urls.system) as held:
+        # What deleting the account does, in its order.
+        mine = {"id": user.user_id}
+        await held.execute("SET lock_timeout = '500ms'")
+        await held.execute("SELECT 1 FROM bots WHERE user_id = %(id)s FOR NO KEY UPDATE", mine)
+        waiting: asyncio.Task[object]
+        if act == "start":
+            who = Principal(user.user_id, uuid4(), Role.USER)
+            waiting = asyncio.create_task(
+                trading.start(who, broker=None, paper_trading=True, risk_profile=None)
+            )
+        else:
+            change = PersonChange(status=UserStatus.SUSPENDED)
+            people = world.administration.people
+            waiting = asyncio.create_task(people.update(caller, user.user_id, change))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await held.execute("SELECT 1 FROM users WHERE id = %(id)s FOR UPDATE", mine)
+
+    (ended,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert isinstance(ended, AlreadyRunning) if act == "start" else ended is None
 
 
 @pytest.mark.parametrize(
