@@ -27,6 +27,7 @@ _PLACES_MIN, _PLACES_MAX = 2, 8
 _SMALLEST = Decimal(1).scaleb(-_PLACES_MAX)
 _CENT = Decimal(1).scaleb(-_PLACES_MIN)
 _RATIO = Decimal(1).scaleb(-4)
+_SYMBOL = "^[A-Za-z0-9]{1,20}-[A-Za-z0-9]{2,10}$"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -109,9 +110,22 @@ Text = Annotated[str, StringConstraints(strict=True, max_length=500), AfterValid
 SecretText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=8_192)]
 """A password, key or token in a request."""
 
+NewPassword = Annotated[str, StringConstraints(strict=True, max_length=8_192)]
+"""A password that somebody chooses; whether it is good enough is the service's business."""
+
+
+def _market(text: str) -> str:
+    # In our own words: pydantic's would be the expression itself.
+    if not re.fullmatch(_SYMBOL, text):
+        raise ValueError("Name a market like BTC-USD")
+    return text.upper()
+
+
 Symbol = Annotated[
     str,
-    StringConstraints(strict=True, to_upper=True, pattern=r"^[A-Za-z0-9]{1,20}-[A-Za-z0-9]{2,10}$"),
+    StringConstraints(strict=True),
+    AfterValidator(_market),
+    WithJsonSchema({"type": "string", "pattern": _SYMBOL}),
 ]
 """A market: `BTC-USD`."""
 

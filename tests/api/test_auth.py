@@ -54,6 +54,7 @@ async def test_a_new_user_has_settings_and_a_paper_account(user: Api) -> None:
         ({"email": "a b@example.com"}, (400, "INVALID_EMAIL")),
         ({"email": "a..b@example.com"}, (400, "INVALID_EMAIL")),
         ({"email": "a@-example.com"}, (400, "INVALID_EMAIL")),
+        ({"password": ""}, (400, "WEAK_PASSWORD")),
         ({"password": "short"}, (400, "WEAK_PASSWORD")),
         ({"password": "Password123!"}, (400, "WEAK_PASSWORD")),
         ({"password": "qwertyuiop"}, (400, "WEAK_PASSWORD")),
@@ -357,8 +358,9 @@ async def test_changing_the_password_is_refused(user: Api) -> None:
         401,
         "INVALID_CREDENTIALS",
     )
-    weak = {"current_password": PASSWORD, "new_password": "short"}
-    assert await user.error("PUT", "/auth/change-password", json=weak) == (400, "WEAK_PASSWORD")
+    for new in ("", "short"):
+        weak = {"current_password": PASSWORD, "new_password": new}
+        assert await user.error("PUT", "/auth/change-password", json=weak) == (400, "WEAK_PASSWORD")
     await user.sibling().log_in(user.email)
 
 

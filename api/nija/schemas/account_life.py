@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from api.kit.wire import Request, SecretText, Text, View
+from api.kit.wire import NewPassword, Request, SecretText, Text, View
 from services.identity.deletion import DeletionRequested
 from services.identity.two_factor import TwoFactorSetup, TwoFactorStatus
 
@@ -34,7 +34,7 @@ class ConfirmResetRequest(Request):
     """The token of the mailed link, and the password to have from now on."""
 
     token: SecretText = Field(examples=_TOKEN, description="What stands behind # in the link.")
-    new_password: SecretText = Field(examples=["NewPassword456!"])
+    new_password: NewPassword = Field(examples=["NewPassword456!"])
 
 
 class MailedTokenRequest(Request):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, StrictBool
 
-from api.kit.wire import Request, SecretText, Text, View, wire_id
+from api.kit.wire import NewPassword, Request, SecretText, Text, View, wire_id
 from api.nija.schemas.account_life import OTP, OtpText
 from services.identity.views import IssuedTokens, SessionView, UserView
 
@@ -22,7 +22,7 @@ class RegisterRequest(Request):
     """A new person."""
 
     email: Text = Field(examples=_EMAIL)
-    password: SecretText = Field(examples=_PASSWORD, description="At least 10 characters.")
+    password: NewPassword = Field(examples=_PASSWORD, description="At least 10 characters.")
     full_name: Text = Field(examples=["John Doe"])
     accept_terms: StrictBool = Field(examples=[True])
 
@@ -51,7 +51,7 @@ class ChangePasswordRequest(Request):
     """The old password and the new one."""
 
     current_password: SecretText = Field(examples=["OldPassword123!"])
-    new_password: SecretText = Field(examples=["NewPassword456!"])
+    new_password: NewPassword = Field(examples=["NewPassword456!"])
 
 
 class RegisteredView(View):
