@@ -68,7 +68,10 @@ def _of_validation(failure: RequestValidationError) -> Problem:
         message = "Send the body as JSON, with Content-Type: application/json"
         return Problem(ErrorKind.INVALID, MALFORMED_BODY, message)
     # Only our own words about each field: what was sent may be a secret.
-    fields = {_field_name(error["loc"]): str(error["msg"]) for error in errors}
+    fields = {
+        _field_name(error["loc"]): str(error["msg"]).removeprefix("Value error, ")
+        for error in errors
+    }
     message = "The request is not valid"
     return Problem(ErrorKind.INVALID, INVALID_REQUEST, message, {"fields": fields})
 

@@ -29,5 +29,5 @@ def chosen(services: ApiServices, mode: Mode | None, broker: str | None) -> Acco
     """
     venue = broker.lower() if broker is not None else None
     if venue is not None and venue not in services.venues.supported():
-        raise UnsupportedBroker
+        raise UnsupportedBroker(details={"supported": sorted(services.venues.supported())})
     return AccountChoice(mode, venue)

@@ -80,7 +80,7 @@ class Starting:
                 nothing changed.
         """
         if request.broker is not None and request.broker not in self._venues.supported():
-            raise UnsupportedBroker
+            raise UnsupportedBroker(details={"supported": sorted(self._venues.supported())})
         if request.risk_profile is not None and request.risk_profile not in set(RiskLevel):
             raise InvalidRiskLevel
         async with self._database.for_user(principal.user_id) as session:

@@ -262,6 +262,15 @@ async def test_views_are_refused(user: Api, path: str, error: tuple[int, str]) -
     assert await user.error("GET", path) == error
 
 
+async def test_a_refusal_says_what_would_be_taken(user: Api) -> None:
+    market = await user.call("GET", "/account/positions?symbol=BTC%0A")
+    broker = await user.call("GET", "/account/balance?broker=kraken")
+
+    fields = market.json()["error"]["details"]["fields"]
+    assert fields == {"symbol": "Name a market like BTC-USD"}
+    assert broker.json()["error"]["details"] == {"supported": ["coinbase"]}
+
+
 async def test_performance_of_a_period(world: World, user: Api) -> None:
     run = await make_run(world, user)
     await make_closed(world, run, pnl="100", fees="10", closed_at=VENUE_NOW - timedelta(days=40))
@@ -291,6 +300,7 @@ async def test_performance_of_nothing(user: Api) -> None:
     data = await user.data("GET", "/account/performance")
     assert data["period"] == "30d"
     assert data["metrics"]["total_trades"] == 0
+    assert (data["metrics"]["profit_factor"], data["metrics"]["payoff_ratio"]) == (0, 0)
     assert data["equity_curve"][-1] == {"date": "2018-04-04", "equity": 10000}
     assert (await user.data("GET", "/account/performance?period=all"))["equity_curve"] == []
 
@@ -340,14 +350,11 @@ async def test_nonsense_does_not_modify(world: World, user: Api, body: dict[str,
     assert world.trading.calls == []
 
 
-@pytest.mark.parametrize(
-    "body", [{"stop_loss": 7001}, {"take_profit": 6999}, {"stop_loss": 7001, "take_profit": 7100}]
-)
-async def test_protection_that_would_fire_at_once_names_its_fields(
-    world: World, user: Api, body: dict[str, float]
-) -> None:
+async def test_protection_that_would_fire_at_once_names_its_field(world: World, user: Api) -> None:
     sentence = "The stop of a long position must be below the market price"
-    world.trading.failure = InvalidProtection(sentence)
+    fields = {"stop_loss": sentence}
+    world.trading.failure = InvalidProtection(sentence, details={"fields": fields})
+    body = {"stop_loss": 7001, "take_profit": 7100}
 
     answer = await user.call("PATCH", f"/account/positions/pos_{uuid4().hex}", json=body)
 
@@ -355,7 +362,7 @@ async def test_protection_that_would_fire_at_once_names_its_fields(
     assert answer.json()["error"] == {
         "code": "VALIDATION_ERROR",
         "message": sentence,
-        "details": {"fields": dict.fromkeys(body, sentence)},
+        "details": {"fields": fields},
     }
 
 

@@ -261,8 +261,9 @@ def test_a_users_target_replaces_the_remaining_ones() -> None:
     "prices", [{"stop_loss": "1010"}, {"stop_loss": "0"}, {"take_profit": "1010"}]
 )
 def test_protection_that_would_fire_at_once_is_refused(prices: dict[str, str]) -> None:
-    with pytest.raises(InvalidProtection):
+    with pytest.raises(InvalidProtection) as refused:
         changed(protected(), **prices)
+    assert refused.value.details == {"fields": dict.fromkeys(prices, refused.value.message)}
 
 
 def test_protection_of_a_short_is_mirrored() -> None:

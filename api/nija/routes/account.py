@@ -28,7 +28,6 @@ from api.nija.schemas.common import MessageView
 from api.nija.schemas.performance import PerformanceData, PerformanceQuery
 from api.nija.schemas.stats import StatsData
 from api.nija.schemas.trading import ClosePositionView
-from domain.strategies.apex import InvalidProtection
 from services.errors import (
     InvalidRequest,
     ObjectNotFound,
@@ -123,14 +122,9 @@ async def modify_position(
         raise InvalidRequest({"stop_loss": message, "take_profit": message})
 
     async def act() -> Answer[MessageView]:
-        try:
-            await services.trading.modify_position(
-                caller, parsed, stop_loss=body.stop_loss, take_profit=body.take_profit
-            )
-        except InvalidProtection as refused:
-            # The sentence says which of two prices is meant.
-            sent = body.model_dump(exclude_none=True)
-            raise InvalidRequest(dict.fromkeys(sent, refused.message), refused.message) from refused
+        await services.trading.modify_position(
+            caller, parsed, stop_loss=body.stop_loss, take_profit=body.take_profit
+        )
         return ok(MessageView(message="Position updated"))
 
     return await once(act)

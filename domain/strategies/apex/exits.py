@@ -49,7 +49,7 @@ class ExitReason(StrEnum):
 
 
 class InvalidProtection(DomainError):
-    """A stop or target that would fire at once, or that is no price."""
+    """A stop or target that would fire at once, or that is no price; `fields` says which."""
 
     kind = ErrorKind.INVALID
     code = "invalid_protection"
@@ -308,9 +308,8 @@ def change_protection(
     if stop_loss is not None:
         if stop_loss <= ZERO or (market_price - stop_loss) * sign <= ZERO:
             side = "below" if plan.direction is Direction.LONG else "above"
-            raise InvalidProtection(
-                f"The stop of a {plan.direction} position must be {side} the market price"
-            )
+            message = f"The stop of a {plan.direction} position must be {side} the market price"
+            raise InvalidProtection(message, details={"fields": {"stop_loss": message}})
         plan = replace(
             plan,
             stop=stop_price(plan.direction, stop_loss, rules.price_step, below=market_price),
@@ -318,9 +317,8 @@ def change_protection(
     if take_profit is not None:
         if take_profit <= ZERO or (take_profit - market_price) * sign <= ZERO:
             side = "above" if plan.direction is Direction.LONG else "below"
-            raise InvalidProtection(
-                f"The target of a {plan.direction} position must be {side} the market price"
-            )
+            message = f"The target of a {plan.direction} position must be {side} the market price"
+            raise InvalidProtection(message, details={"fields": {"take_profit": message}})
         only = ExitTarget(
             leg=plan.open_targets[-1].leg if plan.open_targets else TARGET_LEGS[-1],
             price=target_price(plan.direction, take_profit, rules.price_step),
