@@ -109,7 +109,7 @@ def admin_create(
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
 ) -> None:
-    """Create an administrator; one that exists is left as it is."""
+    """Create an administrator; a user that exists is left as it is, and the exit code is 1."""
     from adapters.embedded.secrets import refuse_weak_password  # noqa: PLC0415
     from supervisor.hooks import application_hooks  # noqa: PLC0415
     from supervisor.people import Person  # noqa: PLC0415
@@ -123,7 +123,11 @@ def admin_create(
     refuse_weak_password("The password", password)
     url = settings.system_database_url or _running(settings)["system_database_url"]
     person = Person(email, password, full_name, "admin")
-    asyncio.run(application_hooks().ensure_people(url, [person]))
+    (is_made,) = asyncio.run(application_hooks().ensure_people(url, [person]))
+    if not is_made:
+        problem = f"{email} exists already: neither its password nor its role was changed."
+        errors.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED)
     _say(f"{email} can log in.")
 
 

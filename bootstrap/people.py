@@ -33,8 +33,12 @@ def identity_policy(settings: Settings) -> IdentityPolicy:
 
 async def ensure_people(
     system_database_url: str, people: Sequence[tuple[str, str, str, str]]
-) -> None:
-    """Make each (email, password, full name, role) a user; one that exists is left as it is."""
+) -> list[bool]:
+    """Make each (email, password, full name, role) a user; one that exists is left as it is.
+
+    Returns:
+        Of each, whether it was made.
+    """
     settings = Settings()
     database = Database(
         settings.app_database_url or system_database_url, system_database_url, pool_size=2
@@ -42,7 +46,7 @@ async def ensure_people(
     clock = SystemClock()
     paper = paper_accounts(settings, database, clock)
     try:
-        for email, password, full_name, role in people:
+        return [
             await ensure_person(
                 database,
                 clock,
@@ -53,5 +57,7 @@ async def ensure_people(
                 full_name=full_name,
                 role=role,
             )
+            for email, password, full_name, role in people
+        ]
     finally:
         await database.close()

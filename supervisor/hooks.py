@@ -20,12 +20,13 @@ class Hooks:
 
     Attributes:
         migrate: bring the database of an owner URL to the newest schema.
-        ensure_people: make these logins exist, given the system role's URL.
+        ensure_people: make these logins exist, given the system role's URL; of each, whether it
+            was made.
         activity: tell what happens, given the system role's URL.
     """
 
     migrate: Callable[[str], None]
-    ensure_people: Callable[[str, list[PersonFields]], Coroutine[Any, Any, None]]
+    ensure_people: Callable[[str, list[PersonFields]], Coroutine[Any, Any, list[bool]]]
     activity: ActivitySource
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,6 +25,9 @@ from tests.api.harness import PASSWORD, REALM, Api, World, register
 from tests.api.seeding import make_position, make_run, watch_venue
 
 pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+OPERATORS_PASSWORD = "Made-On-The-Machine-42"
 
 
 def wire(api: Api) -> str:
@@ -311,3 +317,37 @@ async def test_two_administrators_do_not_unmake_each_other(
     assert {type(one) for one in ended} == {NotAuthorized, type(None)}
     left = await world.sql("SELECT 1 FROM users WHERE role = 'admin' AND status = 'active'")
     assert len(left) == 1
+
+
+async def create_on_the_machine(world: World, email: str) -> tuple[int, str]:
+    """Run `nija admin create` as an operator would."""
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(  # noqa: S603 - our own command line
+            [sys.executable, "-m", "cli", "admin", "create", "--email", email, "--password-stdin"],
+            cwd=ROOT,
+            env={"NIJA_SYSTEM_DATABASE_URL": world.urls.system, "PATH": "/usr/bin:/bin"},
+            input=f"{OPERATORS_PASSWORD}\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return await asyncio.to_thread(run)
+
+
+async def test_who_is_a_user_already_is_not_called_a_new_administrator(
+    world: World, user: Api
+) -> None:
+    fresh = f"{uuid4().hex}@example.com"
+
+    for email, code in ((fresh, 0), (fresh, 1), (user.email, 1)):
+        ended, output = await create_on_the_machine(world, email)
+        assert (ended, "can log in" in output) == (code, code == 0), output
+
+    roles = await world.sql("SELECT email, role FROM users")
+    assert {row["email"]: row["role"] for row in roles} == {fresh: "admin", user.email: "user"}
+    await user.log_in(user.email, PASSWORD)
+    await user.log_in(fresh, OPERATORS_PASSWORD)
