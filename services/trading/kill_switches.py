@@ -190,6 +190,9 @@ class KillSwitches:
         """The engaged switches with today's figures, and the latest released ones."""
         engaged_first = (
             col(KillSwitch.released_at).is_not(None),
+            # That everybody is stopped must be seen however many switches came later.
+            col(KillSwitch.released_at).is_not(None)
+            | (col(KillSwitch.scope) != KillScope.GLOBAL.value),
             col(KillSwitch.engaged_at).desc(),
         )
         async with self._database.as_system() as session:

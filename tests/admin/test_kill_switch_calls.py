@@ -138,6 +138,20 @@ async def test_scopes_cover_whom_they_name(world: World, admin: Api, user: Api) 
     assert (await admin.data("GET", URL))["active"] is False
 
 
+async def test_a_global_switch_is_seen_behind_any_number_of_later_ones(
+    world: World, admin: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill_switches, "LISTED_MAX", 1)
+    await admin.data("POST", URL, json=ENGAGE)
+    world.clock.advance(seconds=1)
+    await admin.data("POST", URL, json=ENGAGE | {"scope": "broker", "broker": "coinbase"})
+
+    listed = await admin.data("GET", URL)
+
+    assert listed["active"] is True
+    assert [one["scope"] for one in listed["kill_switches"]] == ["global"]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
