@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -65,6 +67,12 @@ class AuditEvent(StrEnum):
     USER_UPDATED = "user_updated_by_admin"
     EXPORT_REQUESTED = "export_requested"
     ADMIN_READ = "admin_read"
+
+
+def stored_meta(text: str) -> dict[str, Any]:
+    """The `meta` of an entry, from its JSON text: fractions stay the decimals they are."""
+    meta: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return meta
 
 
 def record(

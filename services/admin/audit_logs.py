@@ -15,6 +15,7 @@ from sqlalchemy import text
 from domain.ports import WallClock
 from domain.principal import Principal
 from services.admin.reading import note_reading, rows_of
+from services.audit import stored_meta
 from services.database import Database
 
 _MATCHING = """
@@ -25,7 +26,8 @@ AND (CAST(:end AS timestamptz) IS NULL OR at < :end)
 """
 _COUNT = text(f"SELECT count(*) AS entries FROM audit_log WHERE {_MATCHING}")
 _PAGE = text(f"""
-SELECT id, event_type, user_id, actor_id, ip_address, user_agent, meta, at, sequence, hash
+SELECT id, event_type, user_id, actor_id, ip_address, user_agent, meta::text AS meta, at,
+       sequence, hash
 FROM audit_log WHERE {_MATCHING} ORDER BY at DESC, id DESC LIMIT :limit OFFSET :offset
 """)
 
@@ -66,4 +68,4 @@ class AuditLogs:
                 of_user=str(wanted.user_id) if wanted.user_id else None,
                 page=page,
             )
-        return rows, counted["entries"]
+        return [{**row, "meta": stored_meta(row["meta"])} for row in rows], counted["entries"]

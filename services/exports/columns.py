@@ -18,6 +18,7 @@ from domain.exports import ExportData
 from domain.money import ZERO
 from services.account_views.frame import Frame
 from services.account_views.history import COLUMNS, TradeView
+from services.audit import stored_meta
 
 Cell = str | int | Decimal | datetime | Mapping[str, Any] | None
 """A value of a column, before it is written."""
@@ -54,7 +55,7 @@ STATEMENTS: Mapping[ExportData, str] = {
     """,
     # What an administrator did came from the administrator's address; notes were kept once.
     ExportData.AUDIT: f"""
-        SELECT a.id, a.at, a.event_type, a.meta - 'note' AS meta,
+        SELECT a.id, a.at, a.event_type, (a.meta - 'note')::text AS meta,
                CASE WHEN a.actor_id IS DISTINCT FROM a.user_id THEN NULL ELSE a.ip_address END
                AS ip_address,
                CASE WHEN a.actor_id IS DISTINCT FROM a.user_id THEN NULL ELSE a.user_agent END
@@ -162,7 +163,7 @@ _AUDIT = (
     _kept("event_type"),
     _kept("ip_address"),
     _kept("user_agent"),
-    _kept("metadata", "meta"),
+    Column("metadata", lambda row: stored_meta(row["meta"])),
     _kept("timestamp", "at"),
 )
 

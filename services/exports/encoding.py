@@ -75,7 +75,7 @@ class JsonEncoder:
         parts = []
         for row in rows:
             cells = {column.name: json_cell(column.cell(row)) for column in self._columns}
-            parts.append((b",\n" if self._count else b"\n") + orjson.dumps(cells))
+            parts.append((b",\n" if self._count else b"\n") + orjson.dumps(cells, _exact))
             self._count += 1
         return b"".join(parts)
 
@@ -107,7 +107,7 @@ def csv_cell(value: Cell) -> str:
         case str():
             return defused(value)
         case _:
-            return defused(orjson.dumps(dict(value)).decode())
+            return defused(orjson.dumps(dict(value), _exact).decode())
 
 
 def json_cell(value: Cell) -> Any:
@@ -119,6 +119,13 @@ def json_cell(value: Cell) -> Any:
             return _time(value)
         case _:
             return value
+
+
+def _exact(value: object) -> orjson.Fragment:
+    """A decimal within a kept record."""
+    if isinstance(value, Decimal):
+        return orjson.Fragment(format(value, "f").encode())
+    raise TypeError(f"{type(value).__name__} has no form in a file")
 
 
 def _time(value: datetime) -> str:

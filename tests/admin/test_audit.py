@@ -307,3 +307,17 @@ async def test_entries_are_listed_with_filters(
             422,
             "VALIDATION_ERROR",
         )
+
+
+async def test_small_numbers_of_an_entry_leave_as_they_were_written(
+    world: World, admin: Api
+) -> None:
+    await world.sql(
+        "INSERT INTO audit_log (id, at, event_type, user_id, meta) VALUES (gen_random_uuid(),"
+        """ now(), 'trade_executed', %(id)s, '{"size": 0.00001, "n": 1, "in": [1e-9]}')""",
+        id=admin.user_id,
+    )
+
+    answer = await admin.call("GET", "/admin/audit-logs", params={"event_type": "trade_executed"})
+
+    assert '"metadata":{"n":1,"in":[0.000000001],"size":0.00001}' in answer.text
