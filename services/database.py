@@ -21,6 +21,12 @@ from models.tenancy import USER_SETTING
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 30_000
+IDLE_TIMEOUT_MS = 60_000
+"""How long a transaction may do nothing. None of ours waits for anything but the database, so one
+that does belongs to a process that froze or vanished, and its locks would keep exits waiting."""
+
+SNAPSHOT_IDLE_TIMEOUT_MS = 600_000
+"""The same for snapshots, which hold no locks and whose readers wait for a disk between pages."""
 
 
 def driver_url(url: str) -> URL:
@@ -60,7 +66,8 @@ class Database:
                 "connect_timeout": 5,
                 "options": (
                     f"-c lock_timeout={LOCK_TIMEOUT_MS}"
-                    f" -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
+                    f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+                    f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS} -c timezone=UTC"
                 ),
             },
         )
@@ -83,8 +90,15 @@ class Database:
         async with AsyncSession(self._app, expire_on_commit=False) as session, session.begin():
             connection = await session.connection(execution_options=snapshot)
             await connection.execute(
-                text("SELECT set_config(:name, :value, true)"),
-                {"name": USER_SETTING, "value": str(user_id)},
+                text(
+                    "SELECT set_config(:name, :value, true),"
+                    " set_config('idle_in_transaction_session_timeout', :idle, true)"
+                ),
+                {
+                    "name": USER_SETTING,
+                    "value": str(user_id),
+                    "idle": str(SNAPSHOT_IDLE_TIMEOUT_MS),
+                },
             )
             yield session
 

@@ -30,7 +30,7 @@ from models.columns import new_id
 from models.tenancy import USER_SETTING
 from services.alerts.errors import WebhookKeyInvalid, WebhookNeedsPlan
 from services.alerts.keys import hash_key, is_key
-from services.database import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
+from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
 from services.errors import InvalidRequest
 from services.limits.allowance import Allowance, Meter
 from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS, require_active
@@ -388,7 +388,8 @@ def _pool(url: str, name: str) -> _Pool:
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": (
                 f"-c lock_timeout={LOCK_TIMEOUT_MS}"
-                f" -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC"
+                f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+                f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS} -c timezone=UTC"
             ),
         },
         min_size=1,
