@@ -18,7 +18,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
@@ -290,7 +290,8 @@ class Reads:
     def _note(self, meter: Meter, entered: DictRow) -> None:
         meter.is_counted = True
         if entered["call_limit"] is not None:
-            meter.allowance = self._allowance(entered)
+            allowance = self._allowance(entered)
+            meter.allowance = allowance if meter.refuses else replace(allowance, retry_after=None)
 
     def _allowance(self, entered: DictRow) -> Allowance:
         is_refused = entered.get("outcome") == "limited" or entered.get("is_taken") is False
@@ -319,7 +320,8 @@ def _admit(claims: Claims, entered: DictRow | None) -> Principal:
         case "limited":
             assert claims.meter is not None
             assert claims.meter.allowance is not None
-            raise claims.meter.allowance.refusal()
+            if claims.meter.refuses:
+                raise claims.meter.allowance.refusal()
         case status:
             require_active(status)
     return Principal(claims.user_id, claims.session_id, Role(entered["role"]))

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Depends
 from pydantic import BaseModel
 
-from api.kit.rate_limits import count_anonymous
+from api.kit.rate_limits import count_anonymous, never_refuse
 from api.nija.envelope import NijaError, NijaOk
 from api.nija.errors import BY_KIND, WireError, wire_error
 from domain.errors import DomainError, ErrorKind
@@ -42,6 +42,7 @@ def answers(
     query: bool = False,
     idempotent: bool = False,
     counted: bool = True,
+    way_out: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: its answer model and its documented responses.
 
@@ -54,6 +55,8 @@ def answers(
         idempotent: the route accepts an Idempotency-Key.
         counted: calls count against a rate limit: of the caller's plan, or of the address of a
             caller without a token.
+        way_out: the route leaves positions. It is counted and never refused: nothing that slows
+            callers down may keep a position open.
     """
     kinds: list[type[DomainError]] = [*refusals]
     if not public:
@@ -62,7 +65,7 @@ def answers(
         kinds.append(InvalidRequest)
     if idempotent:
         kinds.append(IdempotencyConflict)
-    if counted:
+    if counted and not way_out:
         kinds.append(RateLimited)
     kinds.append(DatabaseFailed)
     errors = [wire_error(kind.kind, kind.code) for kind in kinds]
@@ -71,7 +74,11 @@ def answers(
     return {
         "response_model": NijaOk[view],  # type: ignore[valid-type]
         "responses": _responses(errors),
-        "dependencies": [Depends(count_anonymous)] if public and counted else [],
+        "dependencies": [
+            # Before what looks the caller up.
+            *([Depends(never_refuse)] if way_out else []),
+            *([Depends(count_anonymous)] if public and counted else []),
+        ],
     }
 
 

@@ -34,8 +34,12 @@ class Meter:
     """One request on its way through: whether it was counted, and what is left after it.
 
     The claims of a caller carry it, so that whatever reads for them first counts the call, once.
+
+    Attributes:
+        refuses: whether a call too many is refused. What leaves a position is let in all the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, refuses: bool = True) -> None:
+        self.refuses = refuses
         self.is_counted = False
         self.allowance: Allowance | None = None

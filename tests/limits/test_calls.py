@@ -115,6 +115,23 @@ async def test_a_refused_command_changes_nothing(limited: World, api: Api) -> No
     assert limited.trading.calls == []
 
 
+async def test_what_leaves_positions_is_never_refused(limited: World, api: Api) -> None:
+    for _ in range(FREE):
+        await api.data("GET", "/account/positions")
+    unknown = "/account/positions/pos_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10/close"
+
+    stopped = await api.call("POST", "/trading/stop", json={"close_positions": True})
+    emergency = await api.call("POST", "/trading/emergency-stop", json={"close_positions": True})
+    closed = await api.call("POST", unknown)
+
+    assert [stopped.status_code, emergency.status_code, closed.status_code] == [200, 200, 200]
+    assert emergency.headers["x-ratelimit-remaining"] == "0"
+    assert "retry-after" not in emergency.headers
+    entering = await api.call("POST", "/trading/start")
+    assert entering.status_code == 429
+    assert await calls_of(limited, api) == FREE
+
+
 async def test_calls_that_fail_count(limited: World, api: Api) -> None:
     limited.trading.failure = RuntimeError("a defect")
     failing = [

@@ -93,7 +93,7 @@ async def stats(
 
 @router.post(
     "/positions/{position_id}/close",
-    **answers(ClosePositionView, PositionNotFound, idempotent=True),
+    **answers(ClosePositionView, PositionNotFound, idempotent=True, way_out=True),
 )
 async def close_position(
     position_id: str, caller: Caller, once: Idempotent, services: Services

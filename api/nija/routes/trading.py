@@ -75,7 +75,7 @@ async def start(
     return await once(act)
 
 
-@router.post("/stop", **answers(StopView, NotRunning, body=True, idempotent=True))
+@router.post("/stop", **answers(StopView, NotRunning, body=True, idempotent=True, way_out=True))
 async def stop(
     caller: Caller, once: Idempotent, services: Services, body: StopRequest | None = None
 ) -> Answer[StopView]:
@@ -97,7 +97,10 @@ async def status(reader: Reader, services: Services) -> Answer[TradingStatusView
     return ok(TradingStatusView.from_domain(await services.bot_views.status(reader)))
 
 
-@router.post("/emergency-stop", **answers(EmergencyView, body=True, idempotent=True))
+@router.post(
+    "/emergency-stop",
+    **answers(EmergencyView, body=True, idempotent=True, way_out=True),
+)
 async def emergency_stop(
     caller: Caller,
     once: Idempotent,
