@@ -129,10 +129,12 @@ class PerformanceMetrics:
         avg_loss: mean net P&L of losers; negative.
         largest_win: best net P&L of a winner.
         largest_loss: worst net P&L of a loser; negative.
-        profit_factor: gross profit / gross loss; None with profits and no loss.
-        payoff_ratio: average win / average loss; None with wins and no loss.
+        profit_factor: gross profit / gross loss; 0 without a profit, None with profits and no
+            loss.
+        payoff_ratio: average win / average loss; 0 without a win, None with wins and no loss.
         sharpe_ratio: mean / sample standard deviation of daily returns, times the root of 365,
-            risk-free 0; None where returns do not vary or there are fewer than two days.
+            risk-free 0; 0 where no day gained or lost anything, None where returns do not vary
+            otherwise or there are fewer than two days.
         max_drawdown: deepest fall of the equity curve below its earlier peak, in currency;
             negative.
         max_drawdown_pct: deepest fall as percent of the peak it fell from; negative.
@@ -196,10 +198,16 @@ def measure_performance(
     *,
     first_day: date | None = None,
     last_day: date | None = None,
+    began: date | None = None,
 ) -> Performance:
     """Compute everything from single trades; otherwise as `performance_of`."""
     return performance_of(
-        TradeSums.of(trades), daily_net, initial_equity, first_day=first_day, last_day=last_day
+        TradeSums.of(trades),
+        daily_net,
+        initial_equity,
+        first_day=first_day,
+        last_day=last_day,
+        began=began,
     )
 
 
@@ -210,6 +218,7 @@ def performance_of(
     *,
     first_day: date | None = None,
     last_day: date | None = None,
+    began: date | None = None,
 ) -> Performance:
     """Compute metrics and series.
 
@@ -219,6 +228,7 @@ def performance_of(
         initial_equity: equity before the first day.
         first_day: start of the series; the first day of `daily_net` if not given.
         last_day: end of the series, inclusive; the last day of `daily_net` if not given.
+        began: the first day of the account. Days before it are in the series and are no returns.
     """
     daily = _every_day(daily_net, first_day, last_day)
     curve = _curve(daily, initial_equity)
@@ -240,7 +250,7 @@ def performance_of(
         largest_loss=min(sums.worst_net or ZERO, ZERO),
         profit_factor=_gain_to_loss(sums.gross_profit, sums.gross_loss),
         payoff_ratio=_gain_to_loss(avg_win, avg_loss),
-        sharpe_ratio=_sharpe(daily, curve, initial_equity),
+        sharpe_ratio=_sharpe(_lived(daily, began), initial_equity),
         max_drawdown=drawdown,
         max_drawdown_pct=drawdown_pct,
         recovery_time_days=recovery,
@@ -291,12 +301,18 @@ def _drawdown(
     return depth, depth_pct, None if day is None else (day - bottom).days
 
 
-def _sharpe(
-    daily: Sequence[DailyPnl], curve: Sequence[EquityPoint], initial_equity: Decimal
-) -> Decimal | None:
+def _lived(daily: Sequence[DailyPnl], began: date | None) -> Sequence[DailyPnl]:
+    """The days since the account began, or since the first that gained or lost anything."""
+    if began is None:
+        return daily
+    traded = next((row.day for row in daily if row.pnl), began)
+    return [row for row in daily if row.day >= min(began, traded)]
+
+
+def _sharpe(daily: Sequence[DailyPnl], initial_equity: Decimal) -> Decimal | None:
     if all(row.pnl == ZERO for row in daily):
         return ZERO
-    openings = [initial_equity, *(point.equity for point in curve[:-1])]
+    openings = [initial_equity, *(point.equity for point in _curve(daily, initial_equity)[:-1])]
     if len(daily) < _SMALLEST_SAMPLE or any(opening <= ZERO for opening in openings):
         return None
     returns = [row.pnl / opening for row, opening in zip(daily, openings, strict=True)]

@@ -26,6 +26,7 @@ from services.errors import InvalidRequest, ObjectNotFound
 USER = "usr"
 LOG = "log"
 _USER_ID = ["usr_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"]
+_LAST_ACTIVE = "The latest login or exchange of tokens; single calls are not noted."
 _PAGE_MAX = 1_000_000
 _USERS_MAX, _LOGS_MAX = 100, 500
 
@@ -71,7 +72,7 @@ class UserItem(View):
     total_pnl: Amount = Field(examples=[2340.5], description="Before fees.")
     net_pnl: Amount = Field(examples=[2310.4])
     joined_at: datetime
-    last_active: datetime | None
+    last_active: datetime | None = Field(description=_LAST_ACTIVE)
 
     @classmethod
     def from_domain(cls, person: PersonView) -> UserItem:
@@ -157,7 +158,7 @@ class UserDetail(View):
     live_sessions: int = Field(examples=[1])
     notes: list[UserNoteView]
     joined_at: datetime
-    last_active: datetime | None
+    last_active: datetime | None = Field(description=_LAST_ACTIVE)
 
 
 class UserData(View):

@@ -23,7 +23,7 @@ class PerformanceQuery(AccountQuery):
 
 
 class MetricsItem(View):
-    """The figures of a period. A ratio whose divisor does not exist yet is null."""
+    """The figures of a period."""
 
     total_trades: int = Field(examples=[156])
     winning_trades: int = Field(examples=[108])
@@ -35,14 +35,23 @@ class MetricsItem(View):
     avg_loss: Amount = Field(examples=[-22.30])
     largest_win: Amount = Field(examples=[156.80])
     largest_loss: Amount = Field(examples=[-87.40])
-    profit_factor: Ratio | None = Field(examples=[2.04], description="Gross profit / gross loss.")
-    payoff_ratio: Ratio | None = Field(examples=[2.04], description="Average win / average loss.")
+    profit_factor: Ratio | None = Field(
+        examples=[2.04],
+        description="Gross profit / gross loss; 0 without a profit, null with profits and no loss.",
+    )
+    payoff_ratio: Ratio | None = Field(
+        examples=[2.04],
+        description="Average win / average loss; 0 without a win, null with wins and no loss.",
+    )
     sharpe_ratio: Ratio | None = Field(
-        examples=[1.85], description="Of daily returns, a year of 365 days, risk-free rate 0."
+        examples=[1.85],
+        description="Of daily returns, 365 days, risk-free 0; 0 without P&L, null where not known.",
     )
     max_drawdown: Amount = Field(examples=[-850.0], description="In account currency.")
     max_drawdown_pct: Ratio = Field(examples=[-8.5])
-    recovery_time_days: int | None = Field(examples=[3])
+    recovery_time_days: int | None = Field(
+        examples=[3], description="Null while the peak before the deepest fall is not regained."
+    )
     avg_trade_duration_minutes: Ratio = Field(examples=[720])
     total_fees: Amount = Field(examples=[128.45])
     net_pnl: Amount = Field(examples=[2212.05], description="After fees.")

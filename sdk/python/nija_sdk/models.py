@@ -528,10 +528,7 @@ class MetricsData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsItem:
-    """The figures of a period.
-
-    A ratio whose divisor does not exist yet is null.
-    """
+    """The figures of a period."""
 
     total_trades: int
     winning_trades: int
@@ -546,15 +543,16 @@ class MetricsItem:
     largest_win: Decimal
     largest_loss: Decimal
     profit_factor: Decimal | None
-    """Gross profit / gross loss."""
+    """Gross profit / gross loss; 0 without a profit, null with profits and no loss."""
     payoff_ratio: Decimal | None
-    """Average win / average loss."""
+    """Average win / average loss; 0 without a win, null with wins and no loss."""
     sharpe_ratio: Decimal | None
-    """Of daily returns, a year of 365 days, risk-free rate 0."""
+    """Of daily returns, 365 days, risk-free 0; 0 without P&L, null where not known."""
     max_drawdown: Decimal
     """In account currency."""
     max_drawdown_pct: Decimal
     recovery_time_days: int | None
+    """Null while the peak before the deepest fall is not regained."""
     avg_trade_duration_minutes: Decimal
     total_fees: Decimal
     net_pnl: Decimal
@@ -1359,6 +1357,7 @@ class UserDetail:
     notes: list[UserNoteView]
     joined_at: datetime
     last_active: datetime | None
+    """The latest login or exchange of tokens; single calls are not noted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1381,6 +1380,7 @@ class UserItem:
     net_pnl: Decimal
     joined_at: datetime
     last_active: datetime | None
+    """The latest login or exchange of tokens; single calls are not noted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

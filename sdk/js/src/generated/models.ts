@@ -432,7 +432,7 @@ export interface MetricsData {
   revenue: RevenueTotals;
 }
 
-/** The figures of a period. A ratio whose divisor does not exist yet is null. */
+/** The figures of a period. */
 export interface MetricsItem {
   totalTrades: number;
   winningTrades: number;
@@ -446,15 +446,16 @@ export interface MetricsItem {
   avgLoss: number;
   largestWin: number;
   largestLoss: number;
-  /** Gross profit / gross loss. */
+  /** Gross profit / gross loss; 0 without a profit, null with profits and no loss. */
   profitFactor: number | null;
-  /** Average win / average loss. */
+  /** Average win / average loss; 0 without a win, null with wins and no loss. */
   payoffRatio: number | null;
-  /** Of daily returns, a year of 365 days, risk-free rate 0. */
+  /** Of daily returns, 365 days, risk-free 0; 0 without P&L, null where not known. */
   sharpeRatio: number | null;
   /** In account currency. */
   maxDrawdown: number;
   maxDrawdownPct: number;
+  /** Null while the peak before the deepest fall is not regained. */
   recoveryTimeDays: number | null;
   avgTradeDurationMinutes: number;
   totalFees: number;
@@ -1118,6 +1119,7 @@ export interface UserDetail {
   liveSessions: number;
   notes: Array<UserNoteView>;
   joinedAt: string;
+  /** The latest login or exchange of tokens; single calls are not noted. */
   lastActive: string | null;
 }
 
@@ -1135,6 +1137,7 @@ export interface UserItem {
   totalPnl: number;
   netPnl: number;
   joinedAt: string;
+  /** The latest login or exchange of tokens; single calls are not noted. */
   lastActive: string | null;
 }
 
