@@ -150,7 +150,8 @@ class PaperAccounts:
         changes = {balance.currency: -balance.total for balance in held}
         changes[CURRENCY] = changes.get(CURRENCY, ZERO) + self._opening_balance
         for currency, amount in sorted(changes.items()):
-            if amount:
+            # Of the account's own currency also nothing: the flow is what says when it was reset.
+            if amount or currency == CURRENCY:
                 session.add(_flow(account, Amount(currency, amount), FlowKind.RESET, at))
         await session.exec(delete(PaperBalance).where(col(PaperBalance.account_id) == account.id))
         await session.exec(delete(Balance).where(col(Balance.account_id) == account.id))

@@ -16,6 +16,7 @@ from services.database import Database
 from services.paper_accounts import PaperAccounts
 from tests.analytics.conftest import StandingClock
 from tests.analytics.trades import NOW, Book, open_book, some_result, some_time
+from tests.support.traders import OPENING
 
 pytestmark = pytest.mark.integration
 
@@ -98,12 +99,11 @@ async def test_somebody_else_cannot_rebuild(database: Database, book: Book) -> N
     assert (await _total(book))["trades"] == 1
 
 
-async def test_a_reset_begins_anew(database: Database, book: Book) -> None:
+@pytest.mark.parametrize("balance", [Decimal(5_000), OPENING])
+async def test_a_reset_begins_anew(database: Database, book: Book, balance: Decimal) -> None:
     before = await book.close(NOW - timedelta(hours=1), realized_pnl=Decimal(5))
     await book.database_execute("UPDATE bot_runs SET state = 'ended' WHERE id = :id", book.run_id)
-    paper = PaperAccounts(
-        database, StandingClock(), realm=Realm.SIMULATED, opening_balance=Decimal(5_000)
-    )
+    paper = PaperAccounts(database, StandingClock(), realm=Realm.SIMULATED, opening_balance=balance)
 
     await paper.reset(book.trader.principal, "coinbase")
 
