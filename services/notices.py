@@ -30,6 +30,7 @@ class NoticeKind(StrEnum):
     REFUNDED = "refunded"
     POSITION_CAME_BACK = "position_came_back"
     SURPLUS_EXIT = "surplus_exit"
+    ORDER_VANISHED = "order_vanished"
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
     KILL_SWITCH_RELEASED = "kill_switch_released"

@@ -141,6 +141,19 @@ def _surplus(facts: Facts) -> Words:
     return Words(title, Section(title, (sentence,), _trade_figures(facts)))
 
 
+def _vanished(facts: Facts) -> Words:
+    venue = str(facts.get("venue") or "The broker").capitalize()
+    title = f"{facts['symbol']}: {venue} no longer knows an order it had accepted"
+    waits = (
+        "If none of its fills is found within half an hour, it counts as never carried out."
+        if facts.get("leg") == "entry"
+        else "No other exit of the position is made before its fate is known. If none of its fills"
+        " is found within half an hour, the exit is made again."
+    )
+    sentences = (waits, "Fills that turn up later are booked all the same. Please check it.")
+    return Words(title, Section(title, sentences))
+
+
 # --- alerts --------------------------------------------------------------------------------------
 
 
@@ -279,6 +292,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "target_hit": _closing("Target hit"),
     "position_came_back": _came_back,
     "surplus_exit": _surplus,
+    "order_vanished": _vanished,
     "emergency_stop": _emergency_stop,
     "kill_switch": _switch(
         "Kill switch engaged", "No new position is opened until it is released; exits go on."

@@ -28,14 +28,11 @@ from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.settling import OrderSettling
+from services.orders.settling import DOUBT_LENGTH, OrderSettling
 
 AT_ONCE = 8
 PAPER_PATIENCE = 9
 """Paper accounts wait this many intervals longer: nobody but us moves their books."""
-
-DOUBT_LENGTH = timedelta(minutes=30)
-"""How long an order taken for absent is still looked for: a venue may list it late."""
 
 _FINAL = tuple(state.value for state in FINAL_STATES)
 

@@ -7,6 +7,7 @@ The venue's own report is the only source; what it amounts to is decided by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -17,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
 from domain.markets import VenueKey
+from domain.money import ZERO
 from domain.orders import FillReport, Leg, OrderReport, OrderState, Side
 from domain.ports import AccountRef, VenueAccount, Venues, WallClock
 from domain.positions import PositionState
@@ -25,6 +27,7 @@ from models.bots import BotRun, RunState
 from models.trading import Fill, Order, Position
 from services.accounts import account_ref
 from services.database import Database
+from services.notices import NoticeKind, tell
 from services.orders.booking import book
 
 LOOKUP_MARGIN = timedelta(minutes=5)
@@ -40,6 +43,10 @@ engaging a kill switch waits, so that no entry can begin after the switch was re
 IN_FLIGHT_MAX = SEND_LENGTH_MAX + timedelta(seconds=3)
 """Wall time in which a send may still arrive at the venue: until then not listed proves nothing,
 however fast the venue's own clock runs."""
+
+DOUBT_LENGTH = timedelta(minutes=30)
+"""How long an order taken for absent is still looked for: a venue may list it late. The same time
+is given to one that the venue accepted and no longer knows, before it is taken for absent."""
 
 _log = structlog.get_logger("nija.orders")
 
@@ -104,16 +111,52 @@ class OrderSettling:
         fills: Sequence[FillReport] = ()
         if report is None and self._is_in_flight(order):
             return _result(order)
-        if report is not None:
+        known_as = order.venue_order_id if report is None else report.venue_order_id
+        if known_as is not None:
             fills = await account.fills(
-                symbol=order.symbol,
-                venue_order_id=report.venue_order_id,
-                since=sent_at - LOOKUP_MARGIN,
+                symbol=order.symbol, venue_order_id=known_as, since=sent_at - LOOKUP_MARGIN
             )
         correction = settle(ours, report, fills, now=now, grace=self._grace)
         if correction is None:
             return _result(order)
+        if Anomaly.VANISHED in correction.anomalies:
+            await self._tell_of_vanished(order, ref)
+        if report is None and known_as is not None:
+            correction = self._end_unlisted(order, ours, correction)
         return await self._book(order, ours, correction, now)
+
+    def _end_unlisted(self, order: Order, ours: OurOrder, correction: Correction) -> Correction:
+        """Judge an order that the venue had accepted and does not know any more by its fills.
+
+        One that they do not complete may be carried out yet. It is doubted for as long as one that
+        never arrived is, then it counts as absent like that one: whatever waits for its end goes
+        on, and a fill that turns up later is booked.
+        """
+        filled = ours.filled_quantity + sum((fill.quantity for fill in correction.new_fills), ZERO)
+        if filled >= ours.quantity:
+            is_back = frozenset({Anomaly.CAME_BACK} if ours.state.is_final else ())
+            anomalies = correction.anomalies | is_back
+            return replace(correction, state=OrderState.FILLED, anomalies=anomalies)
+        if not ours.state.is_final and self._is_older(order, DOUBT_LENGTH):
+            return replace(correction, state=OrderState.ABSENT)
+        return correction
+
+    def _is_older(self, order: Order, length: timedelta) -> bool:
+        return order.sent_at is not None and self._clock.now() - order.sent_at >= length
+
+    async def _tell_of_vanished(self, order: Order, ref: AccountRef) -> None:
+        if not self._is_older(order, self._grace):
+            return  # venues may list what they just accepted a moment later
+        facts = {
+            "position_id": order.position_id.hex,
+            "symbol": order.symbol,
+            "leg": order.leg,
+            "venue": ref.venue,
+        }
+        async with self._database.for_user(order.user_id) as session:
+            about, now = order.id.hex, self._clock.now()
+            kind = NoticeKind.ORDER_VANISHED
+            await tell(session, order.user_id, kind, about, now=now, facts=facts)
 
     def _is_in_flight(self, order: Order) -> bool:
         if order.state != OrderState.SENDING or order.sent_at is None:
@@ -150,7 +193,7 @@ class OrderSettling:
                 venue_order_id=correction.venue_order_id,
                 at=now,
                 wall=self._clock.now(),
-                refusal=("absent", "The venue never had the order") if is_absent else None,
+                refusal=_absence(order) if is_absent else None,
                 came_back=Anomaly.CAME_BACK in correction.anomalies,
             )
             guard_due = await _is_guard_due(session, order)
@@ -185,10 +228,18 @@ async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
 
 async def _find(account: VenueAccount, order: Order, sent_at: datetime) -> OrderReport | None:
     if order.venue_order_id is not None:
-        return await account.order(order.venue_order_id, order.symbol)
+        report = await account.order(order.venue_order_id, order.symbol)
+        if report is not None:
+            return report
     return await account.find_order(
         order.client_order_id, order.symbol, since=sent_at - LOOKUP_MARGIN
     )
+
+
+def _absence(order: Order) -> tuple[str, str]:
+    if order.venue_order_id is None:
+        return "absent", "The venue never had the order"
+    return "absent", "The venue had accepted the order and does not know it any more"
 
 
 def _our_order(order: Order, fills: dict[str, Decimal]) -> OurOrder:

@@ -17,7 +17,7 @@ from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, BotState, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position
-from services.orders.reconciling import DOUBT_LENGTH
+from services.orders.settling import DOUBT_LENGTH
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS
 

@@ -179,6 +179,8 @@ class FakeAccount:
     fees_now: FeeRates = FEES
     is_down: bool = False
     refuses_keys: bool = False
+    knows_nothing: bool = False
+    lists_fills_only: bool = False
     listing_delay: timedelta = timedelta(0)
     fills_delay: timedelta = timedelta(0)
 
@@ -186,6 +188,10 @@ class FakeAccount:
     def fills_made(self) -> list[FillReport]:
         """Every execution there was."""
         return [fill for order in self.orders.values() for fill in order.fills]
+
+    @property
+    def _has_forgotten(self) -> bool:
+        return self.knows_nothing or self.lists_fills_only
 
     def deposit(self, currency: str, amount: str) -> None:
         self.totals[currency] = self.totals.get(currency, ZERO) + Decimal(amount)
@@ -213,7 +219,7 @@ class FakeAccount:
         self._require()
         await self.crash.step("before a look-up")
         for order in self.orders.values():
-            if order.report.venue_order_id == venue_order_id:
+            if order.report.venue_order_id == venue_order_id and not self._has_forgotten:
                 return order.report
         return None
 
@@ -223,7 +229,7 @@ class FakeAccount:
         self._require()
         await self.crash.step("before a look-up")
         order = self.orders.get(client_order_id)
-        if order is None or order.listed_from > self.market.now:
+        if order is None or order.listed_from > self.market.now or self._has_forgotten:
             return None
         assert order.report.created_at is not None
         return order.report if order.report.created_at >= since else None
@@ -241,7 +247,7 @@ class FakeAccount:
         return [
             fill
             for order in self.orders.values()
-            if order.fills_listed_from <= self.market.now
+            if order.fills_listed_from <= self.market.now and not self.knows_nothing
             for fill in order.fills
             if venue_order_id in {None, fill.venue_order_id} and fill.filled_at >= since
         ]
