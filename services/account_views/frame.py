@@ -49,6 +49,12 @@ SELECT chosen.id, chosen.venue, chosen.mode, chosen.currency, s.clock_at,
            WHERE e.user_id = chosen.user_id AND e.account_id = chosen.id AND e.equity IS NOT NULL
            ORDER BY e.at LIMIT 1
        )) AS opening_equity,
+       (
+           SELECT coalesce(
+               max(f.at) FILTER (WHERE f.kind = 'reset'),
+               min(f.at) FILTER (WHERE f.kind = 'opening')
+           ) FROM flows f WHERE f.user_id = chosen.user_id AND f.account_id = chosen.id
+       ) AS began_at,
        u.subscription_tier, u.trial_ends_at, u.created_at, b.granted_tier, b.billed_until
 FROM chosen
 JOIN users u ON u.id = chosen.user_id
@@ -73,6 +79,7 @@ class Frame:
         currency: of all amounts.
         now: venue time.
         opening_equity: what it began with; zero where nobody knows.
+        began: the venue's day of its opening or last reset; None where nobody knows.
         plan: the plan in force.
         tier: the tier that the user's row says.
         user_since: when the user registered, wall time.
@@ -84,6 +91,7 @@ class Frame:
     currency: str
     now: datetime
     opening_equity: Decimal
+    began: date | None
     plan: Plan
     tier: str
     user_since: datetime
@@ -112,6 +120,7 @@ class Frame:
             # Until somebody looked at the venue's clock the wall clock stands in.
             now=row["clock_at"] or wall,
             opening_equity=row["opening_equity"] or ZERO,
+            began=None if row["began_at"] is None else _day_of(row["began_at"]),
             plan=plan,
             tier=row["subscription_tier"],
             user_since=row["created_at"],
@@ -120,7 +129,7 @@ class Frame:
     @property
     def today(self) -> date:
         """The venue's UTC day."""
-        return self.now.astimezone(UTC).date()
+        return _day_of(self.now)
 
     @property
     def retained_from(self) -> date | None:
@@ -140,6 +149,10 @@ class Frame:
     def _days_ago(self, days: int | None, before: date | None = None) -> date | None:
         end = before or self.today + _ONE_DAY
         return None if days is None else end - timedelta(days=days)
+
+
+def _day_of(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
 
 
 def midnight(day: date | None) -> datetime | None:

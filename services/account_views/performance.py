@@ -55,5 +55,6 @@ def measure(
         frame.opening_equity + net_before["net_pnl"],
         first_day=first_day,
         last_day=last_day if before is None else before - timedelta(days=1),
+        began=frame.began,
     )
     return PerformanceView(period, performance, frame.venue, frame.mode)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from statistics import mean, stdev
 
 import pytest
 
 from domain.performance import ClosedTrade, TradeSums, measure_performance
 from domain.positions import PositionState
+from models.ledgers import Flow, FlowKind
 from services.account_views.choice import AccountChoice
 from services.account_views.frame import Period, months_from
 from services.account_views.history import TradeFilter
@@ -69,6 +72,33 @@ async def test_performance_of_every_period(book: Book, views: AccountViews) -> N
             last_day=NOW.date(),
         )
         assert found.performance == expected, period
+
+
+async def test_days_before_the_account_are_no_returns(book: Book, views: AccountViews) -> None:
+    began = NOW - timedelta(days=2)
+    async with book.database.as_system() as session:
+        session.add(
+            Flow(
+                user_id=book.trader.user_id,
+                account_id=book.trader.account_id,
+                currency="USD",
+                amount=OPENING,
+                kind=FlowKind.OPENING,
+                at=began,
+            )
+        )
+    await book.close(began + timedelta(hours=1), realized_pnl=Decimal("100.25"))
+    await book.close(NOW - timedelta(days=1), realized_pnl=Decimal("-49.75"))
+
+    month = await views.performance(book.trader.principal, ANY, Period.MONTH)
+    ever = await views.performance(book.trader.principal, ANY, Period.ALL)
+
+    returns = [100 / 10_000, -50 / 10_100, 0]
+    found = month.performance.metrics.sharpe_ratio
+    assert found is not None
+    assert float(found) == pytest.approx(mean(returns) / stdev(returns) * math.sqrt(365))
+    assert found == ever.performance.metrics.sharpe_ratio
+    assert len(month.performance.daily_pnl) == 30
 
 
 async def test_the_last_seven_whole_days(book: Book, views: AccountViews) -> None:

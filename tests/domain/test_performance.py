@@ -116,6 +116,30 @@ def test_sharpe_of_daily_returns() -> None:
     assert float(metrics.sharpe_ratio) == pytest.approx(expected)
 
 
+def test_days_before_the_account_are_no_returns() -> None:
+    daily = {DAY: Decimal(100), DAY + timedelta(days=1): Decimal(-50)}
+
+    def sharpe(first_day: date, began: date | None) -> Decimal | None:
+        last_day = DAY + timedelta(days=2)
+        return measure_performance(
+            [], daily, Decimal(10_000), first_day=first_day, last_day=last_day, began=began
+        ).metrics.sharpe_ratio
+
+    month = DAY - timedelta(days=27)
+    returns = [100 / 10000, -50 / 10100, 0]
+    young = sharpe(month, DAY)
+    assert young is not None
+    assert float(young) == pytest.approx(mean(returns) / stdev(returns) * math.sqrt(365))
+    # One day of rest before the first trade is a return of nothing, the days before it are none.
+    rested = sharpe(month, DAY - timedelta(days=1))
+    assert rested is not None
+    returns = [0, *returns]
+    assert float(rested) == pytest.approx(mean(returns) / stdev(returns) * math.sqrt(365))
+    # A clock that was set back: what was traded counts, whenever the account is said to begin.
+    assert sharpe(month, DAY + timedelta(days=400)) == sharpe(DAY, None) == young
+    assert sharpe(month, None) != young
+
+
 @pytest.mark.parametrize(
     ("daily", "sharpe"), [(["5"], None), (["0", "0"], 0), (["-20000", "5"], None), ([], 0)]
 )
