@@ -30,6 +30,7 @@ class NoticeKind(StrEnum):
     REFUNDED = "refunded"
     POSITION_CAME_BACK = "position_came_back"
     SURPLUS_EXIT = "surplus_exit"
+    EXIT_FAILING = "exit_failing"
     ORDER_VANISHED = "order_vanished"
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"

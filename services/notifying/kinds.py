@@ -55,6 +55,7 @@ _URGENT = frozenset(
         "daily_loss_reached",
         "position_came_back",
         "surplus_exit",
+        "exit_failing",
         "order_vanished",
         "payment_failed",
         "plan_lost",

@@ -141,6 +141,19 @@ def _surplus(facts: Facts) -> Words:
     return Words(title, Section(title, (sentence,), _trade_figures(facts)))
 
 
+def _exit_failing(facts: Facts) -> Words:
+    venue = str(facts.get("venue") or "The broker").capitalize()
+    title = f"{_paper(facts)}{facts['symbol']}: the position cannot be closed"
+    sentence = (
+        f"{venue} carried out none of the last {facts.get('attempts', '')} exit orders. More are"
+        " sent, at least one a minute; please look after the position yourself too."
+    ).replace("  ", " ")
+    reason = facts.get("reason")
+    figures = (("Reason", str(reason)),) if reason else ()
+    known = {name: value for name, value in facts.items() if name != "reason"}
+    return Words(title, Section(title, (sentence,), (*figures, *_trade_figures(known))))
+
+
 def _vanished(facts: Facts) -> Words:
     venue = str(facts.get("venue") or "The broker").capitalize()
     title = f"{facts['symbol']}: {venue} no longer knows an order it had accepted"
@@ -292,6 +305,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "target_hit": _closing("Target hit"),
     "position_came_back": _came_back,
     "surplus_exit": _surplus,
+    "exit_failing": _exit_failing,
     "order_vanished": _vanished,
     "emergency_stop": _emergency_stop,
     "kill_switch": _switch(

@@ -30,12 +30,16 @@ from domain.strategies.apex import ExitPlan, ExitReason, exit_quantity
 from models.bots import BotRun
 from models.markets import VenueState
 from models.trading import Order, Position, Trigger, TriggerState
+from services.notices import NoticeKind, tell
 from services.orders.booking import rules_from_record
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
 RETRY_DOUBLINGS_MAX = 6
 """Enough to reach the longest pause; a power of two that grows for ever leaves the numbers."""
+FAILING_AFTER = 5
+"""Attempts in vain after which the user is told; that is after about half a minute."""
+
 _FINAL = tuple(state.value for state in FINAL_STATES)
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
 
@@ -92,6 +96,8 @@ async def leave(
             return NOTHING
         leg, cause = Leg(trigger.leg), f"trigger:{trigger.id}"
     earlier = await _earlier_attempts(session, position, cause, leg)
+    if earlier.in_vain >= FAILING_AFTER:
+        await _tell_of_failing(session, run, position, (cause, leg), earlier, wall)
     wait = _wait_before_retry(earlier, wall)
     if wait > 0:
         return Leaving(retry_seconds=wait)
@@ -184,6 +190,38 @@ async def _earlier_attempts(
     ).one()
     made, filled = int(row[0] or 0), int(row[1] or 0)
     return _Attempts(made=made, in_vain=made - filled, ended_at=row[2])
+
+
+async def _tell_of_failing(
+    session: AsyncSession,
+    run: BotRun,
+    position: Position,
+    exit_: tuple[str, Leg],
+    earlier: _Attempts,
+    wall: datetime,
+) -> None:
+    """Tell of an exit that the venue does not carry out, once for each cause of leaving."""
+    cause, leg = exit_
+    latest = await session.exec(
+        select(Order.refusal_reason).where(
+            Order.position_id == position.id,
+            Order.run_id == run.id,
+            Order.cause == cause,
+            Order.leg == leg.value,
+            Order.attempt == earlier.made,
+        )
+    )
+    facts = {
+        "position_id": position.id.hex,
+        "symbol": position.symbol,
+        "venue": run.venue,
+        "mode": run.mode,
+        "attempts": earlier.in_vain,
+        "remaining": f"{position.open_quantity.normalize():f}",
+        "reason": latest.one_or_none(),
+    }
+    about = f"{position.id.hex}:{cause}"
+    await tell(session, position.user_id, NoticeKind.EXIT_FAILING, about, now=wall, facts=facts)
 
 
 def _wait_before_retry(earlier: _Attempts, now: datetime) -> float:

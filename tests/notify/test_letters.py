@@ -12,6 +12,7 @@ from adapters.notify.curve import HEIGHT, WIDTH, draw_curve
 from adapters.notify.mail import write_mail
 from domain.notifications import Section
 from services.notices import NoticeKind
+from services.notifying.kinds import is_urgent
 from services.notifying.wording import words_of
 from tests.notify.harness import A_CURVE, a_letter
 
@@ -132,6 +133,18 @@ def test_amounts_are_written_as_people_write_them() -> None:
 
     assert words.subject == "[Paper] Target hit: BTC-USD, net $1,234.50"
     assert ("Fees", "$0.010000") in words.section.figures
+
+
+def test_a_position_that_cannot_be_closed_is_told_with_the_reason() -> None:
+    facts = {"symbol": "BTC-USD", "venue": "coinbase", "attempts": 5, "remaining": "1.50"}
+
+    words = words_of("exit_failing", {**facts, "reason": "Market is closed"})
+
+    assert words.subject == "BTC-USD: the position cannot be closed"
+    assert words.section.sentences[0].startswith("Coinbase carried out none of the last 5 exit")
+    assert ("Reason", "Market is closed") in words.section.figures
+    assert ("Still open", "1.5") in words.section.figures
+    assert is_urgent("exit_failing")
 
 
 @pytest.mark.parametrize(

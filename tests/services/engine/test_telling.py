@@ -12,6 +12,7 @@ from domain.markets import Mode
 from domain.orders import OrderState
 from services.orders.booking import book
 from tests.support.engine import Engine, RunningBot
+from tests.support.fake_venue import Answer
 
 pytestmark = pytest.mark.integration
 
@@ -111,3 +112,39 @@ async def test_refused_keys_are_told_when_they_are_first_refused(engine: Engine)
 
     (notice,) = await told(engine, bot)
     assert (notice["kind"], notice["facts"]) == ("keys_refused", {"venue": "coinbase"})
+
+
+async def test_an_exit_that_fails_again_and_again_is_told_once_for_each_cause(
+    engine: Engine, bot: RunningBot
+) -> None:
+    position = await engine.open_position(bot)
+    await engine.fire(position, "stop")
+    await _refuse_exits(engine, bot, 4)
+    assert [notice["kind"] for notice in await told(engine, bot)] == ["trade_opened"]
+
+    await _refuse_exits(engine, bot, 4)
+
+    (_, failing) = await told(engine, bot)
+    assert failing["kind"] == "exit_failing"
+    assert failing["facts"] == {
+        "position_id": position.id.hex,
+        "symbol": "BTC-USD",
+        "venue": "coinbase",
+        "mode": "paper",
+        "attempts": 5,
+        "remaining": "3",
+        "reason": "The venue says no",
+    }
+    await engine.trading.close_position(bot.trader.principal, position.id)
+    await _refuse_exits(engine, bot, 6)
+    kinds = [notice["kind"] for notice in await told(engine, bot)]
+    assert kinds.count("exit_failing") == 2
+
+
+async def _refuse_exits(engine: Engine, bot: RunningBot, times: int) -> None:
+    """Let the venue refuse the next attempts, with the pauses between them."""
+    engine.account(bot).answers.extend([Answer.REFUSE] * times)
+    for _ in range(times):
+        (task,) = (await engine.guard(bot)).orders
+        await engine.place(bot, task.order_id)
+        engine.wall.advance((await engine.guard(bot)).recheck_seconds or 0)
