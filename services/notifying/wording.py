@@ -91,6 +91,7 @@ def _trade_figures(facts: Facts) -> tuple[tuple[str, str], ...]:
         ("Stop", price, "stop_loss"),
         ("Next target", price, "take_profit"),
         ("Still open", number, "remaining"),
+        ("Too little to sell", number, "dust"),
         ("P&L before fees", money, "pnl"),
         ("Fees", money, "fees"),
         ("Net P&L", money, "net_pnl"),

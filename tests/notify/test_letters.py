@@ -147,6 +147,12 @@ def test_a_position_that_cannot_be_closed_is_told_with_the_reason() -> None:
     assert is_urgent("exit_failing")
 
 
+def test_what_was_too_little_to_sell_is_told() -> None:
+    words = words_of("stop_hit", {"symbol": "BTC-USD", "dust": "0.00030"})
+
+    assert ("Too little to sell", "0.0003") in words.section.figures
+
+
 @pytest.mark.parametrize(
     ("stored", "shown"),
     [
