@@ -49,6 +49,8 @@ from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX, Ord
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
 
+KEYS_REFUSED = ("keys_refused", "The broker refused the API keys")
+
 _log = structlog.get_logger("nija.orders")
 
 
@@ -75,9 +77,9 @@ class OrderPlacing:
         """Send an order if it is still only intended, then settle what can be settled at once.
 
         Raises:
-            VenueUnavailable, VenueRefusedKeys: before anything was sent; the order is still
-                intended. An exit is sent without the venue's clock, an entry whose keys are
-                refused is denied.
+            VenueUnavailable: before anything was sent; the order is still intended. An exit is sent
+                without the venue's clock.
+            VenueUnavailable, VenueRefusedKeys: after it was accepted; the acceptance is recorded.
         """
         sendable = await self._load(user_id, order_id)
         if sendable is None:
@@ -86,11 +88,9 @@ class OrderPlacing:
         try:
             account = await self._venues.account(sendable.ref)
         except VenueRefusedKeys:
-            if not sendable.is_entry:
-                raise
-            return await self._deny(
-                user_id, order_id, ("keys_refused", "The broker refused the API keys"), venue_now
-            )
+            # An exit ends too: it is made again with growing pauses, as one the venue refused.
+            state = OrderState.DENIED if sendable.is_entry else OrderState.REFUSED
+            return await self._end_unsent(user_id, order_id, state, KEYS_REFUSED, venue_now)
         deadline = _deadline(is_entry=sendable.is_entry)
         order = await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry)
         if order is None:
@@ -172,7 +172,8 @@ class OrderPlacing:
             if is_entry:
                 refusal = await self._entry_refusal(session, order, venue_now)
                 if refusal is not None:
-                    await self._book_denied(session, order_id, refusal, venue_now)
+                    denied = OrderState.DENIED
+                    await self._book_unsent(session, order_id, denied, refusal, venue_now)
                     return None
             order.state = OrderState.SENDING
             order.sent_at = self._clock.now()
@@ -180,28 +181,38 @@ class OrderPlacing:
             session.add(order)
         return order
 
-    async def _deny(
-        self, user_id: UUID, order_id: UUID, refusal: tuple[str, str], venue_now: datetime
+    async def _end_unsent(
+        self,
+        user_id: UUID,
+        order_id: UUID,
+        state: OrderState,
+        refusal: tuple[str, str],
+        venue_now: datetime,
     ) -> OrderResult:
         async with self._database.for_user(user_id) as session:
             _position, order = await lock_position_and_order(session, order_id)
             if order.state == OrderState.INTENDED:
-                await self._book_denied(session, order_id, refusal, venue_now)
+                await self._book_unsent(session, order_id, state, refusal, venue_now)
         return await self._settling.result(user_id, order_id)
 
-    async def _book_denied(
-        self, session: AsyncSession, order_id: UUID, refusal: tuple[str, str], at: datetime
+    async def _book_unsent(
+        self,
+        session: AsyncSession,
+        order_id: UUID,
+        state: OrderState,
+        refusal: tuple[str, str],
+        at: datetime,
     ) -> None:
         await book(
             session,
             order_id,
             fills=(),
-            state=OrderState.DENIED,
+            state=state,
             at=at,
             wall=self._clock.now(),
             refusal=refusal,
         )
-        _log.info("order.denied", order_id=str(order_id), code=refusal[0])
+        _log.info(f"order.{state.value}", order_id=str(order_id), code=refusal[0])
 
     async def _entry_refusal(
         self, session: AsyncSession, order: Order, venue_now: datetime

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from domain.orders import OrderRequest, OrderState, PlaceOutcome, Unknown
-from domain.ports import VenueRefusedKeys, VenueUnavailable
+from domain.ports import VenueUnavailable
 from tests.support.books import assert_in_order
 from tests.support.crashes import Crashed
 from tests.support.engine import GRACE, Engine, RunningBot
@@ -313,19 +313,28 @@ async def test_an_entry_waits_for_the_venue_and_keeps_its_row(
     assert engine.account(bot).sends == []
 
 
-async def test_an_entry_with_refused_keys_is_denied_and_an_exit_keeps_its_row(
+async def test_an_entry_with_refused_keys_is_denied_and_an_exit_made_again_with_pauses(
     engine: Engine, bot: RunningBot
 ) -> None:
     position = await engine.open_position(bot, "ETH-USD")
     await engine.fire(position, "stop")
     entry_id = await engine.intend_entry(bot)
-    exit_id = next(task.order_id for task in (await engine.guard(bot)).orders if task.leg == "stop")
     engine.venue.refuses_keys = True
 
     entry = await engine.place(bot, entry_id)
-    with pytest.raises(VenueRefusedKeys):
-        await engine.place(bot, exit_id)
+    pauses = []
+    for _ in range(4):
+        (task,) = (await engine.guard(bot)).orders
+        result = await engine.place(bot, task.order_id)
+        assert (result.state, result.guard_due) == (OrderState.REFUSED, True)
+        assert (await engine.order(task.order_id)).refusal_code == "keys_refused"
+        pauses.append((await engine.guard(bot)).recheck_seconds)
+        engine.wall.advance(pauses[-1] or 0)
 
     assert entry.state is OrderState.DENIED
     assert (await engine.order(entry_id)).refusal_code == "keys_refused"
-    assert (await engine.order(exit_id)).state == OrderState.INTENDED
+    assert pauses == [1, 2, 4, 8]
+    engine.venue.refuses_keys = False
+    await engine.carry_out(bot)
+    assert (await engine.position(bot, "ETH-USD")).state == "closed"
+    await assert_in_order(engine, bot)
