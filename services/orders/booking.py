@@ -34,6 +34,7 @@ from domain.strategies.apex import (
 )
 from models.bots import Bot, BotRun, RunState
 from models.connections import Account, Connection, ConnectionStatus
+from models.controls import KillScope, KillSwitch
 from models.ledgers import Balance
 from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
@@ -277,6 +278,7 @@ async def _note_what_came_back(
         position.came_back = True
         position.realized_pnl = position.exit_reason = None
         position.run_id = await _guarding_run(session, position, order)
+        await _ask_to_leave_if_killed(session, position, order)
         _log.error("position.came_back", position_id=str(position.id), symbol=position.symbol)
         facts = {"position_id": position.id.hex, "symbol": position.symbol}
         about = f"{position.id.hex}:{folded.entry_quantity}"
@@ -315,8 +317,45 @@ async def _guarding_run(session: AsyncSession, position: Position, order: Order)
         .where(col(BotRun.id) == position.run_id, col(BotRun.account_id).not_in(removed))
         .values(state=RunState.EXIT_ONLY.value, ended_at=None)
     )
-    # So that the sweeper wakes the bot. Bots are locked before positions: one that is held is not
-    # waited for, whoever holds it tells it, and a silent one is woken after a while anyway.
+    await _have_woken(session, order)
+    return position.run_id
+
+
+async def _ask_to_leave_if_killed(session: AsyncSession, position: Position, order: Order) -> None:
+    """Where a kill switch that closes positions is engaged, what comes back leaves too.
+
+    The switch's own workflow asks only for some minutes; an order may come back after half an hour.
+    """
+    covers = (
+        (col(KillSwitch.scope) == KillScope.GLOBAL.value)
+        | (col(KillSwitch.user_id) == BotRun.user_id)
+        | (col(KillSwitch.venue) == BotRun.venue)
+    )
+    found = await session.exec(
+        select(KillSwitch.id)
+        .join(BotRun, covers)
+        .where(
+            BotRun.id == position.run_id,
+            BotRun.state != RunState.ENDED.value,
+            col(KillSwitch.released_at).is_(None),
+            col(KillSwitch.close_positions),
+        )
+        .order_by(col(KillSwitch.engaged_at))
+    )
+    switch_id = found.first()
+    if switch_id is None or position.close_requested is not None:
+        return
+    position.close_requested = ExitReason.KILL_SWITCH
+    position.close_cause = f"command:{switch_id}:{position.id}"
+    await _have_woken(session, order)
+
+
+async def _have_woken(session: AsyncSession, order: Order) -> None:
+    """Let the sweeper wake the bot.
+
+    Bots are locked before positions: one that is held is not waited for, whoever holds it tells it,
+    and a silent one is woken after a while anyway.
+    """
     unheld = (
         select(Bot.id)
         .where(Bot.id == order.bot_id)
@@ -325,7 +364,6 @@ async def _guarding_run(session: AsyncSession, position: Position, order: Order)
     await session.exec(
         update(Bot).where(col(Bot.id).in_(unheld)).values(revision=col(Bot.revision) + 1)
     )
-    return position.run_id
 
 
 async def _fold(session: AsyncSession, position: Position, rules: MarketRules) -> FoldedPosition:

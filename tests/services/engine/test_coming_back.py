@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from domain.markets import Mode
 from models.bots import Bot
+from models.controls import KillScope, KillSwitch
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
 from tests.support.fake_venue import Answer
@@ -179,6 +180,42 @@ async def test_what_comes_back_while_a_command_holds_the_bot_waits_for_nothing(
 
     assert (await engine.position(bot)).state == "open"
     assert (await engine.run(bot)).state == "exit_only"
+
+
+@pytest.mark.parametrize(
+    ("is_closing", "is_released"), [(True, False), (False, False), (True, True)]
+)
+async def test_what_comes_back_long_after_a_kill_switch_that_closes_positions_leaves(
+    engine: Engine, bot: RunningBot, *, is_closing: bool, is_released: bool
+) -> None:
+    """Its workflow stopped asking by then; only an engaged switch that closes positions counts."""
+    await _lose(engine, bot)
+    switch = KillSwitch(
+        scope=KillScope.USER,
+        user_id=bot.trader.user_id,
+        reason="test",
+        engaged_at=engine.wall.now(),
+        close_positions=is_closing,
+        released_at=engine.wall.now() if is_released else None,
+    )
+    async with engine.database.as_system() as session:
+        session.add(switch)
+    is_leaving = is_closing and not is_released
+
+    await _relist(engine, bot)
+
+    woken = await engine.bot(bot)
+    assert (woken.revision > woken.seen_revision) == is_leaving
+    position = await engine.position(bot)
+    assert (position.state, position.came_back) == ("open", True)
+    assert position.close_cause == (f"command:{switch.id}:{position.id}" if is_leaving else None)
+    assert set(await engine.triggers(position)) >= {"stop"}, "until then its stop holds"
+    await engine.carry_out(bot)
+    after = await engine.position(bot)
+    assert (after.state, after.exit_reason) == (
+        ("closed", "kill_switch") if is_leaving else ("open", None)
+    )
+    await assert_in_order(engine, bot)
 
 
 async def _lose(engine: Engine, bot: RunningBot) -> UUID:
