@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +43,10 @@ from services.orders.settling import IN_FLIGHT_MAX
 
 SENDS_SECONDS_MAX = 5.0
 """How long engaging waits for sends that were under way."""
+
+CLOCKS_APART_MAX = timedelta(minutes=5)
+"""How far behind ours the clock of a worker may be that marks a send; an order that nobody sends
+any more is waited for in vain within it, never one overlooked that is on its way."""
 
 LOOK_SECONDS = 0.02
 LISTED_MAX = 100
@@ -300,7 +304,7 @@ class KillSwitches:
 
     async def _count_sends(self, target: SwitchTarget) -> int:
         # What was marked longer ago and has no outcome was left by a process that is gone.
-        since = self._clock.now() - IN_FLIGHT_MAX
+        since = self._clock.now() - IN_FLIGHT_MAX - CLOCKS_APART_MAX
         async with self._database.as_system() as session:
             connection = await session.connection()
             found = await connection.execute(_SENDS, {**target.params(), "since": since})
