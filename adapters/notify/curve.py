@@ -35,11 +35,13 @@ def draw_curve(points: Points) -> bytes:
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(_FONT_SIZE)
     low, high = _range([value for _, value in points])
+    apart = (high - low) / _GRID_LINES
+    places = 0 if apart >= 1 else 2  # no two lines with the same label
     for step in range(_GRID_LINES + 1):
-        level = low + (high - low) * step / _GRID_LINES
+        level = low + apart * step
         y = _y(level, low, high)
         draw.line([(_LEFT, y), (WIDTH - _RIGHT, y)], fill=_GRID, width=2)
-        draw.text((_LEFT - 16, y), f"{level:,.0f}", fill=_FAINT, font=font, anchor="rm")
+        draw.text((_LEFT - 16, y), f"{level:,.{places}f}", fill=_FAINT, font=font, anchor="rm")
     line = [
         (_x(index, len(points)), _y(value, low, high)) for index, (_, value) in enumerate(points)
     ]
