@@ -12,6 +12,8 @@ from domain.notifications import Section
 
 Facts = Mapping[str, Any]
 
+CENT = Decimal("0.01")
+
 _HIDDEN = frozenset({"position_id", "account_id", "run_id", "row_id", "id", "mode", "venue"})
 
 
@@ -39,7 +41,7 @@ def money(value: object) -> str:
     if not amount.is_finite():
         return str(value)
     sign = "-" if amount < 0 else ""
-    places = 2 if abs(amount) >= 1 or not amount else 6
+    places = 2 if abs(amount) >= CENT or not amount else 6
     shown = f"{abs(amount):,.{places}f}"
     return f"{sign}${shown}"
 

@@ -132,7 +132,7 @@ def test_amounts_are_written_as_people_write_them() -> None:
     )
 
     assert words.subject == "[Paper] Target hit: BTC-USD, net $1,234.50"
-    assert ("Fees", "$0.010000") in words.section.figures
+    assert ("Fees", "$0.01") in words.section.figures
 
 
 def test_a_position_that_cannot_be_closed_is_told_with_the_reason() -> None:
