@@ -27,8 +27,11 @@ if LINES is None:
 PUBLISHED = {call.name: call for call in calls(LINES)}
 FRAMES = frames(LINES)
 SAID = {"auth", "subscribe positions", "subscribe trades"}
-UNKNOWN = {".data.metrics.recovery_time_days: null instead of number"}
-"""What a young account cannot know: its drawdown has not recovered yet."""
+UNKNOWN = {
+    ".data.metrics.recovery_time_days: null instead of number",
+    ".data.metrics.sharpe_ratio: null instead of number",
+}
+"""What an account of one day cannot know: when its drawdown recovers, and how much days differ."""
 
 SAMPLED = [call for call in PUBLISHED.values() if call.response is not None]
 
