@@ -33,7 +33,7 @@ from domain.ports import WallClock
 from domain.principal import Principal, Role
 from models.people import UserStatus
 from models.tenancy import USER_SETTING
-from services.database import LOCK_TIMEOUT_MS
+from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS
 from services.errors import (
     AccountDisabled,
     AccountSuspended,
@@ -136,6 +136,7 @@ class Reads:
                 "options": (
                     f"-c lock_timeout={LOCK_TIMEOUT_MS}"
                     f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+                    f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
                     # Only counts are written here; a crash of the server may forget the last of
                     # them, and no answer waits for a disk.
                     " -c synchronous_commit=off -c timezone=UTC"
