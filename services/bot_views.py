@@ -30,7 +30,9 @@ SELECT b.id AS bot_id, b.state, b.last_scan_at, b.next_scan_at, b.last_error,
        ) AS other_positions,
        (SELECT count(*) FROM positions p
         WHERE p.user_id = u.user_id AND p.account_id = r.account_id AND p.state <> 'cancelled'
-          AND p.opened_at >= date_trunc('day', coalesce(s.clock_at, %(now)s), 'UTC')
+          AND p.opened_at >= CASE  -- not COALESCE: row-level security would keep the index out
+              WHEN s.clock_at IS NULL THEN date_trunc('day', %(now)s, 'UTC')
+              ELSE date_trunc('day', s.clock_at, 'UTC') END
        ) AS today_trades
 FROM user_settings u
 LEFT JOIN bots b ON b.user_id = u.user_id AND b.kind = 'apex'

@@ -45,12 +45,15 @@ WHERE p.user_id = %(user_id)s AND p.account_id = %(account_id)s
 """
 """What positions that are not closed yet have traded and paid so far."""
 
+# Under row-level security an index serves a comparison only with what can tell nobody anything,
+# which PostgreSQL believes of a parameter and of CASE, but not of COALESCE.
 _BEGIN = """
-coalesce((
-    SELECT max(f.at) FROM flows f
+(
+    SELECT coalesce(max(f.at), '-infinity') FROM flows f
     WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s AND f.kind = 'reset'
-), '-infinity')
+)
 """
+_FIRST_ID = "'00000000-0000-0000-0000-000000000000'"
 
 FLOWS = f"""
 SELECT coalesce(sum(f.amount) FILTER (WHERE f.amount > 0), 0) AS deposits,
@@ -92,7 +95,10 @@ def _streak(kind: LiteralString, sign: LiteralString, counted: LiteralString) ->
     since = f"""
     p.user_id = %(user_id)s AND p.account_id = %(account_id)s AND p.state = 'closed'
     AND p.realized_pnl {sign} p.fees AND p.closed_at > {_BEGIN}
-    AND ({other}.id IS NULL OR (p.closed_at, p.id) > ({other}.closed_at, {other}.id))
+    AND (p.closed_at, p.id) > (
+        CASE WHEN {other}.id IS NULL THEN '-infinity' ELSE {other}.closed_at END,
+        CASE WHEN {other}.id IS NULL THEN {_FIRST_ID}::uuid ELSE {other}.id END
+    )
     """
     return f"""
     SELECT '{kind}' AS kind, (
