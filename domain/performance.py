@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
+from typing import NamedTuple
 
 from domain.money import ZERO, pct
 
 DAYS_A_YEAR = Decimal(365)
 """Crypto markets trade every day; Sharpe is annualised with this."""
 
-_ONE_DAY = timedelta(days=1)
 _MICROSECONDS_A_MINUTE = 60_000_000
 _ONE_MICROSECOND = timedelta(microseconds=1)
 _SMALLEST_SAMPLE = 2
@@ -166,16 +167,15 @@ class PerformanceMetrics:
     net_pnl: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class DailyPnl:
+# Of these two there is one a day: named tuples are made in half the time of frozen dataclasses.
+class DailyPnl(NamedTuple):
     """Net P&L realised on a UTC day."""
 
     day: date
     pnl: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class EquityPoint:
+class EquityPoint(NamedTuple):
     """Equity at the end of a UTC day: initial equity plus all net P&L up to it."""
 
     day: date
@@ -230,9 +230,13 @@ def performance_of(
         last_day: end of the series, inclusive; the last day of `daily_net` if not given.
         began: the first day of the account. Days before it are in the series and are no returns.
     """
-    daily = _every_day(daily_net, first_day, last_day)
-    curve = _curve(daily, initial_equity)
+    days = _every_day(daily_net, first_day, last_day)
+    daily = tuple(DailyPnl(day, daily_net.get(day, ZERO)) for day in days)
+    # Equity before the first day and after each of them.
+    equity = tuple(accumulate((row.pnl for row in daily), initial=initial_equity))
+    curve = tuple(map(EquityPoint, days, equity[1:]))
     drawdown, drawdown_pct, recovery = _drawdown(curve, initial_equity)
+    lived = _lived_from(daily, began)
     avg_win, avg_loss = (
         _mean(sums.gross_profit, sums.wins),
         _mean(sums.gross_loss, sums.losses),
@@ -250,7 +254,7 @@ def performance_of(
         largest_loss=min(sums.worst_net or ZERO, ZERO),
         profit_factor=_gain_to_loss(sums.gross_profit, sums.gross_loss),
         payoff_ratio=_gain_to_loss(avg_win, avg_loss),
-        sharpe_ratio=_sharpe(_lived(daily, began), initial_equity),
+        sharpe_ratio=_sharpe(daily[lived:], equity[lived:-1]),
         max_drawdown=drawdown,
         max_drawdown_pct=drawdown_pct,
         recovery_time_days=recovery,
@@ -263,22 +267,12 @@ def performance_of(
 
 def _every_day(
     daily_net: Mapping[date, Decimal], first: date | None, last: date | None
-) -> tuple[DailyPnl, ...]:
+) -> tuple[date, ...]:
     first = min(daily_net, default=None) if first is None else first
     last = max(daily_net, default=None) if last is None else last
     if first is None or last is None:
         return ()
-    days = (first + _ONE_DAY * offset for offset in range((last - first).days + 1))
-    return tuple(DailyPnl(day, daily_net.get(day, ZERO)) for day in days)
-
-
-def _curve(daily: Sequence[DailyPnl], initial_equity: Decimal) -> tuple[EquityPoint, ...]:
-    equity = initial_equity
-    points = []
-    for row in daily:
-        equity += row.pnl
-        points.append(EquityPoint(row.day, equity))
-    return tuple(points)
+    return tuple(map(date.fromordinal, range(first.toordinal(), last.toordinal() + 1)))
 
 
 def _drawdown(
@@ -288,32 +282,33 @@ def _drawdown(
     peak, depth, depth_pct = initial_equity, ZERO, ZERO
     bottom: date | None = None
     lost_peak = initial_equity
-    for point in curve:
-        peak = max(peak, point.equity)
-        fall = point.equity - peak
+    for day, equity in curve:
+        peak = max(peak, equity)
+        fall = equity - peak
+        if not fall:
+            continue
         depth_pct = min(depth_pct, pct(fall, peak))
         if fall < depth:
-            depth, bottom, lost_peak = fall, point.day, peak
+            depth, bottom, lost_peak = fall, day, peak
     if bottom is None:
         return depth, depth_pct, 0
-    regained = (point.day for point in curve if point.day > bottom and point.equity >= lost_peak)
-    day = next(regained, None)
-    return depth, depth_pct, None if day is None else (day - bottom).days
+    later = (point.day for point in curve if point.day > bottom and point.equity >= lost_peak)
+    regained = next(later, None)
+    return depth, depth_pct, None if regained is None else (regained - bottom).days
 
 
-def _lived(daily: Sequence[DailyPnl], began: date | None) -> Sequence[DailyPnl]:
-    """The days since the account began, or since the first that gained or lost anything."""
+def _lived_from(daily: Sequence[DailyPnl], began: date | None) -> int:
+    """Which is the day the account began, or the first that gained or lost anything."""
     if began is None:
-        return daily
-    traded = next((row.day for row in daily if row.pnl), began)
-    return [row for row in daily if row.day >= min(began, traded)]
+        return 0
+    return next((at for at, row in enumerate(daily) if row.day >= began or row.pnl), len(daily))
 
 
-def _sharpe(daily: Sequence[DailyPnl], initial_equity: Decimal) -> Decimal | None:
-    if all(row.pnl == ZERO for row in daily):
+def _sharpe(daily: Sequence[DailyPnl], openings: Sequence[Decimal]) -> Decimal | None:
+    """Of days, and the equity that each of them began with."""
+    if not any(row.pnl for row in daily):
         return ZERO
-    openings = [initial_equity, *(point.equity for point in _curve(daily, initial_equity)[:-1])]
-    if len(daily) < _SMALLEST_SAMPLE or any(opening <= ZERO for opening in openings):
+    if len(daily) < _SMALLEST_SAMPLE or min(openings) <= ZERO:
         return None
     returns = [row.pnl / opening for row, opening in zip(daily, openings, strict=True)]
     mean = _mean(sum(returns, ZERO), len(returns))

@@ -38,7 +38,8 @@ def to_json(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return orjson.Fragment(format(value, "f").encode())
+        text = str(value)  # three times as fast as `format`, but may come out in exponent form
+        return orjson.Fragment((format(value, "f") if "E" in text else text).encode())
     if isinstance(value, BaseModel):
         return value.__dict__
     raise TypeError(f"{type(value).__name__} has no wire form")
@@ -50,7 +51,6 @@ def quote_amount(value: Decimal) -> Decimal:
     if coarse == value:  # most amounts are whole cents; long lists are full of them
         return coarse
     fine = value.quantize(_SMALLEST, ROUND_HALF_EVEN)
-    coarse = fine.quantize(_CENT, ROUND_HALF_EVEN)
     return coarse if coarse == fine else fine.normalize()
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.markets import Mode
 from domain.money import ZERO, pct
 from domain.positions import PositionState
 from services.account_views.frame import Frame, midnight
@@ -68,8 +69,7 @@ class TradeFilter:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class TradeView:
+class TradeView(NamedTuple):
     """A trade. Price P&L is before fees, net after; percent is of the entry notional."""
 
     id: UUID
@@ -90,7 +90,7 @@ class TradeView:
     exit_reason: str | None
     source: str
     broker: str
-    mode: str
+    mode: Mode
 
     @classmethod
     def of(cls, row: Mapping[str, Any], frame: Frame) -> TradeView:

@@ -41,7 +41,7 @@ def measure(
         frame: the account and its present.
         period: what was asked for.
         sums: over the period's trades.
-        days: rows of `sums.DAYS`.
+        days: rows of `sums.NET_OF_DAYS`.
         net_before: the row of `sums.NET_BEFORE`.
         before: the day that the period ends before; it ends today where not given.
     """

@@ -67,14 +67,17 @@ WHERE r.account_id = %(account_id)s AND {TOTAL} AND r.grain = 'day'
 """
 """The same up to a day, by single days."""
 
-DAYS = """
-SELECT bucket AS day, trades, wins, losses, price_pnl, net_pnl, fees
+_DAYS = """
 FROM trade_rollups r
 WHERE r.account_id = %(account_id)s AND r.hour = -1 AND r.symbol = %(symbol)s
   AND r.grain = 'day' AND r.bucket >= %(first)s AND r.trades <> 0
 ORDER BY r.bucket
 """
+DAYS = f"SELECT bucket AS day, trades, wins, price_pnl, net_pnl {_DAYS}"
 """One row a day with trades."""
+
+NET_OF_DAYS = f"SELECT bucket AS day, net_pnl {_DAYS}"
+"""The same of their net P&L alone: of a long period there are hundreds."""
 
 NET_BEFORE = """
 SELECT (

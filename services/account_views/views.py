@@ -15,8 +15,8 @@ from services.account_views.performance import PerformanceView, measure
 from services.account_views.positions import POSITIONS, PositionsView
 from services.account_views.stats import StatsRows, StatsView
 from services.account_views.sums import (
-    DAYS,
     NET_BEFORE,
+    NET_OF_DAYS,
     TOTALS,
     TOTALS_OF_DAYS,
     period,
@@ -87,7 +87,10 @@ class AccountViews:
         frame = await self.frame(caller, choice)
         params = period(frame.account_id, frame.first_day(wanted))
         totals, days, before = await self._reads.batch(
-            admitted(caller), Query(TOTALS, params), Query(DAYS, params), Query(NET_BEFORE, params)
+            admitted(caller),
+            Query(TOTALS, params),
+            Query(NET_OF_DAYS, params),
+            Query(NET_BEFORE, params),
         )
         return measure(frame, wanted, sums=sums_of(totals[0]), days=days, net_before=before[0])
 
@@ -99,7 +102,7 @@ class AccountViews:
         totals, days, earlier = await self._reads.batch(
             admitted(caller),
             Query(TOTALS_OF_DAYS, params),
-            Query(DAYS, params),
+            Query(NET_OF_DAYS, params),
             Query(NET_BEFORE, params),
         )
         return measure(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from domain.money import ZERO, pct
@@ -76,8 +76,7 @@ FROM named JOIN positions p ON p.user_id = %(user_id)s AND p.id = named.id
 """The trades with the highest and the lowest net P&L: two rows, or none."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupResult:
+class GroupResult(NamedTuple):
     """Trades of one group; `pnl` and `avg_pnl` are before fees, `net_pnl` after.
 
     `key` is the market, the hour, or the bucket's first day.

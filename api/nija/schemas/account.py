@@ -5,9 +5,22 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StrictStr
+from pydantic import BeforeValidator, Field, SkipValidation, StrictStr
+from typing_extensions import TypedDict
 
-from api.kit.wire import Amount, Price, Quantity, Ratio, Request, Symbol, View, wire_id
+from api.kit.wire import (
+    Amount,
+    Price,
+    Quantity,
+    Ratio,
+    Request,
+    Symbol,
+    View,
+    base_quantity,
+    quote_amount,
+    ratio,
+    wire_id,
+)
 from api.nija.schemas.common import Pagination
 from domain.markets import Mode
 from domain.positions import PositionState
@@ -185,70 +198,74 @@ class BalanceData(View):
         )
 
 
-class TradeItem(View):
+# A page is full of these. Dictionaries are the cheapest to make and to render. They are not
+# validated on their way out, so `_trade` rounds the numbers.
+class TradeItem(TypedDict):
     """A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional."""
 
-    trade_id: str = Field(examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
-    symbol: str = Field(examples=_BTC)
-    side: str = Field(examples=["long"])
-    status: str = Field(examples=["closed"])
-    entry_price: Amount | None = Field(examples=[42800.00])
-    exit_price: Amount | None = Field(examples=[43200.00])
-    size_usd: Amount = Field(examples=[500.00])
-    quantity: Quantity = Field(examples=[0.01168])
-    realized_pnl: Amount = Field(examples=[4.67])
-    realized_pnl_pct: Ratio = Field(examples=[0.93])
-    fees: Amount = Field(examples=[3.28])
-    net_pnl: Amount = Field(examples=[1.39])
+    trade_id: Annotated[str, Field(examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])]
+    symbol: Annotated[str, Field(examples=_BTC)]
+    side: Annotated[str, Field(examples=["long"])]
+    status: Annotated[str, Field(examples=["closed"])]
+    entry_price: Annotated[Amount | None, Field(examples=[42800.00])]
+    exit_price: Annotated[Amount | None, Field(examples=[43200.00])]
+    size_usd: Annotated[Amount, Field(examples=[500.00])]
+    quantity: Annotated[Quantity, Field(examples=[0.01168])]
+    realized_pnl: Annotated[Amount, Field(examples=[4.67])]
+    realized_pnl_pct: Annotated[Ratio, Field(examples=[0.93])]
+    fees: Annotated[Amount, Field(examples=[3.28])]
+    net_pnl: Annotated[Amount, Field(examples=[1.39])]
     opened_at: datetime
     closed_at: datetime | None
-    duration_minutes: int | None = Field(examples=[1125], description="So far, while open.")
-    exit_reason: str | None = Field(examples=["take_profit"])
-    source: str = Field(examples=["strategy"])
-    broker: str = Field(examples=["coinbase"])
+    duration_minutes: Annotated[
+        int | None, Field(examples=[1125], description="So far, while open.")
+    ]
+    exit_reason: Annotated[str | None, Field(examples=["take_profit"])]
+    source: Annotated[str, Field(examples=["strategy"])]
+    broker: Annotated[str, Field(examples=["coinbase"])]
     mode: Mode
-
-    @classmethod
-    def from_domain(cls, view: TradeView) -> TradeItem:
-        """Render a trade."""
-        return cls(
-            trade_id=wire_id(TRADE, view.id),
-            symbol=view.symbol,
-            side=view.side,
-            status=view.status,
-            entry_price=view.entry_price,
-            exit_price=view.exit_price,
-            size_usd=view.size_usd,
-            quantity=view.quantity,
-            realized_pnl=view.realized_pnl,
-            realized_pnl_pct=view.realized_pnl_pct,
-            fees=view.fees,
-            net_pnl=view.net_pnl,
-            opened_at=view.opened_at,
-            closed_at=view.closed_at,
-            duration_minutes=view.duration_minutes,
-            exit_reason=view.exit_reason,
-            source=view.source,
-            broker=view.broker,
-            mode=Mode(view.mode),
-        )
 
 
 class HistoryData(View):
     """A page of trades, newest first."""
 
-    trades: list[TradeItem]
+    trades: SkipValidation[list[TradeItem]]
     pagination: Pagination
 
     @classmethod
     def from_domain(cls, found: TradePage, query: HistoryQuery) -> HistoryData:
         """Render a page."""
         return cls(
-            trades=[TradeItem.from_domain(trade) for trade in found.trades],
+            trades=[_trade(trade) for trade in found.trades],
             pagination=Pagination.of(
                 page=query.page, per_page=query.per_page, total_items=found.total
             ),
         )
+
+
+def _trade(view: TradeView) -> TradeItem:
+    entry_price, exit_price = view.entry_price, view.exit_price
+    return {
+        "trade_id": wire_id(TRADE, view.id),
+        "symbol": view.symbol,
+        "side": view.side,
+        "status": view.status,
+        "entry_price": None if entry_price is None else quote_amount(entry_price),
+        "exit_price": None if exit_price is None else quote_amount(exit_price),
+        "size_usd": quote_amount(view.size_usd),
+        "quantity": base_quantity(view.quantity),
+        "realized_pnl": quote_amount(view.realized_pnl),
+        "realized_pnl_pct": ratio(view.realized_pnl_pct),
+        "fees": quote_amount(view.fees),
+        "net_pnl": quote_amount(view.net_pnl),
+        "opened_at": view.opened_at,
+        "closed_at": view.closed_at,
+        "duration_minutes": view.duration_minutes,
+        "exit_reason": view.exit_reason,
+        "source": view.source,
+        "broker": view.broker,
+        "mode": view.mode,
+    }
 
 
 class PaperResetData(View):
