@@ -143,7 +143,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         ),
         paper=paper,
         views=views,
-        analytics=Analytics(reads, views),
+        analytics=Analytics(views),
         exports=_exports(ground, reads, views),
         bot_views=BotViews(reads, clock, realm=ground.realm),
         trading=trading,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from domain.markets import Realm
 from services.account_views import stats
@@ -23,6 +25,12 @@ from services.account_views.sums import (
     sums_of,
 )
 from services.reads import Caller, Query, Reads, admitted
+
+Rows = Sequence[Mapping[str, Any]]
+Asking = Callable[[Frame], Sequence[Query]]
+"""The queries that a view needs, once its frame is known."""
+
+_GUESSES_MAX = 10_000
 
 
 class Worth(NamedTuple):
@@ -46,6 +54,7 @@ class AccountViews:
     def __init__(self, reads: Reads, *, realm: Realm) -> None:
         self._reads = reads
         self._realm = realm
+        self._guesses: OrderedDict[tuple[UUID, AccountChoice], Frame] = OrderedDict()
 
     async def positions(
         self, caller: Caller, choice: AccountChoice, *, symbol: str | None = None
@@ -71,27 +80,25 @@ class AccountViews:
         per_page: int,
     ) -> TradePage:
         """One page of trades, newest first, as far back as the plan goes."""
-        frame = await self.frame(caller, choice)
-        caller = admitted(caller)
-        matching = wanted.params(frame)
         paging = {"limit": per_page, "offset": (page - 1) * per_page}
-        counted, rows = await self._reads.batch(
-            caller, Query(COUNT, matching), Query(TRADES, {**matching, **paging})
-        )
+
+        def ask(frame: Frame) -> Sequence[Query]:
+            matching = wanted.params(frame)
+            return Query(COUNT, matching), Query(TRADES, {**matching, **paging})
+
+        frame, (counted, rows) = await self.framed(caller, choice, ask)
         return TradePage(tuple(TradeView.of(row, frame) for row in rows), counted[0]["trades"])
 
     async def performance(
         self, caller: Caller, choice: AccountChoice, wanted: Period
     ) -> PerformanceView:
         """Metrics, daily P&L and the equity curve of a period that ends today at the venue."""
-        frame = await self.frame(caller, choice)
-        params = period(frame.account_id, frame.first_day(wanted))
-        totals, days, before = await self._reads.batch(
-            admitted(caller),
-            Query(TOTALS, params),
-            Query(NET_OF_DAYS, params),
-            Query(NET_BEFORE, params),
-        )
+
+        def ask(frame: Frame) -> Sequence[Query]:
+            params = period(frame.account_id, frame.first_day(wanted))
+            return Query(TOTALS, params), Query(NET_OF_DAYS, params), Query(NET_BEFORE, params)
+
+        frame, (totals, days, before) = await self.framed(caller, choice, ask)
         return measure(frame, wanted, sums=sums_of(totals[0]), days=days, net_before=before[0])
 
     async def last_week(self, caller: Caller, choice: AccountChoice) -> PerformanceView:
@@ -116,18 +123,21 @@ class AccountViews:
 
     async def stats(self, caller: Caller, choice: AccountChoice) -> StatsView:
         """Everything since the account began, and the limits that hold for it."""
-        frame = await self.frame(caller, choice)
-        params = {"account_id": frame.account_id, "currency": frame.currency}
-        months, extremes, live, flows, streak, risk, *worth_rows = await self._reads.batch(
-            admitted(caller),
-            Query(stats.MONTHS, params),
-            Query(stats.EXTREMES, params),
-            Query(stats.LIVE, params),
-            Query(stats.FLOWS, params),
-            Query(stats.STREAK, params),
-            Query(stats.RISK, params),
-            *self.worth_queries(choice),
-        )
+
+        def ask(frame: Frame) -> Sequence[Query]:
+            params = {"account_id": frame.account_id, "currency": frame.currency}
+            statements = (
+                stats.MONTHS,
+                stats.EXTREMES,
+                stats.LIVE,
+                stats.FLOWS,
+                stats.STREAK,
+                stats.RISK,
+            )
+            return *(Query(one, params) for one in statements), *self.worth_queries(choice)
+
+        frame, found = await self.framed(caller, choice, ask)
+        months, extremes, live, flows, streak, risk, *worth_rows = found
         rows = StatsRows(months, extremes[0], live[0], flows[0], streak, risk[0])
         equity = self.worth(worth_rows).balance.equity
         return stats.put_together(caller.user_id, frame, rows, equity, self._reads.now())
@@ -136,6 +146,28 @@ class AccountViews:
         """The chosen account and its present; admits the caller."""
         rows = await self._reads.rows(caller, FRAME, **self._chosen(choice))
         return Frame.of(rows, choice, self._reads.now())
+
+    async def framed(
+        self, caller: Caller, choice: AccountChoice, ask: Asking
+    ) -> tuple[Frame, Sequence[Rows]]:
+        """The frame of a view and the rows of its queries, nearly always in one round trip.
+
+        The queries go along with the frame's own, asked as the caller's last frame would have it.
+        Their rows count only if the frame that comes back asks the very same. So nothing is
+        answered from memory, and a wrong guess costs a second round trip and nothing else.
+        """
+        key = (caller.user_id, choice)
+        guess = self._guesses.pop(key, None)
+        asked = () if guess is None else tuple(ask(guess))
+        rows, *found = await self._reads.batch(caller, Query(FRAME, self._chosen(choice)), *asked)
+        frame = Frame.of(rows, choice, self._reads.now())
+        self._guesses[key] = frame
+        if len(self._guesses) > _GUESSES_MAX:
+            self._guesses.popitem(last=False)
+        wanted = tuple(ask(frame))
+        if wanted == asked:
+            return frame, found
+        return frame, await self._reads.batch(admitted(caller), *wanted)
 
     def worth_queries(self, choice: AccountChoice) -> tuple[Query, Query]:
         """What `worth` is made of."""

@@ -1,45 +1,43 @@
-"""The analytics that every dialect renders: two round trips each, whatever the number of trades."""
+"""The analytics that every dialect renders: one round trip each, whatever the number of trades."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.account_views.choice import AccountChoice
-from services.account_views.frame import EVER, Period
+from services.account_views.frame import EVER, Frame, Period
 from services.account_views.sums import DAYS, NET_BEFORE, TOTALS, period, sums_of
 from services.account_views.views import AccountViews
 from services.analytics import dashboard as board
 from services.analytics import trades as grouped
 from services.analytics.dashboard import DashboardView
 from services.analytics.trades import GroupBy, GroupResult, TradeAnalytics
-from services.reads import Caller, Query, Reads, admitted
+from services.reads import Caller, Query
 
 
 class Analytics:
     """Reads of one account, chosen per call.
 
     Args:
-        reads: the read side.
         accounts: the views of accounts, which know the chosen one's present.
 
     Raises:
         NoBrokerConfigured: from every method, when the caller has no such account.
     """
 
-    def __init__(self, reads: Reads, accounts: AccountViews) -> None:
-        self._reads = reads
+    def __init__(self, accounts: AccountViews) -> None:
         self._accounts = accounts
 
     async def dashboard(self, caller: Caller, choice: AccountChoice) -> DashboardView:
         """How the account did lately, and what it is worth."""
-        frame = await self._accounts.frame(caller, choice)
-        params = period(frame.account_id, frame.first_day(Period.MONTH))
-        worth = self._accounts.worth_queries(choice)
-        days, before, top, *worth_rows = await self._reads.batch(
-            admitted(caller),
-            Query(DAYS, params),
-            Query(NET_BEFORE, params),
-            Query(board.TOP_SYMBOL, params),
-            *worth,
-        )
+
+        def ask(frame: Frame) -> Sequence[Query]:
+            params = period(frame.account_id, frame.first_day(Period.MONTH))
+            statements = (DAYS, NET_BEFORE, board.TOP_SYMBOL)
+            worth = self._accounts.worth_queries(choice)
+            return *(Query(one, params) for one in statements), *worth
+
+        frame, (days, before, top, *worth_rows) = await self._accounts.framed(caller, choice, ask)
         today, week, month = board.results(frame, days, before[0]["net_pnl"])
         worth_now = self._accounts.worth(worth_rows)
         return DashboardView(
@@ -63,18 +61,17 @@ class Analytics:
         group_by: GroupBy = GroupBy.HOUR,
     ) -> TradeAnalytics:
         """Closed trades of a period that ends today at the venue."""
-        frame = await self._accounts.frame(caller, choice)
-        first = frame.first_day(wanted)
-        params = period(frame.account_id, first, symbol=symbol)
         bucketed = grouped.BY_BUCKET.get(group_by)
-        totals, by_symbol, by_hour, extremes, *buckets = await self._reads.batch(
-            admitted(caller),
-            Query(TOTALS, params),
-            Query(grouped.BY_SYMBOL, params),
-            Query(grouped.BY_HOUR, params),
-            Query(grouped.EXTREMES, params),
-            *([] if bucketed is None else [Query(bucketed, params)]),
-        )
+        statements = (TOTALS, grouped.BY_SYMBOL, grouped.BY_HOUR, grouped.EXTREMES)
+
+        def ask(frame: Frame) -> Sequence[Query]:
+            params = period(frame.account_id, frame.first_day(wanted), symbol=symbol)
+            also = () if bucketed is None else (bucketed,)
+            return tuple(Query(one, params) for one in (*statements, *also))
+
+        frame, found = await self._accounts.framed(caller, choice, ask)
+        totals, by_symbol, by_hour, extremes, *buckets = found
+        first = frame.first_day(wanted)
         return TradeAnalytics(
             period=wanted,
             first_day=None if first == EVER else first,

@@ -58,5 +58,5 @@ def views(reads: Reads) -> AccountViews:
 
 
 @pytest.fixture
-def analytics(reads: Reads, views: AccountViews) -> Analytics:
-    return Analytics(reads, views)
+def analytics(views: AccountViews) -> Analytics:
+    return Analytics(views)

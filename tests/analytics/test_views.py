@@ -10,7 +10,9 @@ from decimal import Decimal
 from statistics import mean, stdev
 
 import pytest
+from sqlalchemy import text
 
+from domain.markets import Realm
 from domain.performance import ClosedTrade, TradeSums, measure_performance
 from domain.positions import PositionState
 from models.ledgers import Flow, FlowKind
@@ -21,6 +23,7 @@ from services.account_views.views import AccountViews
 from services.analytics.trades import GroupBy
 from services.analytics.views import Analytics
 from services.database import Database
+from services.reads import Reads
 from tests.analytics.trades import NOW, Book, open_book, some_result, some_time
 
 pytestmark = pytest.mark.integration
@@ -287,3 +290,33 @@ async def test_history_finds_its_pages(book: Book, views: AccountViews) -> None:
 )
 def test_the_first_whole_month(first: str, months: str) -> None:
     assert months_from(date.fromisoformat(first)) == date.fromisoformat(months)
+
+
+async def test_what_was_guessed_is_never_what_is_answered(
+    book: Book, reads: Reads, database: Database
+) -> None:
+    await fill(book)
+    changes = (
+        "UPDATE venue_states SET clock_at = clock_at + interval '40 days'",
+        "UPDATE users SET subscription_tier = 'basic', trial_ends_at = NULL",
+        "UPDATE users SET subscription_tier = 'enterprise'",
+    )
+    seasoned = AccountViews(reads, realm=Realm.SIMULATED)
+
+    for change in ("SELECT 1", *changes):
+        async with database.as_system() as session:
+            await (await session.connection()).execute(text(change))
+        for views in (seasoned, seasoned):  # the second time the guess holds
+            fresh = AccountViews(reads, realm=Realm.SIMULATED)
+            assert await _everything(views, book) == await _everything(fresh, book)
+
+
+async def _everything(views: AccountViews, book: Book) -> tuple[object, ...]:
+    who = book.trader.principal
+    return (
+        await views.performance(who, ANY, Period.MONTH),
+        await views.history(who, ANY, TradeFilter(), page=1, per_page=100),
+        await views.stats(who, ANY),
+        await Analytics(views).trades(who, ANY, Period.QUARTER),
+        await Analytics(views).dashboard(who, ANY),
+    )

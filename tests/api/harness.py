@@ -150,7 +150,7 @@ async def open_world(
         connections=Connections(database, reads, clock, venues, VAULT, trading, realm=REALM),
         paper=paper,
         views=AccountViews(reads, realm=REALM),
-        analytics=Analytics(reads, AccountViews(reads, realm=REALM)),
+        analytics=Analytics(AccountViews(reads, realm=REALM)),
         exports=exports_in_memory(database, reads, clock)[0],
         bot_views=BotViews(reads, clock, realm=REALM),
         alert_intake=alert_intake,
