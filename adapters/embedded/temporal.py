@@ -44,7 +44,6 @@ DYNAMIC_CONFIG = {
     "history.transferProcessorMaxPollHostRPS": "2000",
     "history.timerProcessorMaxPollRPS": "2000",
     "history.timerProcessorMaxPollHostRPS": "2000",
-    "system.enableActivityEagerExecution": "true",
     "worker.batcherRPS": "2000",
     "worker.batcherConcurrency": "50",
 }
