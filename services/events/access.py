@@ -90,9 +90,15 @@ class Access:
                 found = await self.standings([claims for claims, _ in some])
             except EventsUnavailable:
                 found = [EventsUnavailable() for _ in some]
-            except BaseException:
+            except BaseException as failure:
+                # Nobody waits for ever, and each hears what went wrong.
                 for _, answer in some:
-                    answer.cancel()
+                    if answer.done():
+                        continue
+                    if isinstance(failure, Exception):
+                        answer.set_exception(failure)
+                    else:
+                        answer.cancel()
                 raise
             for (_, answer), one in zip(some, found, strict=True):
                 if not answer.done():  # who asked may be gone
