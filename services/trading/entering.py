@@ -171,7 +171,6 @@ async def _learn(
 
 async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryPlan | EntryRefusal:
     standing, killed, limits = await _learn(session, scene)
-    broken = scene.account.reconcile_error is not None
     return plan_entry(
         EntryRequest(
             rules=scene.rules,
@@ -188,7 +187,10 @@ async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryP
                 entries_allowed=scene.bot.state in {BotState.RUNNING, BotState.STARTING}
                 and scene.run.state == RunState.ENTERING,
                 pair_allowed=wish.symbol in scene.settings.allowed_pairs,
-                data_fresh=wish.data_fresh and not standing.sums.has_unsettled_entry and not broken,
+                # The only trouble that reconciling notes down: of others it knows nothing new.
+                keys_work=scene.account.reconcile_error is None,
+                entries_settled=not standing.sums.has_unsettled_entry,
+                data_fresh=wish.data_fresh,
                 hole_blocks_entry=wish.hole_blocks_entry,
             ),
             account=standing.figures(wish.symbol),

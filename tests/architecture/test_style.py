@@ -18,7 +18,7 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
 # Ratchets: what exceeds a limit today, with its length. Entries may shrink and go, never grow.
-LONG_FILES = {"domain/strategies/apex/entries.py": 555}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 
 COMMITTING = ("services", "migrations")

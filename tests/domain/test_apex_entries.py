@@ -38,6 +38,8 @@ CONDITIONS = EntryConditions(
     kill_switch_active=False,
     entries_allowed=True,
     pair_allowed=True,
+    keys_work=True,
+    entries_settled=True,
     data_fresh=True,
     hole_blocks_entry=False,
 )
@@ -137,6 +139,8 @@ def test_a_refusal_records_every_gate_and_names_the_first_failure() -> None:
         (with_limits(may_enter=False), ReasonCode.SUBSCRIPTION_REQUIRED),
         (with_conditions(pair_allowed=False), ReasonCode.PAIR_NOT_ALLOWED),
         (replace(REQUEST, rules=replace(RULES, active=False)), ReasonCode.MARKET_INACTIVE),
+        (with_conditions(keys_work=False), ReasonCode.KEYS_REFUSED),
+        (with_conditions(entries_settled=False), ReasonCode.ENTRY_UNSETTLED),
         (with_conditions(data_fresh=False), ReasonCode.DATA_STALE),
         (with_conditions(hole_blocks_entry=True), ReasonCode.CANDLE_HOLE),
         (

@@ -20,9 +20,6 @@ from domain.strategies.apex.entries import (
     EntryRefusal,
     EntryRequest,
     EntrySource,
-    Gate,
-    GateName,
-    ReasonCode,
     plan_entry,
 )
 from domain.strategies.apex.evaluation import Evaluation, evaluate
@@ -40,6 +37,7 @@ from domain.strategies.apex.exits import (
     on_target_filled,
     plan_exit,
 )
+from domain.strategies.apex.gates import Gate, GateName, ReasonCode
 from domain.strategies.apex.levels import Levels, protective_levels
 
 __all__ = [

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
 
 from domain.markets import FeeRates, MarketRules
 from domain.money import ONE, ZERO, ceil_to_step, floor_to_step, pct
@@ -20,6 +19,7 @@ from domain.positions import Direction
 from domain.risk import EffectiveLimits, RiskProfile, daily_loss_limit
 from domain.sizing import Ceiling, Size, least_entry_quantity, size_under
 from domain.strategies.apex.config import DEFAULT_CONFIG, ApexConfig
+from domain.strategies.apex.gates import REASONS, Gate, GateName, ReasonCode
 from domain.strategies.apex.levels import Levels, protective_levels
 
 
@@ -28,79 +28,6 @@ class EntrySource(StrEnum):
 
     STRATEGY = "strategy"
     SIGNAL = "signal"
-
-
-class GateName(StrEnum):
-    """The checks of the pipeline, in their order."""
-
-    KILL_SWITCH = "kill_switch"
-    RUN_STATE = "run_state"
-    SUBSCRIPTION = "subscription"
-    PAIR = "pair"
-    MARKET = "market"
-    DATA = "data"
-    CANDLE_HOLE = "candle_hole"
-    DIRECTION = "direction"
-    ONE_PER_SYMBOL = "one_per_symbol"
-    MAX_POSITIONS = "max_positions"
-    DAILY_TRADES = "daily_trades"
-    EQUITY = "equity"
-    DAILY_LOSS = "daily_loss"
-    SCORE = "score"
-    STOP = "stop"
-    REWARD = "reward"
-    EXPOSURE = "exposure"
-    CASH = "cash"
-    SIZE = "size"
-
-
-class ReasonCode(StrEnum):
-    """Why there was no entry. Stable: clients and decision logs rely on the values."""
-
-    NOT_ENOUGH_BARS = "not_enough_bars"
-    NO_SETUP = "no_setup"
-    KILL_SWITCH_ACTIVE = "kill_switch_active"
-    ENTRIES_NOT_ALLOWED = "entries_not_allowed"
-    SUBSCRIPTION_REQUIRED = "subscription_required"
-    PAIR_NOT_ALLOWED = "pair_not_allowed"
-    MARKET_INACTIVE = "market_inactive"
-    DATA_STALE = "data_stale"
-    CANDLE_HOLE = "candle_hole"
-    SHORT_NOT_SUPPORTED = "short_not_supported"
-    POSITION_EXISTS = "position_exists"
-    MAX_POSITIONS_REACHED = "max_positions_reached"
-    DAILY_TRADES_REACHED = "daily_trades_reached"
-    EQUITY_UNKNOWN = "equity_unknown"
-    DAILY_LOSS_REACHED = "daily_loss_reached"
-    SCORE_TOO_LOW = "score_too_low"
-    NO_VALID_STOP = "no_valid_stop"
-    REWARD_TOO_SMALL = "reward_too_small"
-    EXPOSURE_REACHED = "exposure_reached"
-    INSUFFICIENT_CASH = "insufficient_cash"
-    BELOW_VENUE_MINIMUM = "below_venue_minimum"
-
-
-_REASONS = {
-    GateName.KILL_SWITCH: ReasonCode.KILL_SWITCH_ACTIVE,
-    GateName.RUN_STATE: ReasonCode.ENTRIES_NOT_ALLOWED,
-    GateName.SUBSCRIPTION: ReasonCode.SUBSCRIPTION_REQUIRED,
-    GateName.PAIR: ReasonCode.PAIR_NOT_ALLOWED,
-    GateName.MARKET: ReasonCode.MARKET_INACTIVE,
-    GateName.DATA: ReasonCode.DATA_STALE,
-    GateName.CANDLE_HOLE: ReasonCode.CANDLE_HOLE,
-    GateName.DIRECTION: ReasonCode.SHORT_NOT_SUPPORTED,
-    GateName.ONE_PER_SYMBOL: ReasonCode.POSITION_EXISTS,
-    GateName.MAX_POSITIONS: ReasonCode.MAX_POSITIONS_REACHED,
-    GateName.DAILY_TRADES: ReasonCode.DAILY_TRADES_REACHED,
-    GateName.EQUITY: ReasonCode.EQUITY_UNKNOWN,
-    GateName.DAILY_LOSS: ReasonCode.DAILY_LOSS_REACHED,
-    GateName.SCORE: ReasonCode.SCORE_TOO_LOW,
-    GateName.STOP: ReasonCode.NO_VALID_STOP,
-    GateName.REWARD: ReasonCode.REWARD_TOO_SMALL,
-    GateName.EXPOSURE: ReasonCode.EXPOSURE_REACHED,
-    GateName.CASH: ReasonCode.INSUFFICIENT_CASH,
-    GateName.SIZE: ReasonCode.BELOW_VENUE_MINIMUM,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +40,8 @@ class EntryConditions:
         kill_switch_active: any scope that covers the account.
         entries_allowed: the run may enter (running; not paused, stopping, exit-only).
         pair_allowed: the symbol is among the user's allowed pairs.
+        keys_work: the venue took the account's keys when they were last used.
+        entries_settled: every entry's outcome is known, so it is known what the account holds.
         data_fresh: the venue answers and the newest bar is the newest there is.
         hole_blocks_entry: the evaluation's flag; candles are missing shortly before the bar.
     """
@@ -120,6 +49,8 @@ class EntryConditions:
     kill_switch_active: bool
     entries_allowed: bool
     pair_allowed: bool
+    keys_work: bool
+    entries_settled: bool
     data_fresh: bool
     hole_blocks_entry: bool
 
@@ -191,19 +122,6 @@ class EntryRequest:
     def symbol(self) -> str:
         """The market's symbol."""
         return self.rules.symbol
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One check and how it went, in words."""
-
-    name: GateName
-    passed: bool
-    detail: str
-
-    def to_record(self) -> dict[str, Any]:
-        """JSON form for the decision log."""
-        return {"name": self.name.value, "passed": self.passed, "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +204,7 @@ def plan_entry(
     )
     failed = next((gate for gate in gates if not gate.passed), None)
     if failed is not None:
-        return EntryRefusal(_REASONS[failed.name], failed.detail, gates)
+        return EntryRefusal(REASONS[failed.name], failed.detail, gates)
     # Gates of unknown figures fail, so all of these are known here.
     assert request.account.equity is not None
     assert request.atr is not None
@@ -407,6 +325,13 @@ def _standing_gates(request: EntryRequest) -> Iterator[Gate]:
     )
     yield _gate(
         GateName.MARKET, rules.active, "the market is open", "the venue has suspended the market"
+    )
+    yield _gate(GateName.KEYS, conditions.keys_work, "accepted", "the venue refuses the API keys")
+    yield _gate(
+        GateName.UNSETTLED_ENTRY,
+        conditions.entries_settled,
+        "none",
+        "it is not known yet what became of an earlier entry",
     )
     yield _gate(GateName.DATA, conditions.data_fresh, "up to date", "market data is stale")
     yield _gate(

@@ -187,7 +187,7 @@ async def test_an_unknown_entry_stops_further_risk(
 
     await engine.hunt(bot)
 
-    assert await decisions(engine, bot) == [("BTC-USD", "none", "data_stale")]
+    assert await decisions(engine, bot) == [("BTC-USD", "none", "entry_unsettled")]
 
 
 async def test_caps_hold_under_twenty_signals_at_once(engine: Engine) -> None:

@@ -116,7 +116,7 @@ async def test_refused_keys_are_noted_stop_entries_and_heal(
     (healed,) = await alone.rows("SELECT reconcile_error FROM accounts")
 
     assert broken["reconcile_error"] == "The broker refused the API keys"
-    assert refused["reason"] == "data_stale"
+    assert refused["reason"] == "keys_refused"
     assert healed["reconcile_error"] is None
 
 
