@@ -82,3 +82,4 @@ def test_what_is_published_holds_what_it_needs() -> None:
     }
     assert wanted | {"dist/cjs/package.json", "README.md", "LICENSE", "package.json"} <= names
     assert not [name for name in names if name.startswith(("src/", "test/"))]
+    assert not [name for name in names if name.endswith(".tsbuildinfo")]
