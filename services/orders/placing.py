@@ -40,7 +40,7 @@ from domain.ports import (
 from models.bots import Bot, BotRun, BotState, RunState
 from models.controls import KillSwitch
 from models.markets import VenueState
-from models.trading import Order
+from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
@@ -166,15 +166,17 @@ class OrderPlacing:
                 # Exits take neither lock: nothing that is done to entries may keep one waiting.
                 await let_entries_pass(session)
                 await _hold_bot(session, order_id)
-            _position, order = await lock_position_and_order(session, order_id)
+            position, order = await lock_position_and_order(session, order_id)
             if order.state != OrderState.INTENDED:
                 return None
-            if is_entry:
-                refusal = await self._entry_refusal(session, order, venue_now)
-                if refusal is not None:
-                    denied = OrderState.DENIED
-                    await self._book_unsent(session, order_id, denied, refusal, venue_now)
-                    return None
+            refusal = (
+                await self._entry_refusal(session, order, venue_now)
+                if is_entry
+                else _exit_refusal(position, order)
+            )
+            if refusal is not None:
+                await self._book_unsent(session, order_id, OrderState.DENIED, refusal, venue_now)
+                return None
             order.state = OrderState.SENDING
             order.sent_at = self._clock.now()
             order.venue_sent_at = venue_now
@@ -261,6 +263,16 @@ class OrderPlacing:
                 refusal=refusal,
             )
         return OrderResult(state=OrderState(order.state))
+
+
+def _exit_refusal(position: Position, order: Order) -> tuple[str, str] | None:
+    """An exit that was taken for lost may have filled since this one was made in its place.
+
+    What it would sell beyond the position is the user's own; what is left gets an exit of its own.
+    """
+    if order.quantity > position.open_quantity:
+        return "sold_meanwhile", "An earlier exit filled after all; less is left than this sells"
+    return None
 
 
 async def _hold_bot(session: AsyncSession, order_id: UUID) -> None:

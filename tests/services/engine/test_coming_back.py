@@ -10,6 +10,7 @@ import pytest
 from sqlmodel import select
 
 from domain.markets import Mode
+from domain.orders import OrderRequest, PlaceOutcome, Unknown
 from models.bots import Bot
 from models.controls import KillScope, KillSwitch
 from tests.support.books import assert_in_order
@@ -74,6 +75,47 @@ async def test_an_exit_that_comes_back_after_its_replacement_sold_everything_is_
     assert after.realized_pnl == before.realized_pnl
     assert after.fees > before.fees, "the fee of the surplus was paid all the same"
     assert await _notices(engine, bot) == ["surplus_exit"]
+    await assert_in_order(engine, bot)
+
+
+@pytest.mark.parametrize("sold", [Answer.FILL_BUT_TIME_OUT, Answer.FILL_PART])
+async def test_an_exit_that_comes_back_before_its_replacement_was_sent_replaces_it_again(
+    engine: Engine, bot: RunningBot, sold: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replacement would sell the user's own coins; what is left gets an exit of that size."""
+    account = engine.account(bot)
+    account.deposit("BTC", "10")
+    await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
+    position = await engine.open_position(bot)
+    await engine.fire(position, "stop")
+    (first,) = (await engine.guard(bot)).orders
+    account.answers.append(sold)
+    account.listing_delay = GRACE * 4
+    take = account.place
+
+    async def unheard(request: OrderRequest) -> PlaceOutcome:
+        await take(request)
+        return Unknown("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(account, "place", unheard)
+        await engine.place(bot, first.order_id)
+    engine.venue.market.now += GRACE
+    engine.wall.time += GRACE
+    assert (await engine.settle(bot, first.order_id)).state == "absent"
+    account.listing_delay = GRACE * 0
+    engine.wall.advance(2)
+    (second,) = (await engine.guard(bot)).orders
+    await _relist(engine, bot)
+
+    result = await engine.place(bot, second.order_id)
+
+    assert (result.state, result.guard_due) == ("denied", True)
+    assert (await engine.order(second.order_id)).refusal_code == "sold_meanwhile"
+    await engine.carry_out(bot)
+    after = await engine.position(bot)
+    assert (after.state, after.exit_quantity) == ("closed", QUANTITY)
+    assert after.surplus_quantity == 0
     await assert_in_order(engine, bot)
 
 
