@@ -16,6 +16,7 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
+from sqlmodel import func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotSignal, Nudge
@@ -105,18 +106,31 @@ class Deletion:
             # Refused before the code is used up; the look below is the one that counts.
             await _require_unexposed(proven.db, known.id, proven.now, close_positions)
         no_password = await self._passwords.hash(secrets.token_urlsafe())
+        while (ended := await self._end(known, no_password, close_positions)) is None:
+            pass  # the first bot was started meanwhile: it is there to be locked now
+        requested, bots = ended
+        await self._inform(known.id, bots)
+        return requested
+
+    async def _end(
+        self, known: User, no_password: str, close_positions: bool
+    ) -> tuple[DeletionRequested, Sequence[Bot]] | None:
+        """End everything in one transaction; None, and nothing done, if a bot was overlooked."""
         async with self._database.for_user(known.id) as db:
             now = self._clock.now()
             bots = await lock_bots(db, known.id)
             user = await lock_user(db, known.id, changes_email=True)
             if user is None or user.password_hash != known.password_hash:
                 raise InvalidCredentials  # changed or deleted in between
+            # A first start holds no bot's lock while it makes one. Whoever starts now waits for the
+            # user's row; to lock a bot behind it would be the wrong order.
+            if await _count_bots(db, known.id) != len(bots):
+                return None
             exposure = await _require_unexposed(db, known.id, now, close_positions)
             for bot in bots:
                 await wind_down(db, bot, now)
             await _forget(db, user, no_password, now)
-        await self._inform(known.id, bots)
-        return DeletionRequested(now, is_closing=not exposure.is_none)
+        return DeletionRequested(now, is_closing=not exposure.is_none), bots
 
     async def _inform(self, user_id: UUID, bots: Sequence[Bot]) -> None:
         try:
@@ -126,6 +140,10 @@ class Deletion:
                 await self._bots.signal_bot(user_id, bot.id, BotSignal.STOP, nudge)
         except WorkflowServiceUnavailable:
             _log.warning("deletion.not_started", user_id=str(user_id))  # the sweep starts it
+
+
+async def _count_bots(db: AsyncSession, user_id: UUID) -> int:
+    return (await db.exec(select(func.count()).where(Bot.user_id == user_id))).one()
 
 
 async def _require_unexposed(
