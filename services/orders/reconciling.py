@@ -28,7 +28,7 @@ from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.settling import DOUBT_LENGTH, OrderSettling
+from services.orders.settling import OrderSettling, is_doubted
 
 AT_ONCE = 8
 PAPER_PATIENCE = 9
@@ -75,8 +75,11 @@ class Reconciling:
         now = self._clock.now()
         before = now - self._interval
         live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
-        doubted = select(Order.account_id).where(
-            Order.state == OrderState.ABSENT.value, col(Order.settled_at) > now - DOUBT_LENGTH
+        doubted = (
+            select(Order.account_id)
+            .join(Account, col(Account.id) == Order.account_id)
+            .where(is_doubted(now))
+            .correlate(None)
         )
         statement = select(col(Account.user_id), col(Account.id)).where(
             col(Account.id).in_(live) | col(Account.id).in_(doubted)
@@ -133,7 +136,7 @@ class Reconciling:
         async with self._database.for_user(user_id) as session:
             ref = await account_ref(session, account_id)
             open_orders = await _unsettled(session, account_id)
-            absent = await _lately_absent(session, account_id, self._clock.now() - DOUBT_LENGTH)
+            absent = await _doubted(session, account_id, self._clock.now())
             mark = await _mark(session, account_id)
         for order_id in open_orders:
             await self._settling.settle(user_id, order_id)
@@ -168,16 +171,12 @@ async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:
     ).all()
 
 
-async def _lately_absent(
-    session: AsyncSession, account_id: UUID, since: datetime
-) -> Sequence[UUID]:
+async def _doubted(session: AsyncSession, account_id: UUID, now: datetime) -> Sequence[UUID]:
     return (
         await session.exec(
-            select(Order.id).where(
-                Order.account_id == account_id,
-                Order.state == OrderState.ABSENT.value,
-                col(Order.settled_at) > since,
-            )
+            select(Order.id)
+            .join(Account, col(Account.id) == Order.account_id)
+            .where(Order.account_id == account_id, is_doubted(now))
         )
     ).all()
 

@@ -13,7 +13,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
@@ -24,6 +25,7 @@ from domain.ports import AccountRef, VenueAccount, Venues, WallClock
 from domain.positions import PositionState
 from domain.reconciliation import Anomaly, Correction, OurOrder, settle
 from models.bots import BotRun, RunState
+from models.connections import Account
 from models.trading import Fill, Order, Position
 from services.accounts import account_ref
 from services.database import Database
@@ -46,7 +48,8 @@ however fast the venue's own clock runs."""
 
 DOUBT_LENGTH = timedelta(minutes=30)
 """How long an order taken for absent is still looked for: a venue may list it late. The same time
-is given to one that the venue accepted and no longer knows, before it is taken for absent."""
+is given to one that the venue accepted and no longer knows, before it is taken for absent. What the
+venue could not be asked in that time is asked once it can be (`is_doubted`)."""
 
 _log = structlog.get_logger("nija.orders")
 
@@ -207,6 +210,18 @@ class OrderSettling:
             filled_quantity=str(order.filled_quantity),
         )
         return _result(order, guard_due=guard_due)
+
+
+def is_doubted(now: datetime) -> ColumnElement[bool]:
+    """Which orders were taken for absent and may yet turn up, in a statement with their accounts.
+
+    Time alone does not end the doubt, or an order that was filled would be lost with a venue or
+    worker that was away for longer: a reconciliation of the account has to come after its end.
+    """
+    until = func.least(now, col(Account.reconciled_at)) - DOUBT_LENGTH
+    return (col(Order.state) == OrderState.ABSENT.value) & (
+        col(Account.reconciled_at).is_(None) | (col(Order.settled_at) > until)
+    )
 
 
 async def _is_guard_due(session: AsyncSession, order: Order) -> bool:

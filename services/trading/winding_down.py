@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, or_, update
+from sqlalchemy import or_, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode
-from domain.orders import FINAL_STATES, OrderState
+from domain.orders import FINAL_STATES
 from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, BotState, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position
-from services.orders.settling import DOUBT_LENGTH
+from services.orders.settling import is_doubted
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS
 
@@ -60,11 +60,14 @@ async def live_exposure(session: AsyncSession, user_id: UUID, now: datetime) -> 
     positions = select(func.count()).where(
         col(Position.account_id).in_(accounts), col(Position.state).in_(LIVE_POSITIONS)
     )
-    doubtful = and_(
-        col(Order.state) == OrderState.ABSENT.value, col(Order.settled_at) > now - DOUBT_LENGTH
-    )
-    orders = select(func.count()).where(
-        col(Order.account_id).in_(accounts), or_(col(Order.state).not_in(_FINAL), doubtful)
+    orders = (
+        select(func.count())
+        .select_from(Order)
+        .join(Account, col(Account.id) == Order.account_id)
+        .where(
+            col(Order.account_id).in_(accounts),
+            or_(col(Order.state).not_in(_FINAL), is_doubted(now)),
+        )
     )
     return Exposure(
         runs=(await session.exec(runs)).one(),

@@ -13,6 +13,7 @@ from domain.markets import Mode
 from domain.orders import OrderRequest, PlaceOutcome, Unknown
 from models.bots import Bot
 from models.controls import KillScope, KillSwitch
+from services.orders.settling import DOUBT_LENGTH
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
 from tests.support.fake_venue import Answer
@@ -143,6 +144,55 @@ async def test_a_trade_that_opens_again_counts_once(engine: Engine, bot: Running
     await engine.carry_out(bot)
     assert (await engine.position(bot)).state == "closed"
     await assert_in_order(engine, bot)
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+async def test_an_entry_that_nobody_could_ask_about_while_it_was_doubted_is_asked_about_later(
+    alone: Engine, *, is_stopped: bool
+) -> None:
+    """The venue was away for longer than the doubt lasts, or the worker that would ask it."""
+    bot = await alone.start_bot()
+    await alone.reconciling.reconcile_due(everybody=True)
+    lost = await _lose(alone, bot)
+    if is_stopped:
+        await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+        await alone.carry_out(bot)
+    alone.account(bot).is_down = True
+    for _ in range(3):
+        alone.wall.time += DOUBT_LENGTH
+        alone.venue.market.now += DOUBT_LENGTH
+        await alone.reconciling.reconcile_due(everybody=False)
+    assert (await alone.order(lost)).state == "absent"
+    alone.account(bot).is_down = False
+
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    assert (await alone.order(lost)).state == "filled"
+    assert (await alone.position(bot)).state == "open"
+    await assert_in_order(alone, bot)
+
+
+async def test_the_doubt_about_an_absent_order_ends(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    order_id = await alone.intend_entry(bot)
+    alone.account(bot).answers.append(Answer.TIME_OUT)
+    await alone.place(bot, order_id)
+    alone.venue.market.now += GRACE
+    alone.wall.time += GRACE
+    assert (await alone.settle(bot, order_id)).state == "absent"
+    await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    await alone.carry_out(bot)
+    alone.wall.time += DOUBT_LENGTH
+    await alone.reconciling.reconcile_due(everybody=False)
+    alone.account(bot).deposit("USD", "1")
+
+    alone.wall.time += DOUBT_LENGTH
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    assert (
+        await alone.rows("SELECT 1 FROM flows WHERE account_id = :id", id=bot.trader.account_id)
+        == []
+    )
 
 
 async def test_what_comes_back_when_no_run_is_there_is_guarded_by_the_next(
