@@ -299,10 +299,11 @@ async def _guarding_run(session: AsyncSession, position: Position, order: Order)
     A stop must hold without anybody starting the bot, which a kill switch or a plan may forbid.
     Where the connection was removed nothing can be sold, so nothing is woken for it either.
     """
+    # Locked, so that no guard that does not see this position yet ends it at this moment.
     found = await session.exec(
-        select(BotRun.id).where(
-            BotRun.account_id == position.account_id, BotRun.state != RunState.ENDED.value
-        )
+        select(BotRun.id)
+        .where(BotRun.account_id == position.account_id, BotRun.state != RunState.ENDED.value)
+        .with_for_update(key_share=True)
     )
     live = found.first()
     if live is not None:

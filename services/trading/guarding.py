@@ -111,7 +111,7 @@ class GuardService:
         for run in runs:
             if run.state != RunState.EXIT_ONLY or tasks:
                 continue
-            if await _count_open(session, [run.id]):
+            if not await _hold_run(session, run.id) or await _count_open(session, [run.id]):
                 continue
             run.state = RunState.ENDED
             run.ended_at = self._clock.now()
@@ -147,6 +147,20 @@ async def _live_runs(session: AsyncSession, bot_id: UUID) -> Sequence[BotRun]:
             .order_by(col(BotRun.number))
         )
     ).all()
+
+
+async def _hold_run(session: AsyncSession, run_id: UUID) -> bool:
+    """Lock a run that is about to end; False where somebody else has it at this moment.
+
+    A booking that gives it a position has it (an order that came back): the position is counted, or
+    the booking sees that the run has ended. It is not waited for, the next look ends the run.
+    """
+    found = await session.exec(
+        select(BotRun.id)
+        .where(BotRun.id == run_id)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    return found.first() is not None
 
 
 async def _positions_to_leave(session: AsyncSession, run_id: UUID) -> Sequence[Position]:

@@ -10,9 +10,10 @@ import pytest
 from sqlmodel import select
 
 from domain.markets import Mode
-from domain.orders import OrderRequest, PlaceOutcome, Unknown
+from domain.orders import OrderRequest, OrderState, PlaceOutcome, Unknown
 from models.bots import Bot
 from models.controls import KillScope, KillSwitch
+from services.orders.booking import book
 from services.orders.settling import DOUBT_LENGTH
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
@@ -239,6 +240,35 @@ async def test_what_comes_back_when_no_run_is_there_needs_no_start_to_be_guarded
     assert (closed.state, closed.exit_reason) == ("closed", "stop_loss")
     run = await engine.run(bot)
     assert (run.state, run.ended_at is not None) == ("ended", True)
+    await assert_in_order(engine, bot)
+
+
+async def test_what_comes_back_while_its_run_is_ending_is_not_left_without_one(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The guard does not see the booking yet: had it ended the run, nobody would make the exit."""
+    lost = await _lose(engine, bot)
+    await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    at_venue = engine.account(bot).orders[(await engine.order(lost)).client_order_id]
+    async with engine.database.for_user(bot.trader.user_id) as session:
+        await book(
+            session,
+            lost,
+            fills=at_venue.fills,
+            state=OrderState.FILLED,
+            venue_order_id=at_venue.report.venue_order_id,
+            at=engine.venue.market.now,
+            wall=engine.wall.now(),
+            came_back=True,
+        )
+
+        await asyncio.wait_for(engine.guard(bot), timeout=4)
+
+    position = await engine.position(bot)
+    assert (position.state, (await engine.run(bot)).state) == ("open", "exit_only")
+    await engine.fire(position, "stop")
+    assert (await engine.carry_out(bot)).finished
+    assert (await engine.position(bot)).state == "closed"
     await assert_in_order(engine, bot)
 
 
