@@ -105,6 +105,11 @@ class Invoice:
     url: str | None = None
     pdf: str | None = None
 
+    @property
+    def owed(self) -> Decimal:
+        """What is still to be paid."""
+        return self.amount_due - self.amount_paid
+
 
 @dataclass(frozen=True, slots=True)
 class Payment:
@@ -118,6 +123,35 @@ class Payment:
     def refundable(self) -> Decimal:
         """What may still be given back."""
         return max(ZERO, self.amount - self.refunded)
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What may be given back to a user.
+
+    Attributes:
+        payments: those behind the current period and the credit, newest first. Where the period or
+            the credit came from the unused rest of an earlier period, that rest was paid with the
+            bills before it: of those payments at most as much counts.
+        credit: the user's own money that the provider keeps for later bills; no gift is.
+    """
+
+    payments: Sequence[Payment]
+    credit: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A payment that its payer's bank asks back (a chargeback), as the provider reported it."""
+
+    id: str
+    customer_id: str | None
+    payment_id: str | None
+    amount: Decimal
+    currency: str
+    reason: str
+    status: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +257,24 @@ class BillingProvider(Protocol):
         """What the unused rest of the current period is worth, as the provider prorates."""
         ...
 
-    async def payments(self, subscription: Subscription) -> Sequence[Payment]:
-        """Payments that the current period was paid with, newest first.
+    async def open_bills(self, subscription: Subscription) -> Sequence[Invoice]:
+        """Bills of a subscription that wait to be paid, oldest first."""
+        ...
 
-        Where its bill was lowered by the unused rest of an earlier period, that rest was paid with
-        the bills before it: of those payments at most as much counts.
-        """
+    async def funds(self, subscription: Subscription) -> Funds:
+        """What the current period was paid with, and the user's money that is kept as credit."""
+        ...
+
+    async def keeps_credit(self, customer_id: str) -> bool:
+        """Whether anything is kept for later bills of a customer; never for a deleted one."""
+        ...
+
+    async def credit_taken_by(self, command_id: UUID, customer_id: str) -> bool:
+        """Whether a command took credit from a customer already."""
+        ...
+
+    async def dispute(self, dispute_id: str) -> Dispute:
+        """A dispute as it stands."""
         ...
 
     async def refunded_by(self, command_id: UUID, payment_id: str) -> Decimal | None:
@@ -241,6 +287,10 @@ class BillingProvider(Protocol):
 
     async def delete_customer(self, customer_id: str) -> None:
         """Have a customer forgotten for good; one that is gone already is no failure."""
+        ...
+
+    async def change_email(self, customer_id: str, email: str, *, key: str) -> None:
+        """Write to another address from now on."""
         ...
 
     async def use_payment_method(
@@ -289,6 +339,12 @@ class BillingProvider(Protocol):
 
     async def refund(self, share: RefundShare, *, command_id: UUID, key: str) -> None:
         """Give part of a payment back."""
+        ...
+
+    async def take_credit(
+        self, customer_id: str, amount: Decimal, *, command_id: UUID, key: str
+    ) -> None:
+        """Keep so much less for later bills, because it was paid out."""
         ...
 
     async def pay(self, invoice_id: str, *, key: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -74,32 +73,6 @@ def invoice_of(raw: stripe.Invoice) -> Invoice:
         url=raw.hosted_invoice_url,
         pdf=raw.invoice_pdf,
     )
-
-
-def payments_behind(bills: Sequence[stripe.Invoice], began: datetime) -> list[tuple[str, Decimal]]:
-    """What a period that began then was paid with: ids of payments and amounts.
-
-    Args:
-        bills: paid ones of a subscription, newest first.
-        began: when its present period did.
-    """
-    made: list[tuple[str, Decimal]] = []
-    taken_over = Decimal(0)  # credit for earlier time that paid for the present one
-    for bill in bills:
-        is_of_period = moment(bill.created) >= began
-        for paid in bill.payments.data if bill.payments else ():
-            intent = id_of(paid.payment.payment_intent)
-            if paid.status != "paid" or intent is None:
-                continue
-            amount = usd(paid.amount_paid)
-            if not is_of_period:
-                amount = min(amount, taken_over)
-                taken_over -= amount
-            if amount > 0:
-                made.append((intent, amount))
-        if is_of_period:
-            taken_over = -invoice_of(bill).credit  # of the oldest: the one that opened the period
-    return made
 
 
 def method_of(raw: stripe.PaymentMethod) -> PaymentMethod:

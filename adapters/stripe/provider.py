@@ -11,6 +11,7 @@ import stripe
 import structlog
 
 from adapters.stripe.calls import TIMEOUT_SECONDS, make_client, make_transport, reading, writing
+from adapters.stripe.funds import credit_of, payments_behind
 from adapters.stripe.parse import (
     COMMAND,
     PLAN,
@@ -19,12 +20,14 @@ from adapters.stripe.parse import (
     invoice_of,
     metadata_of,
     method_of,
-    payments_behind,
+    moment,
     subscription_of,
     usd,
 )
-from adapters.stripe.prices import PriceBook, cents, stripe_interval
+from adapters.stripe.prices import CURRENCY, PriceBook, cents, stripe_interval
 from domain.billing import (
+    Dispute,
+    Funds,
     Invoice,
     Payment,
     PlanChoice,
@@ -136,24 +139,71 @@ class StripeProvider:
             )
         return usd(-sum(line.amount for line in preview.lines.data if line.amount < 0))
 
-    async def payments(self, subscription: Subscription) -> Sequence[Payment]:
-        """Payments of the bills since the current period began, and of what these took over."""
+    async def open_bills(self, subscription: Subscription) -> Sequence[Invoice]:
+        """Bills of a subscription that Stripe still wants paid."""
         async with reading():
             listed = await self._v1.invoices.list_async(
-                {
-                    "subscription": subscription.id,
-                    "status": "paid",
-                    "limit": PAGE,
-                    "expand": ["data.payments"],
-                }
+                {"subscription": subscription.id, "status": "open", "limit": PAGE}
             )
-        made = payments_behind(listed.data, subscription.period_start)
-        return [
-            Payment(
-                intent, amount, sum((one for _, one in await self._refunds(intent)), Decimal(0))
+        return sorted((invoice_of(raw) for raw in listed.data), key=lambda bill: bill.created_at)
+
+    async def funds(self, subscription: Subscription) -> Funds:
+        """Bills and the balance's entries of the customer: credit outlives a subscription."""
+        customer_id = subscription.customer_id
+        async with reading():
+            bills, entries, customer = await asyncio.gather(
+                self._v1.invoices.list_async(
+                    {
+                        "customer": customer_id,
+                        "status": "paid",
+                        "limit": PAGE,
+                        "expand": ["data.payments"],
+                    }
+                ),
+                self._v1.customers.balance_transactions.list_async(customer_id, {"limit": PAGE}),
+                self._v1.customers.retrieve_async(customer_id),
             )
-            for intent, amount in made
-        ]
+        credit = credit_of(entries.data, bills.data, customer.balance)
+        return Funds(
+            [
+                Payment(
+                    intent, amount, sum((one for _, one in await self._refunds(intent)), Decimal(0))
+                )
+                for intent, amount in payments_behind(bills.data, subscription, credit)
+            ],
+            credit.held,
+        )
+
+    async def keeps_credit(self, customer_id: str) -> bool:
+        """By the balance, in which credit is negative."""
+        async with reading():
+            customer = await self._v1.customers.retrieve_async(customer_id)
+        return not getattr(customer, "deleted", False) and (customer.balance or 0) < 0
+
+    async def credit_taken_by(self, command_id: UUID, customer_id: str) -> bool:
+        """By the command's id in the entry's metadata."""
+        named = str(command_id)
+        async with reading():
+            entries = await self._v1.customers.balance_transactions.list_async(
+                customer_id, {"limit": PAGE}
+            )
+        return any(metadata_of(entry).get(COMMAND) == named for entry in entries.data)
+
+    async def dispute(self, dispute_id: str) -> Dispute:
+        """The dispute, and the customer of the charge that it is about."""
+        async with reading():
+            raw = await self._v1.disputes.retrieve_async(dispute_id, {"expand": ["charge"]})
+        charge = raw.charge if isinstance(raw.charge, stripe.Charge) else None
+        return Dispute(
+            id=raw.id,
+            customer_id=id_of(charge.customer) if charge else None,
+            payment_id=id_of(raw.payment_intent),
+            amount=usd(raw.amount),
+            currency=raw.currency.upper(),
+            reason=raw.reason,
+            status=raw.status,
+            created_at=moment(raw.created),
+        )
 
     async def refunded_by(self, command_id: UUID, payment_id: str) -> Decimal | None:
         """What a command gave back, by the command's id in the refund's metadata."""
@@ -196,6 +246,13 @@ class StripeProvider:
         except ProviderRefused as refused:
             if refused.code != "resource_missing":
                 raise
+
+    async def change_email(self, customer_id: str, email: str, *, key: str) -> None:
+        """Stripe mails receipts and what it asks of the payer to this address."""
+        async with writing():
+            await self._v1.customers.update_async(
+                customer_id, {"email": email}, {"idempotency_key": key}
+            )
 
     async def use_payment_method(
         self, customer_id: str, payment_method_id: str, *, key: str
@@ -358,6 +415,22 @@ class StripeProvider:
                 {
                     "payment_intent": share.payment_id,
                     "amount": cents(share.amount),
+                    "metadata": {COMMAND: str(command_id)},
+                },
+                {"idempotency_key": key},
+            )
+
+    async def take_credit(
+        self, customer_id: str, amount: Decimal, *, command_id: UUID, key: str
+    ) -> None:
+        """Book the credit out of the balance; Stripe does not do so for a refund."""
+        async with writing():
+            await self._v1.customers.balance_transactions.create_async(
+                customer_id,
+                {
+                    "amount": cents(amount),
+                    "currency": CURRENCY,
+                    "description": "Refunded",
                     "metadata": {COMMAND: str(command_id)},
                 },
                 {"idempotency_key": key},

@@ -8,7 +8,7 @@ the provider forgets keys after a day.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,7 @@ import structlog
 from domain.billing import (
     ZERO,
     BillingProvider,
+    Invoice,
     PlanChoice,
     ProviderOutcomeUnknown,
     ProviderRefused,
@@ -217,23 +218,49 @@ class Execution:
         refunded = ZERO
         for number, share in enumerate(shares):
             refunded += await self._refund(number, share)
+        refused = sum((share.amount for share in shares), ZERO) - refunded
+        # Credit that could not be paid out stays where it is, for a later subscription.
+        paid_out = Decimal(decided.get("credit", "0")) - refused
+        if paid_out > ZERO:
+            await self._take_credit(customer_id, paid_out)
         return {
             "cancel_at_period_end": False,
             "access_until": decided["ended_at"],
             "refund_amount": str(refunded),
-            "refund_refused": str(sum((share.amount for share in shares), ZERO) - refunded),
+            "refund_refused": str(refused),
         }
 
     async def _payment_method(self) -> Result:
         customer_id = await self._customer()
         await self._use_payment_method(customer_id, self._request["payment_method_id"])
-        snapshot = await self._provider.look(customer_id)
-        current = snapshot.subscription
-        if current is not None and current.status.is_in_arrears and current.latest_invoice:
-            invoice_id = current.latest_invoice.id
-            self._refuse_if_late()
-            await self._act("pay", lambda key: self._provider.pay(invoice_id, key=key))
+        current = await self._current(customer_id)
+        if current is not None and current.status.is_in_arrears:
+            await self._pay_overdue(current)
         return {}
+
+    async def _pay_overdue(self, current: Subscription) -> None:
+        """Pay all that is open, oldest first: a later bill that is paid hides the earlier one."""
+        bills = await self._provider.open_bills(current)
+        decided = await self._decide({"owed": {bill.id: str(bill.owed) for bill in bills}})
+        for number, bill in enumerate(bills):
+            try:
+                self._refuse_if_late()
+                await self._pay(bill.id)
+            except ProviderRefused as refused:
+                waiting = bills[number:]
+                paid = _owed_besides(decided["owed"], waiting)
+                if paid == ZERO:
+                    raise
+                left = sum((one.owed for one in waiting), ZERO)
+                why = "it was not confirmed in time" if self._is_late() else refused.message
+                raise ProviderRefused(
+                    refused.reason,
+                    f"{paid} USD of what is overdue was paid, {left} USD was not: {why}",
+                    code=refused.code,
+                ) from refused
+
+    async def _pay(self, invoice_id: str) -> None:
+        await self._act(f"pay:{invoice_id}", lambda key: self._provider.pay(invoice_id, key=key))
 
     # --- steps ------------------------------------------------------------------------------
 
@@ -243,10 +270,13 @@ class Execution:
         await self._once(step, write)
 
     def _refuse_if_late(self) -> None:
-        if self._clock.now() - self._command.created_at > CHARGED_WITHIN:
+        if self._is_late():
             raise ProviderRefused(
                 RefusalReason.OTHER, "The payment was not confirmed in time; nothing was charged"
             )
+
+    def _is_late(self) -> bool:
+        return self._clock.now() - self._command.created_at > CHARGED_WITHIN
 
     async def _once(self, step: str, write: Callable[[str], Awaitable[None]]) -> None:
         """Send a write under the step's key; an answer that got lost is asked for again."""
@@ -345,6 +375,28 @@ class Execution:
             return ZERO
         return share.amount
 
+    async def _take_credit(self, customer_id: str, amount: Decimal) -> None:
+        """Take what was refunded of the credit from it, or a later bill would be paid with it."""
+        command_id = self._command.id
+        if self._command.attempts > 1 and await self._provider.credit_taken_by(
+            command_id, customer_id
+        ):
+            return
+        try:
+            await self._act(
+                "credit",
+                lambda key: self._provider.take_credit(
+                    customer_id, amount, command_id=command_id, key=key
+                ),
+            )
+        except ProviderRefused as refused:
+            _log.error(
+                "billing.credit_not_taken",
+                command=str(command_id),
+                amount=str(amount),
+                code=refused.code,
+            )
+
     # --- reading ----------------------------------------------------------------------------
 
     def _is_done(self, current: Subscription | None) -> bool:
@@ -365,14 +417,17 @@ class Execution:
 
     async def _decide_refund(self, current: Subscription | None) -> Result:
         """Settle once how much goes back, before anything is sent that changes the answer."""
-        if current is None or not current.status.is_live:
+        funds = None if current is None else await self._provider.funds(current)
+        is_live = current is not None and current.status.is_live
+        if current is None or funds is None or not (is_live or funds.credit):
             raise ProviderRefused(
                 RefusalReason.OTHER, "There is no subscription to cancel any more"
             )
-        shares: tuple[RefundShare, ...] = ()
-        if not current.status.is_in_arrears:
+        unused = ZERO
+        if is_live and not current.status.is_in_arrears:
             unused = await self._provider.unused_value(current)
-            shares = spread_refund(unused, await self._provider.payments(current))
+        shares = spread_refund(unused + funds.credit, funds.payments)
+        given = sum((share.amount for share in shares), ZERO)
         return await self._decide(
             {
                 "ended_at": self._clock.now().isoformat(),
@@ -380,6 +435,7 @@ class Execution:
                     {"payment_id": share.payment_id, "amount": str(share.amount)}
                     for share in shares
                 ],
+                "credit": str(max(ZERO, given - unused)),
             }
         )
 
@@ -405,6 +461,12 @@ def _before(found: Snapshot) -> Result:
         if scheduled is None
         else {"tier": scheduled.tier.value, "interval": scheduled.interval.value},
     }
+
+
+def _owed_besides(owed: dict[str, str], waiting: Sequence[Invoice]) -> Decimal:
+    """What was owed by bills that do not wait any more."""
+    left = {bill.id for bill in waiting}
+    return sum((Decimal(amount) for bill, amount in owed.items() if bill not in left), ZERO)
 
 
 def _choice(request: dict[str, Any]) -> PlanChoice:

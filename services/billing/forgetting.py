@@ -9,6 +9,7 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from domain.billing import (
+    ZERO,
     BillingProvider,
     ProviderMisconfigured,
     ProviderOutcomeUnknown,
@@ -49,7 +50,7 @@ class BillingForgetting:
         self._refreshing = refreshing
 
     async def forget(self, user_id: UUID) -> bool:
-        """Cancel at once, with the unused rest refunded, then delete the customer.
+        """Cancel at once, with the unused rest and credit refunded, then delete the customer.
 
         Returns:
             Whether that is done; False where it has to be tried again later.
@@ -66,7 +67,8 @@ class BillingForgetting:
             if row is not None and _is_live(row):
                 await self._refreshing.refresh(user_id)  # it may have ended in the meantime
                 row = await self._row(user_id)
-            if row is not None and _is_live(row):
+            keeps = await self._keeps_credit(self._provider, row)
+            if row is not None and (_is_live(row) or keeps):
                 await self._commands.carry_out(
                     user_id,
                     CommandKind.CANCEL,
@@ -88,6 +90,15 @@ class BillingForgetting:
             )
             return False
         return True
+
+    async def _keeps_credit(self, provider: BillingProvider, row: Subscription | None) -> bool:
+        """Whether money of an ended plan is left with the customer, and would go with it."""
+        if row is None or row.customer_id is None or _is_live(row):
+            return False
+        if not await provider.keeps_credit(row.customer_id):
+            return False
+        reported = (await provider.look(row.customer_id)).subscription
+        return reported is not None and (await provider.funds(reported)).credit > ZERO
 
     async def _delete_customer(
         self, provider: BillingProvider, user_id: UUID, row: Subscription | None

@@ -116,6 +116,82 @@ class Price(resources.StripeObject):  # type: ignore[misc]  # localstripe is unt
         self.active = False
 
 
+class BalanceEntry(resources.StripeObject):  # type: ignore[misc]  # localstripe is untyped
+    """A change of what is kept for a customer's later bills; negative is credit."""
+
+    object = "customer_balance_transaction"
+    _id_prefix = "cbtxn_"
+
+    def __init__(
+        self,
+        *,
+        customer: str,
+        amount: int,
+        type: str = "adjustment",  # noqa: A002 - Stripe's own name
+        invoice: str | None = None,
+        description: str | None = None,
+        metadata: Json | None = None,
+    ) -> None:
+        holder = resources.Customer._api_retrieve(customer)
+        super().__init__()
+        holder.balance += amount
+        self.amount = amount
+        self.checkout_session = None
+        self.credit_note = None
+        self.currency = "usd"
+        self.customer = customer
+        self.description = description
+        self.ending_balance = holder.balance
+        self.invoice = invoice
+        self.metadata = metadata or {}
+        self.type = type
+
+    def _take_back(self) -> None:
+        resources.Customer._api_retrieve(self.customer).balance -= self.amount
+        del resources.store[f"{self.object}:{self.id}"]
+
+    @classmethod
+    def _api_of_customer(cls, id: str, limit: str | None = None) -> Any:  # noqa: A002
+        resources.Customer._api_retrieve(id)
+        found = [one for one in _all(cls) if one.customer == id]
+        return _page(f"/v1/customers/{id}/balance_transactions", found, limit)
+
+    @classmethod
+    def _api_adjust(cls, id: str, amount: str, currency: str, **values: Any) -> Any:  # noqa: A002
+        assert currency == "usd"
+        return cls(customer=id, amount=int(amount), **values)
+
+
+resources.Customer.balance = 0  # localstripe knows it by its name of years ago only
+
+
+class Dispute(resources.StripeObject):  # type: ignore[misc]  # localstripe is untyped
+    """A payment that its payer's bank asks back."""
+
+    object = "dispute"
+    _id_prefix = "du_"
+
+    def __init__(self, payment_intent: str) -> None:
+        intent = resources.PaymentIntent._api_retrieve(payment_intent)
+        super().__init__()
+        self.amount = intent.amount
+        self.balance_transactions: list[Json] = []
+        self.charge = intent.latest_charge.id
+        self.currency = intent.currency
+        self.evidence: Json = {}
+        self.evidence_details: Json = {}
+        self.is_charge_refundable = False
+        self.metadata: Json = {}
+        self.payment_intent = payment_intent
+        self.reason = "fraudulent"
+        self.status = "needs_response"
+        _emit("charge.dispute.created", self)
+
+    def _close(self, status: str) -> None:
+        self.status = status
+        _emit("charge.dispute.closed", self)
+
+
 class Invoice(resources.StripeObject):  # type: ignore[misc]  # localstripe is untyped
     """A bill of a subscription."""
 
@@ -125,7 +201,16 @@ class Invoice(resources.StripeObject):  # type: ignore[misc]  # localstripe is u
     def __init__(self, subscription: Subscription, lines: list[Json], reason: str) -> None:
         super().__init__()
         total = sum(line["amount"] for line in lines)
-        self.amount_due = max(0, total)
+        self._entry: BalanceEntry | None = None
+        customer = resources.Customer._api_retrieve(subscription.customer)
+        self.starting_balance = customer.balance
+        applied = min(total, max(0, -customer.balance)) if total > 0 else total
+        if applied:
+            self._entry = BalanceEntry(
+                customer=customer.id, amount=applied, type="applied_to_invoice", invoice=self.id
+            )
+        self.ending_balance = customer.balance
+        self.amount_due = total - applied
         self.amount_paid = 0
         self.amount_remaining = self.amount_due
         self.attempt_count = 0
@@ -151,6 +236,12 @@ class Invoice(resources.StripeObject):  # type: ignore[misc]  # localstripe is u
         self.subtotal = total
         self.total = total
         _emit("invoice.created", self)
+
+    def _discard(self) -> None:
+        """As if it had never been: what could not be paid at once is rolled back."""
+        del resources.store[f"invoice:{self.id}"]
+        if self._entry is not None:
+            self._entry._take_back()
 
     def _collect(self) -> bool:
         """Try to take the money; whether the bill is paid."""
@@ -223,7 +314,8 @@ class Invoice(resources.StripeObject):  # type: ignore[misc]  # localstripe is u
         if not paid:
             _emit("invoice.payment_failed", bill)
             raise _declined()
-        subscription.status = "active"
+        if subscription.latest_invoice == bill.id:
+            subscription.status = "active"
         _emit("customer.subscription.updated", subscription)
         return bill
 
@@ -286,7 +378,7 @@ class Subscription(resources.StripeObject):  # type: ignore[misc]  # localstripe
         self._set_price(price, self.created)
         bill = self._bill([self._full_line()], "subscription_create")
         if not bill._collect():
-            del resources.store[f"invoice:{bill.id}"]
+            bill._discard()
             del resources.store[f"subscription:{self.id}"]
             raise _declined()
         _emit("customer.subscription.created", self)
@@ -394,7 +486,7 @@ class Subscription(resources.StripeObject):  # type: ignore[misc]  # localstripe
         if not bill._collect():
             self._set_price(before[0], before[1])
             self.latest_invoice = before[2]
-            del resources.store[f"invoice:{bill.id}"]
+            bill._discard()
             raise _declined()
 
     @classmethod
@@ -522,6 +614,9 @@ class Schedule(resources.StripeObject):  # type: ignore[misc]  # localstripe is 
 
 
 EXTRA_CALLS = (
+    ("GET", "/v1/customers/{id}/balance_transactions", BalanceEntry._api_of_customer),
+    ("POST", "/v1/customers/{id}/balance_transactions", BalanceEntry._api_adjust),
+    ("GET", "/v1/disputes/{id}", Dispute._api_retrieve),
     ("POST", "/v1/invoices/create_preview", Invoice._api_preview),
     ("POST", "/v1/invoices/{id}/pay", Invoice._api_pay),
     ("DELETE", "/v1/subscriptions/{id}", Subscription._api_cancel),
