@@ -39,6 +39,7 @@ from services.notifying.pump import Pump
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
+from services.retention import Retention
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
@@ -148,6 +149,7 @@ def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing)
             DeletionSweep(database, ground.account_workflows, clock),
             LimitSweep(database, IdempotencyKeys(database, clock), clock),
             ExportSweep(database, ground.store, ground.export_workflows, clock),
+            Retention(database, clock),
         ),
     )
 

@@ -75,6 +75,13 @@ class Alert(SQLModel, table=True):
             "received_at",
             postgresql_where=text("state='processing'"),
         ),
+        Index(
+            "ix_alerts_forgettable",
+            "received_at",
+            postgresql_where=text(
+                "dedup_key IS NULL AND state IN ('duplicate', 'stale', 'refused')"
+            ),
+        ),
         Index("ix_alerts_open", "received_at", postgresql_where=text(f"state IN ({_OPEN})")),
     )
 

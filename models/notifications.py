@@ -102,6 +102,11 @@ class Message(SQLModel, table=True):
         one_of("state", MessageState),
         Index("ix_messages_open", "user_id", "send_at", postgresql_where=text("state = 'open'")),
         Index("ix_messages_user_time", "user_id", text("created_at DESC")),
+        Index(
+            "ix_messages_forgettable",
+            "finished_at",
+            postgresql_where=text("category IN ('trades', 'reports')"),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

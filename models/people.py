@@ -53,6 +53,7 @@ class Session(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("user_id", "id"),
         Index("ix_sessions_live", "user_id", postgresql_where=text("revoked_at IS NULL")),
+        Index("ix_sessions_expires", "expires_at"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -74,6 +75,7 @@ class RefreshToken(SQLModel, table=True):
         UniqueConstraint("user_id", "id"),
         owned_by("session_id", "sessions"),
         Index("ix_refresh_tokens_session", "user_id", "session_id"),
+        Index("ix_refresh_tokens_expires", "expires_at"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
