@@ -18,15 +18,16 @@ from domain.billing import (
 )
 
 TIMEOUT_SECONDS = 15.0
+"""How long a request may take altogether."""
 
 _CONFLICTS = frozenset({"idempotency_key_in_use", "lock_timeout"})
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, stripe.APIConnectionError)
 _log = structlog.get_logger("nija.stripe")
 
 
-def make_transport(timeout_seconds: float = TIMEOUT_SECONDS) -> stripe.AIOHTTPClient:
+def make_transport() -> stripe.AIOHTTPClient:
     """Connections to Stripe; whoever makes it closes it."""
-    return stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=timeout_seconds))
+    return stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
 
 
 def make_client(

@@ -10,7 +10,7 @@ from uuid import UUID
 import stripe
 import structlog
 
-from adapters.stripe.calls import TIMEOUT_SECONDS, make_client, make_transport, reading, writing
+from adapters.stripe.calls import make_client, make_transport, reading, writing
 from adapters.stripe.funds import credit_of, payments_behind
 from adapters.stripe.parse import (
     COMMAND,
@@ -53,17 +53,14 @@ class StripeProvider:
         self._prices = PriceBook(client)
 
     @classmethod
-    def connect(
-        cls, api_key: str, *, api_base: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS
-    ) -> StripeProvider:
+    def connect(cls, api_key: str, *, api_base: str | None = None) -> StripeProvider:
         """A provider with connections of its own; `close` releases them.
 
         Args:
             api_key: `sk_...`.
             api_base: another server than Stripe's own.
-            timeout_seconds: how long a request may take altogether.
         """
-        transport = make_transport(timeout_seconds)
+        transport = make_transport()
         return cls(make_client(api_key, transport, api_base=api_base), transport)
 
     async def close(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,15 +57,18 @@ class FakeWall:
 
 @dataclass
 class FakeBillingWorkflows:
-    """Remembers who was told; may be away."""
+    """Remembers who was told; may be away, or have a worker that is at once about it."""
 
     woken: list[UUID] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     is_away: bool = False
+    at_waking: Callable[[UUID], Awaitable[object]] | None = None
 
     async def wake_subscription(self, user_id: UUID) -> None:
         self._answer()
         self.woken.append(user_id)
+        if self.at_waking is not None:
+            await self.at_waking(user_id)
 
     async def process_event(self, event_id: str) -> None:
         self._answer()
@@ -165,18 +168,40 @@ class Till:
     def lose_answer(self, write: str) -> None:
         """The next such write is carried out, and its answer lost on the way back."""
 
-        def after_write(what: str) -> None:
-            if what == write:
-                self.standin.after_write = None
-                self.proxy.loses_answers = self.proxy.breaks_connections = True
-                self.proxy.answer_lost.clear()
-                self._healing = asyncio.create_task(self._heal())
+        def lose() -> None:
+            self.proxy.loses_answers = self.proxy.breaks_connections = True
+            self.proxy.answer_lost.clear()
+            self._healing = asyncio.create_task(self._heal())
 
-        self.standin.after_write = after_write
+        self.standin.afterwards[write] = lose
 
     async def _heal(self) -> None:
         await self.proxy.answer_lost.wait()
         self.proxy.loses_answers = False
+
+    def fall_silent_after(self, write: str) -> None:
+        """The next such write is carried out; from then on nobody hears from Stripe."""
+
+        def fall_silent() -> None:
+            self.proxy.loses_answers = self.proxy.breaks_connections = True
+
+        self.standin.afterwards[write] = fall_silent
+
+    async def die_after(self, write: str, act: Coroutine[Any, Any, object]) -> None:
+        """Our process dies once the write was carried out, before it hears so; another begins."""
+        dying = asyncio.create_task(act)
+        self.standin.afterwards[write] = dying.cancel
+        with suppress(asyncio.CancelledError):
+            await dying
+        assert dying.cancelled(), f"it outlived {write}"
+        await self._begin_anew()
+
+    async def _begin_anew(self) -> None:
+        """Everything of a process is made anew; only the books remain, here and at Stripe."""
+        await self.provider.close()
+        provider = StripeProvider.connect(KEY, api_base=self.proxy.url)
+        anew = assemble(self.database, self.wall, self.standin, self.proxy, provider)
+        vars(self).update(vars(anew) | {"delivered": self.delivered})
 
     # --- the books --------------------------------------------------------------------------
 
@@ -223,11 +248,12 @@ async def open_till(urls: DatabaseUrls) -> AsyncIterator[Till]:
         await make_prices(make_client(KEY, transport, api_base=standin.url))
         await transport.close_async()  # type: ignore[no-untyped-call]  # untyped there
         standin.replays = 0
-        provider = StripeProvider.connect(KEY, api_base=proxy.url, timeout_seconds=3)
+        provider = StripeProvider.connect(KEY, api_base=proxy.url)
+        till = assemble(database, wall, standin, proxy, provider)
         try:
-            yield assemble(database, wall, standin, proxy, provider)
+            yield till
         finally:
-            await provider.close()
+            await till.provider.close()
             await database.close()
 
 

@@ -34,8 +34,9 @@ from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 WEBHOOK = "/webhooks/stripe"
-PATIENCE = 200
+PATIENCE = 600
 PAUSE_SECONDS = 0.1
+"""A minute altogether: a loaded machine may stall."""
 
 
 @dataclass

@@ -282,7 +282,7 @@ async def test_a_lost_answer_to_a_charge_is_asked_for_again(shop: Shop) -> None:
 
 async def test_a_charge_whose_answer_never_comes_is_finished_by_the_workflow(shop: Shop) -> None:
     body = wish("pro", "monthly", shop.till.standin.add_card())
-    _fall_silent_after(shop.till, "POST /v1/subscriptions")
+    shop.till.fall_silent_after("POST /v1/subscriptions")
     assert await shop.user.error("POST", "/subscription/upgrade", json=body) == (
         503,
         "SERVICE_UNAVAILABLE",
@@ -307,7 +307,7 @@ async def test_a_refund_whose_answer_never_comes_is_made_once(shop: Shop) -> Non
     await shop.subscribe("pro")
     await shop.pass_time(days=HALF_OF_MARCH)
     body = {"cancel_immediately": True}
-    _fall_silent_after(shop.till, "POST /v1/refunds")
+    shop.till.fall_silent_after("POST /v1/refunds")
     assert (await shop.user.error("POST", "/subscription/cancel", json=body))[0] == 503
 
     shop.till.proxy.loses_answers = False
@@ -315,14 +315,3 @@ async def test_a_refund_whose_answer_never_comes_is_made_once(shop: Shop) -> Non
 
     assert cancelled["refund_amount"] == 74.5
     await shop.stands("free", "canceled", charges=[PRO], refunds=[74_50])
-
-
-def _fall_silent_after(till: Till, write: str) -> None:
-    """The write is carried out; from then on nobody hears from Stripe."""
-
-    def after_write(what: str) -> None:
-        if what == write:
-            till.standin.after_write = None
-            till.proxy.loses_answers = till.proxy.breaks_connections = True
-
-    till.standin.after_write = after_write

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
+from aiohttp import web
 
-from domain.billing import ProviderRefused, RefundShare, RefusalReason
 from domain.plans import Tier
 from services.billing.errors import NoSubscription
 from services.errors import InvalidRequest
 from tests.billing.harness import BEGAN, MONTHLY, YEARLY, Till
+from tests.support.stripe_faults import answers
+from tests.support.stripe_standin import Handler
 
 pytestmark = pytest.mark.integration
 
@@ -103,19 +104,18 @@ async def test_cancelling_in_arrears_refunds_nothing(till: Till) -> None:
 
 
 async def test_a_refund_that_stripe_refuses_does_not_hide_that_the_plan_has_ended(
-    till: Till, monkeypatch: pytest.MonkeyPatch
+    till: Till,
 ) -> None:
     who = await till.subscriber(Tier.BASIC)
     await till.upgrade(who, Tier.ENTERPRISE)
     disputed = till.standin.payments()[0]
-    real = till.provider.refund
+    refuse = answers(400, "charge_disputed")
 
-    async def refund(share: RefundShare, *, command_id: UUID, key: str) -> None:
-        if share.payment_id == disputed:
-            raise ProviderRefused(RefusalReason.OTHER, "disputed", code="charge_disputed")
-        await real(share, command_id=command_id, key=key)
+    async def refuse_the_disputed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        is_disputed = (await request.post())["payment_intent"] == disputed
+        return await (refuse(request, handler) if is_disputed else handler(request))
 
-    monkeypatch.setattr(till.provider, "refund", refund)
+    till.standin.faults["POST /v1/refunds"] = refuse_the_disputed
 
     cancelled = await till.subscriptions.cancel(who, immediately=True)
 

@@ -19,6 +19,7 @@ from domain.plans import Tier
 from services.billing.errors import WebhookClosed, WebhookForged, WebhookMalformed
 from services.billing.inbox import EventInbox
 from tests.billing.harness import SECRET, Till
+from tests.support.stripe_faults import HeldBack
 
 pytestmark = pytest.mark.integration
 
@@ -113,25 +114,19 @@ async def test_what_an_event_says_is_not_believed(till: Till) -> None:
     assert (await till.row(who))["subscription_tier"] == "basic"
 
 
-async def test_a_look_that_began_earlier_never_replaces_a_later_one(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_look_that_began_earlier_never_replaces_a_later_one(till: Till) -> None:
     who = await till.subscriber()
-    real, released = till.provider.look, asyncio.Event()
-
-    async def slow(customer_id: str) -> Any:
-        seen = await real(customer_id)
-        await released.wait()
-        return seen
-
-    monkeypatch.setattr(till.provider, "look", slow)
+    till.standin.faults["GET /v1/subscriptions"] = held_back = HeldBack()
     earlier = asyncio.create_task(till.refreshing.refresh(who.user_id))
-    await asyncio.sleep(0.2)
-    monkeypatch.undo()
+    await held_back.reached.wait()
+    till.standin.faults.clear()
     await till.subscriptions.cancel(who, immediately=True)
-    released.set()
-    await earlier
+    held_back.released.set()
+    snapshot = await earlier
 
+    assert snapshot is not None
+    assert snapshot.subscription is not None
+    assert snapshot.subscription.status == "active", "it saw what was before"
     assert (await till.row(who))["status"] == "canceled"
 
 

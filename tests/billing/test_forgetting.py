@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.billing import ProviderUnavailable
 from services.billing.forgetting import BillingForgetting
 from tests.billing.harness import Till
+from tests.support.stripe_faults import UNAVAILABLE, answers
 
 pytestmark = pytest.mark.integration
 
@@ -56,19 +56,14 @@ async def test_a_lost_answer_deletes_once_and_refunds_once(till: Till) -> None:
     assert till.standin.customers() == []
 
 
-async def test_a_provider_that_is_away_is_asked_again_later(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_provider_that_is_away_is_asked_again_later(till: Till) -> None:
     who = await till.subscriber()
+    till.standin.faults["GET /v1/subscriptions"] = answers(UNAVAILABLE)
 
-    async def away(customer_id: str) -> None:
-        raise ProviderUnavailable(customer_id)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(till.provider, "look", away)
-        assert not await forgetting(till).forget(who.user_id)
+    assert not await forgetting(till).forget(who.user_id)
     assert (await till.row(who))["status"] == "active"
 
+    till.standin.faults.clear()
     assert await forgetting(till).forget(who.user_id)
 
 

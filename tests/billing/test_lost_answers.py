@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 
-from domain.billing import ProviderOutcomeUnknown, ProviderRefused, RefusalReason
 from domain.plans import Tier
 from services.billing import commands
 from services.billing.errors import (
@@ -23,6 +21,7 @@ from services.billing.errors import (
 from services.billing.subscriptions import Subscriptions
 from services.errors import WorkflowUnavailable
 from tests.billing.harness import MONTHLY, Till
+from tests.support.stripe_faults import answers, never_arrives
 
 pytestmark = pytest.mark.integration
 
@@ -105,23 +104,20 @@ async def test_a_lost_answer_while_setting_the_end(till: Till) -> None:
 
 
 @pytest.mark.parametrize("for_good", [False, True])
-async def test_a_lost_answer_to_the_payment_of_what_is_overdue(
-    till: Till, monkeypatch: pytest.MonkeyPatch, for_good: bool
-) -> None:
+async def test_a_lost_answer_to_the_payment_of_what_is_overdue(till: Till, for_good: bool) -> None:
     who = await till.subscriber()
     till.standin.fail_the_card_of((await till.row(who))["customer_id"])
     await till.pass_time(days=31, hours=1)
     await till.deliver_all()
     card = till.standin.add_card()
+    payment = f"POST /v1/invoices/{till.standin.subscriptions()[0].latest_invoice}/pay"
     if for_good:
-        await _die_after(
-            till, monkeypatch, "pay", lambda: till.subscriptions.set_payment_method(who, card)
-        )
+        await _never_hear_of(till, payment, till.subscriptions.set_payment_method(who, card))
         till.standin.answers.clear()
         till.wall.advance(days=2)
         await till.tending.tend(who.user_id)
     else:
-        till.lose_answer(f"POST /v1/invoices/{till.standin.subscriptions()[0].latest_invoice}/pay")
+        till.lose_answer(payment)
         await till.subscriptions.set_payment_method(who, card)
 
     row = await till.row(who)
@@ -137,12 +133,11 @@ async def test_a_lost_answer_while_downgrading(till: Till, write: str) -> None:
     who = await till.subscriber()
     if "{id}" in write:
         # Only Stripe knows the id beforehand, so the second write after the first one is lost.
-        def second(what: str) -> None:
-            if what == "POST /v1/subscription_schedules":
-                (schedule,) = [one.schedule for one in till.standin.subscriptions()]
-                till.lose_answer(write.format(id=schedule))
+        def lose_the_second() -> None:
+            (schedule,) = [one.schedule for one in till.standin.subscriptions()]
+            till.lose_answer(write.format(id=schedule))
 
-        till.standin.after_write = second
+        till.standin.afterwards["POST /v1/subscription_schedules"] = lose_the_second
     else:
         till.lose_answer(write)
 
@@ -153,30 +148,19 @@ async def test_a_lost_answer_while_downgrading(till: Till, write: str) -> None:
     assert till.standin.replays >= 1
 
 
-async def _die_after(
-    till: Till, monkeypatch: pytest.MonkeyPatch, write: str, act: Callable[[], Awaitable[object]]
-) -> None:
+async def _never_hear_of(till: Till, write: str, act: Awaitable[object]) -> None:
     """The write is carried out; then nobody hears anything any more, for longer than we ask."""
-    for name in ("subscribe", "change_plan", "refund", "pay"):
-        real = getattr(till.provider, name)
-
-        async def deaf(*args: object, _real: object = real, **named: object) -> None:
-            await _real(*args, **named)  # type: ignore[operator]
-            raise ProviderOutcomeUnknown("the answer got lost")
-
-        if name == write:
-            monkeypatch.setattr(till.provider, name, deaf)
+    carried_out = till.standin.writes.count(write)
+    till.fall_silent_after(write)
     with pytest.raises(BillingOutcomeUnknown):
-        await act()
-    monkeypatch.undo()
+        await act
+    assert till.standin.writes.count(write) == carried_out + 1
+    till.proxy.loses_answers = False
 
 
-async def test_an_unknown_charge_is_found_by_the_timer(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unknown_charge_is_found_by_the_timer(till: Till) -> None:
     who = await till.add_user()
-    card = till.standin.add_card()
-    await _die_after(till, monkeypatch, "subscribe", lambda: till.upgrade(who, method=card))
+    await _never_hear_of(till, SUBSCRIBE, till.upgrade(who, method=till.standin.add_card()))
     assert (await till.command(who))["state"] == "open"
     till.standin.answers.clear()  # Stripe forgets keys
     till.wall.advance(days=2)
@@ -191,17 +175,13 @@ async def test_an_unknown_charge_is_found_by_the_timer(
     assert tended.wait_seconds is not None
 
 
-async def test_a_card_that_is_gone_since_does_not_hide_an_unknown_charge(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_card_that_is_gone_since_does_not_hide_an_unknown_charge(till: Till) -> None:
     who = await till.add_user()
     card = till.standin.add_card()
-    await _die_after(till, monkeypatch, "subscribe", lambda: till.upgrade(who, method=card))
+    await _never_hear_of(till, SUBSCRIBE, till.upgrade(who, method=card))
+    gone = answers(400, "resource_missing")
+    till.standin.faults[f"POST /v1/payment_methods/{card}/attach"] = gone
 
-    async def gone(*_: object, **__: object) -> None:
-        raise ProviderRefused(RefusalReason.PAYMENT_METHOD, "no such payment method")
-
-    monkeypatch.setattr(till.provider, "use_payment_method", gone)
     await till.tending.tend(who.user_id)
 
     assert (await till.command(who))["state"] == "done"
@@ -209,21 +189,16 @@ async def test_a_card_that_is_gone_since_does_not_hide_an_unknown_charge(
     assert till.standin.charges() == [149_00]
 
 
-async def test_what_came_before_a_charge_that_was_never_made_is_put_back(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_came_before_a_charge_that_was_never_made_is_put_back(till: Till) -> None:
     """A scheduled downgrade is let go and another card chosen; then Stripe is silent too long."""
     who = await till.subscriber(Tier.PRO)
     await till.subscriptions.downgrade(who, tier=Tier.BASIC, interval=None)
-
-    async def lost(*_: object, **__: object) -> None:
-        raise ProviderOutcomeUnknown("lost on the way there")
-
-    monkeypatch.setattr(till.provider, "change_plan", lost)
+    (subscription,) = till.standin.subscriptions()
+    till.standin.faults[f"POST /v1/subscriptions/{subscription.id}"] = never_arrives
     with pytest.raises(BillingOutcomeUnknown):
         await till.upgrade(who, Tier.ENTERPRISE, method=till.standin.add_card("4111111111111111"))
-    assert till.standin.subscriptions()[0].schedule is None
-    monkeypatch.undo()
+    assert subscription.schedule is None
+    till.standin.faults.clear()
     till.wall.advance(minutes=11)
 
     await till.tending.tend(who.user_id)
@@ -237,27 +212,22 @@ async def test_what_came_before_a_charge_that_was_never_made_is_put_back(
 
 
 async def test_a_worker_that_is_quicker_than_the_request_leaves_the_command_to_it(
-    till: Till, monkeypatch: pytest.MonkeyPatch
+    till: Till,
 ) -> None:
     who = await till.add_user()
-
-    async def tend_at_once(user_id: UUID) -> None:
-        await till.tending.tend(user_id)
-
-    monkeypatch.setattr(till.workflows, "wake_subscription", tend_at_once)
+    till.workflows.at_waking = till.tending.tend
 
     upgraded = await till.upgrade(who, method=till.standin.add_card())
 
     assert upgraded.amount_due_now == 149
     assert till.standin.charges() == [149_00]
+    assert (await till.command(who))["attempts"] == 1, "the worker left it alone"
 
 
-async def test_asking_again_after_an_unknown_charge_does_not_charge_again(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_asking_again_after_an_unknown_charge_does_not_charge_again(till: Till) -> None:
     who = await till.add_user()
     card = till.standin.add_card()
-    await _die_after(till, monkeypatch, "subscribe", lambda: till.upgrade(who, method=card))
+    await _never_hear_of(till, SUBSCRIBE, till.upgrade(who, method=card))
 
     upgraded = await till.upgrade(who, method=card)
 
@@ -265,11 +235,10 @@ async def test_asking_again_after_an_unknown_charge_does_not_charge_again(
     assert till.standin.charges() == [149_00]
 
 
-async def test_an_unknown_proration_is_found_without_its_key(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unknown_proration_is_found_without_its_key(till: Till) -> None:
     who = await till.subscriber(Tier.BASIC)
-    await _die_after(till, monkeypatch, "change_plan", lambda: till.upgrade(who, Tier.PRO))
+    change = f"POST /v1/subscriptions/{till.standin.subscriptions()[0].id}"
+    await _never_hear_of(till, change, till.upgrade(who, Tier.PRO))
     till.standin.answers.clear()
 
     upgraded = await till.upgrade(who, Tier.PRO)
@@ -278,14 +247,10 @@ async def test_an_unknown_proration_is_found_without_its_key(
     assert till.standin.charges() == [49_00, 100_00]
 
 
-async def test_an_unknown_refund_is_found_without_its_key(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unknown_refund_is_found_without_its_key(till: Till) -> None:
     who = await till.subscriber()
     await till.pass_time(days=15.5)
-    await _die_after(
-        till, monkeypatch, "refund", lambda: till.subscriptions.cancel(who, immediately=True)
-    )
+    await _never_hear_of(till, "POST /v1/refunds", till.subscriptions.cancel(who, immediately=True))
     till.standin.answers.clear()
     till.wall.advance(hours=30)
 
@@ -295,19 +260,12 @@ async def test_an_unknown_refund_is_found_without_its_key(
     assert till.standin.refunds() == [74_50]
 
 
-async def test_a_charge_that_never_reached_stripe_is_not_made_hours_later(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_charge_that_never_reached_stripe_is_not_made_hours_later(till: Till) -> None:
     who = await till.add_user()
-    card = till.standin.add_card()
-
-    async def lost(*_: object, **__: object) -> None:
-        raise ProviderOutcomeUnknown("lost on the way there")
-
-    monkeypatch.setattr(till.provider, "subscribe", lost)
+    till.standin.faults[SUBSCRIBE] = never_arrives
     with pytest.raises(BillingOutcomeUnknown):
-        await till.upgrade(who, method=card)
-    monkeypatch.undo()
+        await till.upgrade(who, method=till.standin.add_card())
+    till.standin.faults.clear()
     till.wall.advance(minutes=11)
 
     await till.tending.tend(who.user_id)
@@ -316,21 +274,10 @@ async def test_a_charge_that_never_reached_stripe_is_not_made_hours_later(
     assert till.standin.charges() == []
 
 
-async def test_a_process_that_died_is_followed_up_after_its_lease(
-    till: Till, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_process_that_died_is_followed_up_after_its_lease(till: Till) -> None:
     who = await till.add_user()
     card = till.standin.add_card()
-    real = till.provider.subscribe
-
-    async def killed(*args: object, **named: object) -> None:
-        await real(*args, **named)  # type: ignore[arg-type]
-        raise asyncio.CancelledError
-
-    monkeypatch.setattr(till.provider, "subscribe", killed)
-    with pytest.raises(asyncio.CancelledError):
-        await till.upgrade(who, method=card)
-    monkeypatch.undo()
+    await till.die_after(SUBSCRIBE, till.upgrade(who, method=card))
 
     with pytest.raises(BillingBusy):
         await till.upgrade(who, method=card)

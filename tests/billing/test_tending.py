@@ -20,6 +20,7 @@ from domain.contracts.billing import (
 from domain.plans import Tier
 from domain.principal import Principal
 from tests.billing.harness import Till
+from tests.billing.shop import PATIENCE, PAUSE_SECONDS
 from tests.support.sandbox import sandboxed
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
@@ -152,10 +153,10 @@ async def test_the_workflows_run_on_a_real_server(till: Till, temporal_address: 
 
 async def _until_free(till: Till, who: Principal) -> None:
     """The timer of a second runs on Temporal's clock; ours is moved past it meanwhile."""
-    for _ in range(100):
+    for _ in range(PATIENCE):
         row = await till.row(who)
         if row["subscription_tier"] == "free":
             return
-        till.wall.advance(seconds=0.1)
-        await asyncio.sleep(0.1)
+        till.wall.advance(seconds=PAUSE_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)
     raise AssertionError("the grace did not end")

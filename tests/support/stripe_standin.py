@@ -32,6 +32,8 @@ with warnings.catch_warnings():
 
 Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Fault = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+"""What becomes of a request, given how it is carried out if nothing goes wrong."""
 
 THEIRS = (
     resources.Charge,
@@ -54,7 +56,10 @@ class StandIn:
     events: list[Json] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     replays: int = 0
-    after_write: Callable[[str], None] | None = None
+    afterwards: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """What to do, once, when such a write (`POST /v1/...`) was carried out, before its answer."""
+    faults: dict[str, Fault] = field(default_factory=dict)
+    """What goes wrong with such requests (`GET /v1/...`), each time."""
     answers: dict[str, tuple[str, int, bytes]] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
 
@@ -113,6 +118,12 @@ class StandIn:
     # --- HTTP -------------------------------------------------------------------------------
 
     @web.middleware
+    async def go_wrong(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The fault of such a request, if a test has set one."""
+        fault = self.faults.get(f"{request.method} {request.path}")
+        return await (fault(request, handler) if fault else handler(request))
+
+    @web.middleware
     async def once(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Idempotency keys as Stripe keeps them, for every POST."""
         if request.method not in {"POST", "DELETE"}:
@@ -134,8 +145,9 @@ class StandIn:
         if key is not None:
             self.answers[key] = (asked, answer.status, body)
         self.writes.append(what)
-        if self.after_write is not None:
-            self.after_write(what)
+        then = self.afterwards.pop(what, None)
+        if then is not None:
+            then()
         return answer
 
     def _repeat(self, key: str, asked: str) -> web.Response:
@@ -169,7 +181,12 @@ def _stored(kind: Any) -> list[Any]:
 
 def _application(standin: StandIn) -> web.Application:
     app = web.Application(
-        middlewares=[server.error_middleware, server.auth_middleware, standin.once]
+        middlewares=[
+            server.error_middleware,
+            server.auth_middleware,
+            standin.go_wrong,
+            standin.once,
+        ]
     )
     for method, url, call in [*ours.EXTRA_CALLS, *_of_theirs()]:
         app.router.add_route(method, url, _handler(call))
