@@ -242,6 +242,7 @@ async def _refold(
     folded = await _fold(session, position, rules)
     before = counted(position)
     await _note_what_came_back(session, position, order, folded, wall)
+    has_entered = folded.entry_quantity != position.entry_quantity
     position.state = folded.state
     position.entry_quantity = folded.entry_quantity
     position.entry_notional = folded.entry_notional
@@ -254,7 +255,7 @@ async def _refold(
     if folded.state is not PositionState.CLOSED:
         position.closed_at = None  # an order that came back opens its position again
     if folded.state is PositionState.OPEN:
-        await _protect(session, position, order, folded, rules, at)
+        await _protect(session, position, order, folded, rules, at, has_entered=has_entered)
     elif folded.state is PositionState.CLOSED:
         await _close(session, position, order, folded, at)
     elif folded.state is PositionState.CANCELLED:
@@ -402,11 +403,17 @@ async def _protect(
     folded: FoldedPosition,
     rules: MarketRules,
     at: datetime,
+    *,
+    has_entered: bool,
 ) -> None:
-    """Attach or move the protection on the fill that calls for it."""
+    """Attach or move the protection on the fill that calls for it.
+
+    An entry that is booked again without a new fill calls for nothing: since then its user may have
+    moved the stop, and bars have closed.
+    """
     leg = Leg(order.leg)
     plan = ExitPlan.from_record(position.exit_plan) if position.exit_plan else None
-    if plan is None or (leg is Leg.ENTRY and not folded.exit_quantity):
+    if plan is None or (has_entered and not folded.exit_quantity):
         entry_price = folded.average_entry_price
         if entry_price is None:
             return

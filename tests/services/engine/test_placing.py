@@ -109,6 +109,34 @@ async def test_an_answer_that_comes_after_the_order_was_settled_leaves_no_refusa
     await assert_in_order(engine, bot)
 
 
+async def test_an_entry_that_is_booked_again_keeps_the_protection_it_has_by_now(
+    engine: Engine, bot: RunningBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that froze after its order was taken finds it settled, and its stop moved."""
+    order_id = await engine.intend_entry(bot)
+    account = engine.account(bot)
+    take = account.place
+
+    async def frozen(request: OrderRequest) -> PlaceOutcome:
+        accepted = await take(request)
+        await engine.settle(bot, order_id)
+        position = await engine.position(bot)
+        await engine.trading.modify_position(
+            bot.trader.principal, position.id, stop_loss=Decimal(95), take_profit=Decimal(120)
+        )
+        return accepted
+
+    monkeypatch.setattr(account, "place", frozen)
+    result = await engine.place(bot, order_id)
+
+    assert result.state is OrderState.FILLED
+    position = await engine.position(bot)
+    assert (position.stop_loss, position.take_profit) == (Decimal(95), Decimal(120))
+    prices = {leg: trigger.price for leg, trigger in (await engine.triggers(position)).items()}
+    assert prices == {"stop": Decimal(95), "target_3": Decimal(120)}
+    await assert_in_order(engine, bot)
+
+
 async def test_not_listed_is_unknown_until_the_grace_period_is_over_then_absent(
     engine: Engine, bot: RunningBot
 ) -> None:
