@@ -36,7 +36,13 @@ from services.orders.booking import rules_from_record, store_plan
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS, live_positions
-from services.trading.starting import READY_SECONDS, Starting, StartRequest, lock_bot
+from services.trading.starting import (
+    READY_SECONDS,
+    Starting,
+    StartRequest,
+    claim_bot,
+    lock_bot,
+)
 
 FLAT_SECONDS_MAX = 5.0
 FLAT_LOOK_SECONDS = 0.1
@@ -176,13 +182,7 @@ class TradingService:
     ) -> EmergencyResult:
         """Block entries until released; closes positions on request; works on a stopped bot too."""
         async with self._database.for_user(principal.user_id) as session:
-            bot = await lock_bot(session, principal.user_id)
-            if bot is None:
-                bot = Bot(
-                    user_id=principal.user_id,
-                    state_changed_at=self._clock.now(),
-                    created_at=self._clock.now(),
-                )
+            bot = await claim_bot(session, principal.user_id, self._clock.now())
             runs = await self._end_entries(
                 session, bot, BotState.EMERGENCY_STOPPED, f"emergency stop: {reason}"
             )

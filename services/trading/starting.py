@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -90,6 +92,7 @@ class Starting:
             raise WorkflowUnavailable
         clock = await self._venue_clock(request.broker or PAPER_VENUE)
         async with self._database.for_user(principal.user_id) as session:
+            await claim_bot(session, principal.user_id, self._clock.now())
             bot, account, risk = await self._admit(session, principal, request)
             return await self._begin(session, principal, bot, account, risk, clock)
 
@@ -232,6 +235,24 @@ async def _require_active(session: AsyncSession, user_id: UUID) -> None:
         select(User.status).where(User.id == user_id).with_for_update(read=True)
     )
     require_active(status.one())
+
+
+async def claim_bot(session: AsyncSession, user_id: UUID, now: datetime) -> Bot:
+    """Lock the user's one APEX bot; makes it where there is none.
+
+    Of two that make it at once the second waits for the first, and gets its bot.
+    """
+    bot = await lock_bot(session, user_id)
+    if bot is None:
+        made = Bot(user_id=user_id, state_changed_at=now, created_at=now)
+        await session.exec(
+            insert(Bot)
+            .values(**made.model_dump())
+            .on_conflict_do_nothing(index_elements=["user_id"], index_where=text("kind = 'apex'"))
+        )
+        bot = await lock_bot(session, user_id)
+        assert bot is not None
+    return bot
 
 
 async def lock_bot(session: AsyncSession, user_id: UUID) -> Bot | None:
