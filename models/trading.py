@@ -60,7 +60,15 @@ class Position(SQLModel, table=True):
             "account_id",
             postgresql_where=text("state IN ('pending', 'open')"),
         ),
-        # Pages of the history, and how many there are, are found without the rows themselves.
+        # Those that no roll-up counts.
+        Index(
+            "ix_positions_cancelled",
+            "user_id",
+            "account_id",
+            postgresql_include=["symbol", "closed_at"],
+            postgresql_where=text("state = 'cancelled'"),
+        ),
+        # Pages of the history are found without the rows themselves.
         Index(
             "ix_positions_account_opened",
             "user_id",

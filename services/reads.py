@@ -133,10 +133,14 @@ class Reads:
                 "autocommit": True,
                 "row_factory": dict_row,
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                # There are some dozens of statements, each written for its indexes, and planning
+                # one takes longer than running it. So a connection plans each once, for any values.
+                "prepare_threshold": 0,
                 "options": (
                     f"-c lock_timeout={LOCK_TIMEOUT_MS}"
                     f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
                     f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
+                    " -c plan_cache_mode=force_generic_plan"
                     # Only counts are written here; a crash of the server may forget the last of
                     # them, and no answer waits for a disk.
                     " -c synchronous_commit=off -c timezone=UTC"

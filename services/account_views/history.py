@@ -14,7 +14,9 @@ from uuid import UUID
 from domain.markets import Mode
 from domain.money import ZERO, pct
 from domain.positions import PositionState
-from services.account_views.frame import Frame, midnight
+from services.account_views.frame import EVER, Frame, midnight, months_from
+from services.account_views.sums import picked
+from services.reads import Query
 
 PER_PAGE_MAX = 100
 _MINUTE = timedelta(minutes=1)
@@ -34,7 +36,23 @@ AND (%(state)s::text IS NULL OR p.state = %(state)s)
 AND (%(start)s::timestamptz IS NULL OR p.opened_at >= %(start)s)
 AND (%(end)s::timestamptz IS NULL OR p.opened_at < %(end)s)
 """
-COUNT = f"SELECT count(*) AS trades FROM positions p WHERE {MATCHING}"
+COUNTED = f"SELECT count(*) AS trades FROM positions p WHERE {MATCHING}"
+"""One row: how many trades match, each looked at."""
+
+COUNTED_BY_DAYS = f"""
+WITH {picked("r.hour = -1 AND r.symbol = coalesce(%(symbol)s::text, '')")}
+SELECT (
+    (SELECT coalesce(sum(trades), 0) FROM picked)
+    + (SELECT count(*) FROM positions p WHERE {MATCHING} AND p.state IN ('pending', 'open'))
+    + (SELECT count(*) FROM positions p WHERE {MATCHING} AND p.state = 'cancelled')
+    + (SELECT count(*) FROM positions p WHERE {MATCHING} AND p.state = 'closed' AND p.closed_at <= (
+        SELECT max(f.at) FROM flows f
+        WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s AND f.kind = 'reset'
+    ))
+)::bigint AS trades
+"""
+"""The same from the roll-ups, which hold every closed trade since the account's last reset."""
+
 # The index alone tells which trades are on a page; only those are read.
 TRADES = f"""
 SELECT {COLUMNS}
@@ -67,6 +85,15 @@ class TradeFilter:
             "start": self.start,
             "end": self.end,
         }
+
+    def counted(self, frame: Frame) -> Query:
+        """The query of how many match: roll-ups tell where these sum over nothing else."""
+        is_of_times = self.start is not None or self.end is not None
+        if is_of_times or self.status not in {None, PositionState.CLOSED}:
+            return Query(COUNTED, self.params(frame))
+        first = frame.retained_from or EVER
+        days = {"first": first, "months_from": months_from(first)}
+        return Query(COUNTED_BY_DAYS, {**self.params(frame), **days})
 
 
 class TradeView(NamedTuple):

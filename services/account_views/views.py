@@ -12,7 +12,7 @@ from services.account_views import stats
 from services.account_views.balance import BALANCES, BalanceView
 from services.account_views.choice import AccountChoice, first_row
 from services.account_views.frame import FRAME, Frame, Period
-from services.account_views.history import COUNT, TRADES, TradeFilter, TradePage, TradeView
+from services.account_views.history import TRADES, TradeFilter, TradePage, TradeView
 from services.account_views.performance import PerformanceView, measure
 from services.account_views.positions import POSITIONS, PositionsView
 from services.account_views.stats import StatsRows, StatsView
@@ -83,8 +83,7 @@ class AccountViews:
         paging = {"limit": per_page, "offset": (page - 1) * per_page}
 
         def ask(frame: Frame) -> Sequence[Query]:
-            matching = wanted.params(frame)
-            return Query(COUNT, matching), Query(TRADES, {**matching, **paging})
+            return wanted.counted(frame), Query(TRADES, {**wanted.params(frame), **paging})
 
         frame, (counted, rows) = await self.framed(caller, choice, ask)
         return TradePage(tuple(TradeView.of(row, frame) for row in rows), counted[0]["trades"])

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import product
 from statistics import mean, stdev
 
 import pytest
@@ -18,13 +19,13 @@ from domain.positions import PositionState
 from models.ledgers import Flow, FlowKind
 from services.account_views.choice import AccountChoice
 from services.account_views.frame import Period, months_from
-from services.account_views.history import TradeFilter
+from services.account_views.history import PER_PAGE_MAX, TradeFilter, TradeView
 from services.account_views.views import AccountViews
 from services.analytics.trades import GroupBy
 from services.analytics.views import Analytics
 from services.database import Database
 from services.reads import Reads
-from tests.analytics.trades import NOW, Book, open_book, some_result, some_time
+from tests.analytics.trades import NOW, SYMBOLS, Book, open_book, some_result, some_time
 
 pytestmark = pytest.mark.integration
 
@@ -146,9 +147,6 @@ async def test_trades_of_every_period(book: Book, analytics: Analytics, symbol: 
         assert found.best is not None
         assert found.worst is not None
         assert these(found.best.net_pnl, found.worst.net_pnl) == (max(nets), min(nets))
-
-
-SYMBOLS = ("BTC-USD", "ETH-USD", "LTC-USD")
 
 
 @pytest.mark.parametrize("group_by", [GroupBy.DAY, GroupBy.WEEK, GroupBy.MONTH])
@@ -282,6 +280,42 @@ async def test_history_finds_its_pages(book: Book, views: AccountViews) -> None:
     eth = TradeFilter(status=PositionState.CLOSED, symbol="ETH-USD")
     found = await views.history(caller, ANY, eth, page=1, per_page=100)
     assert found.total == len([it for it in expected if it.symbol == "ETH-USD"])
+
+
+@pytest.mark.parametrize("tier", ["basic", "enterprise"])
+@pytest.mark.parametrize("was_reset", [False, True], ids=["", "reset"])
+async def test_history_counts_what_it_lists(
+    database: Database, reads: Reads, tier: str, was_reset: bool
+) -> None:
+    book = await open_book(database, tier=tier)
+    await fill(book)
+    for hours, (state, symbol) in enumerate(
+        [
+            (PositionState.PENDING, "BTC-USD"),
+            (PositionState.OPEN, "ETH-USD"),
+            (PositionState.CANCELLED, "ETH-USD"),
+            (PositionState.CANCELLED, "LTC-USD"),
+        ]
+    ):
+        await book.keep(NOW - timedelta(hours=hours), state=state, symbol=symbol)
+    await book.keep(NOW - timedelta(days=399), state=PositionState.CANCELLED)
+    if was_reset:
+        await book.reset(NOW - timedelta(days=40))
+    views = AccountViews(reads, realm=Realm.SIMULATED)
+
+    for status, symbol, start in product((None, *PositionState), (None, *SYMBOLS), (None, NOW)):
+        since = None if start is None else start - timedelta(days=30)
+        wanted = TradeFilter(status=status, symbol=symbol, start=since)
+        listed: list[TradeView] = []
+        while len(listed) % PER_PAGE_MAX == 0:
+            page = len(listed) // PER_PAGE_MAX + 1
+            found = await views.history(
+                book.trader.principal, ANY, wanted, page=page, per_page=PER_PAGE_MAX
+            )
+            listed += found.trades
+            if not found.trades:
+                break
+        assert found.total == len(listed), wanted
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from sqlmodel import select
 from domain.performance import ClosedTrade
 from domain.positions import PositionState
 from models.bots import Bot, BotRun
+from models.ledgers import Flow, FlowKind
 from models.markets import VenueState
 from models.trading import Position
 from services.analytics.counting import count_trade, counted
+from services.analytics.recounting import rebuild
 from services.database import Database
 from tests.support.traders import Trader, add_trader
 
@@ -43,6 +45,28 @@ class Book:
             await count_trade(session, position, None, counted(position))
         self.closed[position.id] = position
         return position.id
+
+    async def keep(self, at: datetime, **changes: Any) -> None:
+        """A trade that is not closed: it waits, is held, or never came about."""
+        async with self.database.for_user(self.trader.user_id) as session:
+            closed_at = at if changes["state"] is PositionState.CANCELLED else None
+            session.add(self._position(at, **{"closed_at": closed_at, **changes}))
+
+    async def reset(self, at: datetime) -> None:
+        """The paper account begins anew."""
+        async with self.database.for_user(self.trader.user_id) as session:
+            session.add(
+                Flow(
+                    user_id=self.trader.user_id,
+                    account_id=self.trader.account_id,
+                    currency="USD",
+                    amount=Decimal(0),
+                    kind=FlowKind.RESET,
+                    at=at,
+                )
+            )
+        async with self.database.for_user(self.trader.user_id) as session:
+            await rebuild(session, self.trader.account_id)
 
     async def reopen(self, position_id: UUID) -> None:
         """An order that came back opens it again."""
