@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,10 +13,10 @@ from psycopg import errors
 
 from services.audit_chain import GENESIS, AuditSealing, AuditVerifying, Break, Head, Verification
 from tests.api.harness import Api, World
+from tests.support.command_line import nija_said
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = 12
 
 
@@ -226,20 +223,9 @@ async def test_a_user_s_role_cannot_write_an_entry_that_looks_sealed(world: Worl
 
 async def command(world: World, *arguments: str) -> tuple[int, str]:
     """Run `nija audit verify` as an operator would."""
-
-    def run() -> tuple[int, str]:
-        done = subprocess.run(  # noqa: S603 - our own command line
-            [sys.executable, "-m", "cli", "audit", "verify", *arguments],
-            cwd=ROOT,
-            env={"NIJA_SYSTEM_DATABASE_URL": world.urls.system, "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    return await asyncio.to_thread(run)
+    return await nija_said(
+        "audit", "verify", *arguments, NIJA_SYSTEM_DATABASE_URL=world.urls.system
+    )
 
 
 async def test_the_command_names_the_first_broken_entry(sealed: World) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,10 +20,10 @@ from services.trading.commands import TradingService
 from tests.admin.conftest import make_admin
 from tests.api.harness import PASSWORD, REALM, Api, World, register
 from tests.api.seeding import make_position, make_run, watch_venue
+from tests.support.command_line import nija_said
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
 OPERATORS_PASSWORD = "Made-On-The-Machine-42"
 
 
@@ -321,21 +318,11 @@ async def test_two_administrators_do_not_unmake_each_other(
 
 async def create_on_the_machine(world: World, email: str) -> tuple[int, str]:
     """Run `nija admin create` as an operator would."""
-
-    def run() -> tuple[int, str]:
-        done = subprocess.run(  # noqa: S603 - our own command line
-            [sys.executable, "-m", "cli", "admin", "create", "--email", email, "--password-stdin"],
-            cwd=ROOT,
-            env={"NIJA_SYSTEM_DATABASE_URL": world.urls.system, "PATH": "/usr/bin:/bin"},
-            input=f"{OPERATORS_PASSWORD}\n",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    return await asyncio.to_thread(run)
+    return await nija_said(
+        *("admin", "create", "--email", email, "--password-stdin"),
+        typed=f"{OPERATORS_PASSWORD}\n",
+        NIJA_SYSTEM_DATABASE_URL=world.urls.system,
+    )
 
 
 async def test_who_is_a_user_already_is_not_called_a_new_administrator(

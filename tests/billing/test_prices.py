@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
-
 import pytest
 
 from adapters.stripe.calls import make_client, make_transport
@@ -13,25 +9,10 @@ from adapters.stripe.prices import PriceBook, make_prices_at
 from domain.billing import PAID_CHOICES, ProviderMisconfigured
 from domain.plans import PLANS, Tier
 from tests.billing.harness import KEY, FakeWall
+from tests.support.command_line import nija_said
 from tests.support.stripe_standin import StandIn, stripe_standin
 
 pytestmark = pytest.mark.integration
-
-CLI = Path(__file__).parents[2] / "cli.py"
-
-
-async def nija(*arguments: str, **env: str) -> tuple[int, str]:
-    """Our own command line; its exit code and everything it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(CLI),
-        *arguments,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return process.returncode or 0, said.decode()
 
 
 def asked(standin: StandIn) -> dict[str, tuple[int, str, str]]:
@@ -47,9 +28,9 @@ async def test_the_command_makes_what_the_plan_table_says_and_makes_it_once() ->
     async with stripe_standin(FakeWall().now) as standin:
         env = {"NIJA_STRIPE_SECRET_KEY": KEY, "NIJA_STRIPE_API_BASE": standin.url}
 
-        code, said = await nija("stripe", "make-prices", **env)
+        code, said = await nija_said("stripe", "make-prices", **env)
         assert code == 0, said
-        again, repeated = await nija("stripe", "make-prices", **env)
+        again, repeated = await nija_said("stripe", "make-prices", **env)
 
         assert again == 0
         assert said.count("made") == repeated.count("exists") == len(PAID_CHOICES)
@@ -86,7 +67,7 @@ async def test_a_price_that_is_wrong_is_named_and_nothing_is_made() -> None:
         wrong.unit_amount = 129_00
         env = {"NIJA_STRIPE_SECRET_KEY": KEY, "NIJA_STRIPE_API_BASE": standin.url}
 
-        code, said = await nija("stripe", "make-prices", **env)
+        code, said = await nija_said("stripe", "make-prices", **env)
 
         assert code == 1
         assert f"nija_pro_monthly ({wrong.id})" in said
@@ -101,8 +82,8 @@ async def test_a_price_that_is_wrong_is_named_and_nothing_is_made() -> None:
 
 
 async def test_what_a_person_can_mend_is_said_in_a_sentence() -> None:
-    assert await nija("stripe", "make-prices") == (1, "NIJA_STRIPE_SECRET_KEY is not set.\n")
-    code, said = await nija(
+    assert await nija_said("stripe", "make-prices") == (1, "NIJA_STRIPE_SECRET_KEY is not set.\n")
+    code, said = await nija_said(
         "stripe",
         "make-prices",
         NIJA_STRIPE_SECRET_KEY=KEY,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -27,7 +24,8 @@ from domain.contracts.bots import (
     TradeSignal,
     bot_workflow_id,
 )
-from tests.support.up import ROOT, Person, RunningStack, eventually
+from tests.support.command_line import nija
+from tests.support.up import Person, RunningStack, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -82,15 +80,7 @@ def test_a_second_run_goes_on(stack: RunningStack) -> None:
 def test_starting_on_a_locked_folder_names_the_setting(stack: RunningStack) -> None:
     stack.start()
 
-    refused = subprocess.run(
-        [sys.executable, "-m", "cli", "up"],
-        cwd=ROOT,
-        env={**os.environ, "NIJA_DATA_DIR": str(stack.data_dir)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    refused = nija("up", NIJA_DATA_DIR=str(stack.data_dir))
 
     assert refused.returncode == 1
     assert "NIJA_DATA_DIR" in refused.stdout + refused.stderr

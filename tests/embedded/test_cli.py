@@ -1,20 +1,8 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-CLI = Path(__file__).parents[2] / "cli.py"
-
-
-def nija(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command line
-        [sys.executable, str(CLI), *arguments],
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.support.command_line import nija
 
 
 def test_help_lists_the_commands() -> None:

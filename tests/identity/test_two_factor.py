@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from pathlib import Path
 
 import pyotp
 import pytest
 
 from tests.api.harness import PASSWORD, Api, World
 from tests.identity.mailbox import notices
+from tests.support.command_line import nija_said
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).parents[2]
 
 
 async def set_up(user: Api) -> str:
@@ -231,20 +227,7 @@ async def test_secrets_are_sealed_and_never_logged(
 
 async def reset_by_operator(world: World, email: str) -> tuple[int, str]:
     """Run `nija users reset-2fa` as an operator would."""
-
-    def run() -> tuple[int, str]:
-        done = subprocess.run(  # noqa: S603 - our own command line
-            [sys.executable, "-m", "cli", "users", "reset-2fa", email],
-            cwd=ROOT,
-            env={"NIJA_SYSTEM_DATABASE_URL": world.urls.system, "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    return await asyncio.to_thread(run)
+    return await nija_said("users", "reset-2fa", email, NIJA_SYSTEM_DATABASE_URL=world.urls.system)
 
 
 async def test_an_operator_lets_somebody_in_who_lost_app_and_recovery_codes(
