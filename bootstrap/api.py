@@ -175,7 +175,8 @@ def _alert_intake(ground: Ground) -> AlertIntake:
 
 def _live(ground: Ground, reads: Reads) -> LiveEvents:
     url = required(ground.settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL")
-    return LiveEvents(url, reads, ground.clock, realm=ground.realm)
+    is_limited = ground.settings.rate_limits != "off"
+    return LiveEvents(url, reads, ground.clock, realm=ground.realm, is_limited=is_limited)
 
 
 def _exports(ground: Ground, reads: Reads, views: AccountViews) -> Exports:

@@ -38,6 +38,13 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "websocket":
+            token = set_origin(self._origin(scope, Headers(scope=scope)))
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                reset_origin(token)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

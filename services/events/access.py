@@ -6,16 +6,21 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from domain.billing import entitled_plan
 from domain.errors import DomainError
 from domain.plans import Feature, Plan, Tier, lowest_tier_with
 from domain.ports import WallClock
-from services.errors import SubscriptionRequired, TokenExpired, TokenInvalid
+from services.errors import RateLimited, SubscriptionRequired, TokenExpired, TokenInvalid
 from services.events.reading import EventsUnavailable, SystemReads
 from services.reads import Claims, require_active
 
 ADMITTED_AT_ONCE = 250
+
+LOGINS_A_MINUTE = 300
+"""Of one user, over all processes: six for each connection of the largest plan. Whoever comes back
+after a process died needs one for each."""
 
 _STANDINGS = """
 SELECT s.id, s.user_id, s.revoked_at, s.expires_at, u.status, u.subscription_tier,
@@ -25,6 +30,22 @@ JOIN users u ON u.id = s.user_id
 LEFT JOIN subscriptions b ON b.user_id = u.id
 LEFT JOIN event_streams e ON e.user_id = u.id
 WHERE s.id = ANY(%(sessions)s)
+"""
+# Each login once, and counted: the limit of the user is over all processes. In the order of users,
+# for whoever counts holds the window of each until all are counted.
+_ENTERING = """
+SELECT found.*, door.is_taken, door.resets_at
+FROM (
+    SELECT s.id, s.user_id, s.revoked_at, s.expires_at, u.status, u.subscription_tier,
+           u.trial_ends_at, b.granted_tier, b.billed_until, coalesce(e.last_seq, 0) AS last_seq
+    FROM unnest(%(sessions)s::uuid[]) AS asked (id)
+    JOIN sessions s ON s.id = asked.id
+    JOIN users u ON u.id = s.user_id
+    LEFT JOIN subscriptions b ON b.user_id = u.id
+    LEFT JOIN event_streams e ON e.user_id = u.id
+    ORDER BY s.user_id
+) found
+CROSS JOIN LATERAL enter_door('listener', found.user_id::text, %(now)s, %(a_minute)s) door
 """
 _KILL_SWITCHES = """
 SELECT scope, venue, reason, engaged_at FROM kill_switches
@@ -50,11 +71,19 @@ class Access:
     Args:
         reads: connections that see every user's rows.
         clock: wall time.
+        logins_a_minute: how often a user may log in; None counts nothing.
     """
 
-    def __init__(self, reads: SystemReads, clock: WallClock) -> None:
+    def __init__(
+        self,
+        reads: SystemReads,
+        clock: WallClock,
+        *,
+        logins_a_minute: int | None = LOGINS_A_MINUTE,
+    ) -> None:
         self._reads = reads
         self._clock = clock
+        self._logins_a_minute = logins_a_minute
         self._waiting: list[tuple[Claims, asyncio.Future[DomainError | Standing]]] = []
         self._looking_up: asyncio.Task[None] | None = None
 
@@ -70,6 +99,7 @@ class Access:
             AccountDisabled: the user is disabled.
             AccountSuspended: the user is suspended.
             SubscriptionRequired: the plan has no live updates.
+            RateLimited: the user logged in too often within a minute.
             EventsUnavailable: the database does not answer.
         """
         answer: asyncio.Future[DomainError | Standing] = asyncio.get_running_loop().create_future()
@@ -87,7 +117,7 @@ class Access:
             del self._waiting[:ADMITTED_AT_ONCE]
             found: Sequence[DomainError | Standing]
             try:
-                found = await self.standings([claims for claims, _ in some])
+                found = await self._enter([claims for claims, _ in some])
             except EventsUnavailable:
                 found = [EventsUnavailable() for _ in some]
             except BaseException as failure:
@@ -103,6 +133,32 @@ class Access:
             for (_, answer), one in zip(some, found, strict=True):
                 if not answer.done():  # who asked may be gone
                     answer.set_result(one)
+
+    async def _enter(self, claims: Sequence[Claims]) -> list[DomainError | Standing]:
+        """What `standings` answers, for callers who log in."""
+        if self._logins_a_minute is None:
+            return await self.standings(claims)
+        rows = await self._reads.counted(
+            _ENTERING,
+            sessions=[one.session_id for one in claims],
+            now=self._clock.now(),
+            a_minute=self._logins_a_minute,
+        )
+        known: dict[UUID, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            known.setdefault(row["id"], []).append(row)
+        return [self._judge_login(one, known.get(one.session_id)) for one in claims]
+
+    def _judge_login(
+        self, claims: Claims, rows: list[Mapping[str, Any]] | None
+    ) -> DomainError | Standing:
+        row = rows.pop() if rows else None
+        judged = self._judge(claims, row)
+        if row is None or row["is_taken"] or isinstance(judged, DomainError):
+            return judged
+        seconds = row["resets_at"] - int(self._clock.now().timestamp())
+        details = {"limit": self._logins_a_minute, "retry_after_seconds": max(1, seconds)}
+        return RateLimited("Too many logins; try again later", details=details)
 
     async def standings(self, claims: Sequence[Claims]) -> list[DomainError | Standing]:
         """For each caller what they listen under, or why they may not any more.

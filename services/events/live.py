@@ -11,7 +11,7 @@ import structlog
 
 from domain.markets import Realm
 from domain.ports import WallClock
-from services.events.access import Access
+from services.events.access import LOGINS_A_MINUTE, Access
 from services.events.feeds import Feeds
 from services.events.prices import PRICE_SECONDS, Prices
 from services.events.reading import SystemReads
@@ -28,13 +28,23 @@ class LiveEvents:
         reads: the read side, for one user's past.
         clock: wall time.
         realm: the kind of venue this installation trades at.
+        is_limited: whether logins are; failed ones are where `reads` limits addresses.
     """
 
-    def __init__(self, system_url: str, reads: Reads, clock: WallClock, *, realm: Realm) -> None:
+    def __init__(
+        self,
+        system_url: str,
+        reads: Reads,
+        clock: WallClock,
+        *,
+        realm: Realm,
+        is_limited: bool = True,
+    ) -> None:
         self._system_reads = SystemReads(system_url)
         self.reads = reads
         self.clock = clock
-        self.access = Access(self._system_reads, clock)
+        logins = LOGINS_A_MINUTE if is_limited else None
+        self.access = Access(self._system_reads, clock, logins_a_minute=logins)
         self.feeds = Feeds(self._system_reads)
         self.prices = Prices(self._system_reads, realm=realm)
 

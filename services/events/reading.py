@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -20,6 +20,8 @@ from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOU
 from services.errors import Refusal
 from services.events.values import Event
 from services.reads import Reads
+
+_Attempt = Callable[[LiteralString, Mapping[str, Any]], Awaitable[Sequence[Mapping[str, Any]]]]
 
 _CONNECTIONS = 3
 _POOL_TIMEOUT_SECONDS = 5.0
@@ -99,23 +101,45 @@ class SystemReads:
         Raises:
             EventsUnavailable: the database does not answer.
         """
+        return await self._ask(sql, params, self._attempt)
+
+    async def _ask(
+        self, sql: LiteralString, params: Mapping[str, Any], attempt: _Attempt
+    ) -> Sequence[Mapping[str, Any]]:
         try:
             try:
-                return await self._attempt(sql, params)
+                return await attempt(sql, params)
             except PoolTimeout:
                 raise  # all are in use: asking again would only make the line longer
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 # A restarted server leaves dead connections in the pool; reading again is harmless.
                 await self._pool.check()
-                return await self._attempt(sql, params)
+                return await attempt(sql, params)
         except (psycopg.Error, OSError) as failure:
             raise EventsUnavailable from failure
+
+    async def counted(self, sql: LiteralString, **params: Any) -> Sequence[Mapping[str, Any]]:
+        """Run one query that counts what it reads, in the one round trip.
+
+        Raises:
+            EventsUnavailable: the database does not answer.
+        """
+        return await self._ask(sql, params, self._attempt_counting)
 
     async def _attempt(
         self, sql: LiteralString, params: Mapping[str, Any]
     ) -> Sequence[Mapping[str, Any]]:
         async with self._pool.connection() as connection:
             return await (await connection.execute(sql, params)).fetchall()
+
+    async def _attempt_counting(
+        self, sql: LiteralString, params: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        async with self._pool.connection() as connection, connection.pipeline():
+            await connection.execute("BEGIN READ WRITE")
+            found = await connection.execute(sql, params)
+            await connection.execute("COMMIT")
+            return await found.fetchall()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[AsyncIterator[str]]:

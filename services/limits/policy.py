@@ -17,6 +17,8 @@ class Door(StrEnum):
 
     AUTH = "auth"
     PUBLIC = "public"
+    STREAM = "stream"
+    """Live connections that showed no good token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class AddressLimits:
     """Calls a minute of one network address.
 
     Attributes:
-        auth: calls under `/auth` that need no token: guessing passwords is slow.
+        auth: calls under `/auth` that need no token: guessing passwords is slow. As many live
+            connections may fail to log in.
         public: every other call without a token.
     """
 
@@ -33,7 +36,7 @@ class AddressLimits:
 
     def at(self, door: Door) -> int:
         """Calls a minute at a door."""
-        return self.auth if door is Door.AUTH else self.public
+        return self.public if door is Door.PUBLIC else self.auth
 
 
 def user_limits() -> dict[str, int]:

@@ -32,6 +32,7 @@ from models.trading import Position
 from services.database import Database
 from services.events.live import LiveEvents
 from services.identity.tokens import AccessTokens
+from services.limits.policy import AddressLimits
 from services.reads import Claims, Reads
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -106,13 +107,19 @@ class World:
         return self.tokens.issue(Claims(person.user_id, person.session_id))
 
     @asynccontextmanager
-    async def serving(self, *origins: str, price_seconds: float = 0.05) -> AsyncIterator[Server]:
+    async def serving(
+        self,
+        *origins: str,
+        price_seconds: float = 0.05,
+        limits: AddressLimits | None = None,
+        proxies: tuple[str, ...] = (),
+    ) -> AsyncIterator[Server]:
         """Serve until the block ends."""
-        reads = Reads(self.urls.app, self.clock, pool_size=2)
+        reads = Reads(self.urls.app, self.clock, pool_size=2, address_limits=limits)
         await reads.open()
         live = LiveEvents(self.urls.system, reads, self.clock, realm=Realm.SIMULATED)
         hub = Hub(live, self.tokens)
-        app = build_app(None, ApiOptions(cors_origins=origins))
+        app = build_app(None, ApiOptions(cors_origins=origins, trusted_proxies=proxies))
         attach_hub(app, hub)
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, log_config=None, lifespan="off", **WEBSOCKETS

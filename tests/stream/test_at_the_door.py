@@ -7,16 +7,18 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from websockets.exceptions import ConnectionClosed
 
-from api.kit.stream import connection
+from api.kit.stream import connection, strangers
 from api.kit.stream.hub import Hub
 from domain.plans import Tier
 from services.errors import TokenInvalid
@@ -24,8 +26,9 @@ from services.events import reading
 from services.events.access import Access, Standing
 from services.events.live import LiveEvents
 from services.events.reading import EventsUnavailable, SystemReads
+from services.limits.policy import AddressLimits
 from services.reads import Claims
-from tests.stream.harness import Client, Clock, Person, Server, World, entered
+from tests.stream.harness import TTL, Client, Clock, Person, Server, World, entered
 
 pytestmark = pytest.mark.integration
 
@@ -45,6 +48,12 @@ class Sessions:
         claims = Claims(uuid4(), uuid4())
         self.owners[claims.session_id] = claims.user_id
         return claims
+
+    async def counted(
+        self, _sql: str, sessions: Sequence[UUID], now: datetime, a_minute: int
+    ) -> Sequence[Mapping[str, Any]]:
+        rows = await self.rows(_sql, sessions)
+        return [{**row, "is_taken": True, "resets_at": 0} for row in rows]
 
     async def rows(self, _sql: str, sessions: Sequence[UUID]) -> Sequence[Mapping[str, Any]]:
         self.asked += 1
@@ -170,6 +179,125 @@ async def test_many_come_back_at_once_and_each_gets_what_it_missed(world: World)
         )
 
 
+# --- limits ---------------------------------------------------------------------------------------
+
+LIMITS = AddressLimits(auth=5, public=60)
+THERE, ELSEWHERE = "203.0.113.7", "203.0.113.8"
+
+
+async def knock(server: Server, token: str | None, address: str = THERE) -> tuple[int, str]:
+    """Show a token; the code of the close (0: let in) and what was said."""
+    behind = {"X-Forwarded-For": address}
+    async with Client.to(server, additional_headers=behind) as client:
+        try:
+            if token is not None:
+                await client.say(type="auth", token=token)
+            answer = await client.hear()
+        except ConnectionClosed:
+            return await client.close_code(), ""
+        if answer["type"] == "auth_success":
+            return 0, ""
+        return await client.close_code(), answer["code"]
+
+
+@pytest.fixture
+async def guarded(world: World) -> AsyncIterator[tuple[Server, Server]]:
+    """Two processes that limit addresses, behind a proxy."""
+    await world.sql("DELETE FROM door_windows")
+    async with (
+        world.serving(limits=LIMITS, proxies=("127.0.0.1",)) as one,
+        world.serving(limits=LIMITS, proxies=("127.0.0.1",)) as another,
+    ):
+        yield one, another
+
+
+async def test_bad_tokens_are_counted_by_address_over_all_processes(
+    world: World, guarded: tuple[Server, Server], person: Person
+) -> None:
+    gone = world.tokens.issue(Claims(person.user_id, uuid4()))
+    for number in range(5):
+        bad = ("nonsense", gone)[number % 2]
+        assert await knock(guarded[number % 2], bad) == (4401, "TOKEN_INVALID")
+
+    assert await knock(guarded[0], "nonsense") == (4429, "RATE_LIMITED")
+    assert await knock(guarded[1], gone) == (4429, "RATE_LIMITED")
+    assert await knock(guarded[0], "nonsense", ELSEWHERE) == (4401, "TOKEN_INVALID")
+    # Whoever shares the address and has a good token gets in.
+    assert await knock(guarded[0], world.token(person)) == (0, "")
+
+
+async def test_expired_tokens_are_nobodys_guesses(
+    world: World, guarded: tuple[Server, Server], person: Person
+) -> None:
+    token = world.token(person)
+    world.clock.shift = TTL
+
+    for _ in range(8):
+        assert await knock(guarded[0], token) == (4401, "TOKEN_EXPIRED")
+
+
+async def test_the_silent_are_counted_and_leave_places_for_others(
+    world: World,
+    guarded: tuple[Server, Server],
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "AUTH_SECONDS", 0.1)
+    monkeypatch.setattr(strangers, "OF_WATCHED_ADDRESS_MAX", 2)
+    server = guarded[0]
+    ends = [await knock(server, None) for _ in range(6)]
+    assert [code for code, _ in ends] == [4401] * 5 + [4429]
+
+    monkeypatch.setattr(connection, "AUTH_SECONDS", 10)
+    async with AsyncExitStack() as silent:
+        behind = {"X-Forwarded-For": THERE}
+        for _ in range(2):
+            await silent.enter_async_context(Client.to(server, additional_headers=behind))
+        assert (await knock(server, world.token(person)))[0] == 1013
+        assert await knock(server, world.token(person), ELSEWHERE) == (0, "")
+    await asyncio.sleep(0.3)  # until the server has noticed that they are gone
+    assert await knock(server, world.token(person)) == (0, "")
+
+
+async def test_one_address_cannot_take_every_place(
+    world: World, guarded: tuple[Server, Server], person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "OF_ADDRESS_MAX", 3)
+    async with AsyncExitStack() as silent:
+        behind = {"X-Forwarded-For": THERE}
+        for _ in range(3):
+            await silent.enter_async_context(Client.to(guarded[0], additional_headers=behind))
+        assert (await knock(guarded[0], world.token(person)))[0] == 1013
+        assert await knock(guarded[0], world.token(person), ELSEWHERE) == (0, "")
+
+
+async def test_logins_of_a_user_are_limited_over_all_processes(
+    world: World, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.events.live.LOGINS_A_MINUTE", 4)
+    other = await world.person()
+    async with world.serving() as one, world.serving() as another:
+        token = world.token(person)
+        ends = [await knock((one, another)[n % 2], token) for n in range(6)]
+        assert ends == [(0, "")] * 4 + [(4429, "RATE_LIMITED")] * 2
+        assert await knock(one, world.token(other)) == (0, "")
+
+        world.clock.shift = timedelta(seconds=62)
+        at_once = await asyncio.gather(*(knock(one, token) for _ in range(6)))
+        assert sorted(at_once) == [(0, "")] * 4 + [(4429, "RATE_LIMITED")] * 2
+
+
+async def test_without_limits_nothing_is_counted(world: World, person: Person) -> None:
+    await world.sql("DELETE FROM door_windows")
+    access = Access(server_reads := SystemReads(world.urls.system), Clock(), logins_a_minute=None)
+    await server_reads.open()
+
+    await access.admit(Claims(person.user_id, person.session_id))
+    await server_reads.close()
+
+    assert await world.sql("SELECT 1 FROM door_windows") == []
+
+
 # --- what clients can do to the server ------------------------------------------------------------
 
 
@@ -287,7 +415,8 @@ async def test_a_process_whose_checks_have_died_does_not_go_on_serving(world: Wo
             raise ZeroDivisionError
 
     heard: dict[str, Any] = {}
-    live = SimpleNamespace(feeds=SimpleNamespace(tell=heard.update), access=Broken())
+    feeds = SimpleNamespace(tell=heard.update)
+    live = SimpleNamespace(feeds=feeds, access=Broken(), reads=None)
     asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, asked_to_end.set)

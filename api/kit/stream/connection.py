@@ -85,6 +85,10 @@ class Desk(Protocol):
         """Let a caller in; its events come from now on."""
         ...
 
+    async def turn_away(self, connection: Connection, failure: DomainError) -> DomainError:
+        """Count a login that failed; answers what the client is told."""
+        ...
+
     def position(self, user_id: UUID) -> int:
         """The number of the last event that was delivered."""
         ...
@@ -118,10 +122,14 @@ class Connection:
         outlet: where its frames go.
         codec: its dialect.
         desk: the hub.
+        address: the client's, where it is known.
     """
 
-    def __init__(self, outlet: Outlet, codec: Codec, desk: Desk) -> None:
+    def __init__(
+        self, outlet: Outlet, codec: Codec, desk: Desk, address: str | None = None
+    ) -> None:
         self.codec = codec
+        self.address = address
         self.claims: Claims | None = None
         self._outlet = outlet
         self._desk = desk
@@ -188,7 +196,7 @@ class Connection:
         except Gone:
             return
         except DomainError as refusal:  # of the first token, or of a fresh one
-            self.refuse(refusal)
+            self.refuse(await self._desk.turn_away(self, refusal))
         finally:
             if self._expiry is not None:
                 self._expiry.cancel()
@@ -198,8 +206,7 @@ class Connection:
             async with asyncio.timeout(AUTH_SECONDS):
                 command = self.codec.read(await messages.next())
         except TimeoutError:
-            self.close(Close.TOKEN, "No token came in time")
-            raise Gone from None
+            raise TokenInvalid("No token came in time") from None
         except BadMessage as bad:
             self._say(self.codec.failed(bad.problem))
             raise TokenInvalid("The first message has to be auth") from bad

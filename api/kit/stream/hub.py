@@ -16,6 +16,7 @@ from api.kit.stream.codec import Codec
 from api.kit.stream.connection import Admitted, Close, Connection, Receive, frames_of
 from api.kit.stream.metrics import closed, opened, told
 from api.kit.stream.protocol import Outlet, text_frame
+from api.kit.stream.strangers import Strangers
 from domain.errors import DomainError, ErrorKind
 from domain.principal import Principal, Role
 from models.events import Channel, EventKind
@@ -26,13 +27,11 @@ from services.events.prices import AccountWorth, PositionWorth
 from services.events.reading import EventsUnavailable, replay
 from services.events.values import Event
 from services.identity.tokens import AccessTokens
+from services.origin import current_origin
 from services.reads import Claims
 
 CONNECTIONS_MAX = 10_000
 """Of one process; more are asked to try later."""
-
-STRANGERS_MAX = 1_000
-"""Connections of one process that have not shown a good token yet."""
 
 REPLAYS_AT_ONCE = 4
 """They use the connections of all other calls, which must not stand behind thousands of them."""
@@ -115,7 +114,7 @@ class Hub:
         self._tokens = tokens
         self._audiences: dict[UUID, _Audience] = {}
         self._connections: set[Connection] = set()
-        self._strangers = 0  # connections that have not shown a good token yet
+        self._strangers = Strangers(live.reads)
         self._suspects: set[UUID] = set()
         self._suspicion = asyncio.Event()
         self._everybody = False
@@ -143,18 +142,21 @@ class Hub:
 
     async def serve(self, outlet: Outlet, codec: Codec, receive: Receive) -> None:
         """Serve one accepted WebSocket until either side closes."""
-        connection = Connection(outlet, codec, self)
-        if len(self._connections) >= CONNECTIONS_MAX or self._strangers >= STRANGERS_MAX:
+        address = current_origin().ip
+        connection = Connection(outlet, codec, self, address)
+        is_full = len(self._connections) >= CONNECTIONS_MAX
+        if is_full or not self._strangers.may_wait(address):
             connection.close(Close.TRY_LATER, "Too many connections; try again later")
             return
         self._connections.add(connection)
-        self._strangers += 1
+        self._strangers.come(address)
         opened()
         try:
             await connection.run(receive)
         finally:
             self._connections.discard(connection)
-            self._strangers -= connection.claims is None
+            if connection.claims is None:
+                self._strangers.go(address)
             closed()
             self._leave(connection)
 
@@ -174,12 +176,16 @@ class Hub:
         if connection.claims is None:
             self._join(connection, claims.user_id, standing)
             connection.claims = claims
-            self._strangers -= 1
+            self._strangers.go(connection.address)
         if self._access_changes != changes:
             # Perhaps it was this session that ended, between its look-up and now.
             self._suspect(claims.user_id)
         left = (expires_at - self._live.clock.now()).total_seconds()
         return _Entry(claims, max(0.0, left))
+
+    async def turn_away(self, connection: Connection, failure: DomainError) -> DomainError:
+        """Count a login that failed; answers what the client is told."""
+        return await self._strangers.note_failure(connection.address, failure)
 
     def _join(self, connection: Connection, user_id: UUID, standing: Standing) -> None:
         connections_max = standing.plan.limits.live_connections
