@@ -151,7 +151,7 @@ class Dispute:
     currency: str
     reason: str
     status: str
-    created_at: datetime
+    answer_due_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class NoticeKind(StrEnum):
     CANCELLATION_SET = "cancellation_set"
     SUBSCRIPTION_ENDED = "subscription_ended"
     REFUNDED = "refunded"
+    PAYMENT_DISPUTED = "payment_disputed"
+    PAYMENT_DISPUTE_CLOSED = "payment_dispute_closed"
     POSITION_CAME_BACK = "position_came_back"
     SURPLUS_EXIT = "surplus_exit"
     EXIT_FAILING = "exit_failing"

@@ -199,7 +199,9 @@ class StripeProvider:
             currency=raw.currency.upper(),
             reason=raw.reason,
             status=raw.status,
-            created_at=moment(raw.created),
+            answer_due_at=moment(raw.evidence_details.due_by)
+            if raw.evidence_details.due_by
+            else None,
         )
 
     async def refunded_by(self, command_id: UUID, payment_id: str) -> Decimal | None:

@@ -19,6 +19,7 @@ from domain.billing import (
 from domain.ports import WallClock, WorkflowServiceUnavailable
 from models.billing import StripeEvent, Subscription
 from models.people import User
+from services.billing.disputes import CLOSED, OPENED, Disputed, record_dispute
 from services.billing.errors import WebhookClosed, WebhookForged, WebhookMalformed
 from services.billing.refreshing import Refreshing
 from services.billing.rows import lock_row
@@ -36,6 +37,7 @@ HANDLED_TYPES = frozenset(
         "invoice.payment_succeeded",
     }
 )
+DISPUTE_TYPES = frozenset({OPENED, CLOSED})
 TRIAL_WILL_END = "customer.subscription.trial_will_end"
 
 _log = structlog.get_logger("nija.billing")
@@ -126,12 +128,35 @@ class EventHandling:
             event = await session.get_one(StripeEvent, event_id)
         if event.handled_at is not None:
             return event.outcome or ""
-        outcome = await self._process(event)
+        disputed = None
+        if event.type in DISPUTE_TYPES:
+            disputed = await self._disputed(event)
+            outcome = "not a customer of ours" if disputed is None else "recorded"
+        else:
+            outcome = await self._process(event)
         async with self._database.as_system() as session:
             stored = await session.get_one(StripeEvent, event_id, with_for_update=True)
+            if stored.handled_at is not None:
+                return stored.outcome or ""
             stored.handled_at, stored.outcome = self._clock.now(), outcome
+            if disputed is not None:
+                stored.customer_id = disputed.dispute.customer_id  # forgotten together with it
+                await record_dispute(session, disputed, stored.handled_at)
             session.add(stored)
         return outcome
+
+    async def _disputed(self, event: StripeEvent) -> Disputed | None:
+        """The dispute that an event tells of; None if no user of ours paid."""
+        if event.object_id is None:
+            return None
+        dispute = await self._provider.dispute(event.object_id)
+        user_id = None
+        if dispute.customer_id is not None:
+            user_id = await self._owner(dispute.customer_id)
+        if user_id is None:
+            _log.warning("billing.dispute_of_nobody", event_id=event.id, dispute=dispute.id)
+            return None
+        return Disputed(event.type, user_id, dispute)
 
     async def _process(self, event: StripeEvent) -> str:
         if event.type not in HANDLED_TYPES:

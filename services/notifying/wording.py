@@ -348,6 +348,16 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     ),
     "subscription_ended": _said("Your subscription has ended"),
     "refunded": _said("You were refunded {amount}", "It arrives within some days."),
+    "payment_disputed": _said(
+        "A payment is disputed: {amount}",
+        "The bank of user {user_id} asks it back ({reason}); the dispute is {dispute} at Stripe.",
+        "Stripe takes an answer until {answer_due_at}.",
+        "Nothing has changed by it; the user's plan is for you to decide on.",
+    ),
+    "payment_dispute_closed": _said(
+        "A dispute is closed: {status}",
+        "It was {dispute} at Stripe, of user {user_id}, about {amount}.",
+    ),
     "new_login": _security("New login to your account"),
     "password_changed": _security(
         "Your password was changed", "All other sessions were ended with it."

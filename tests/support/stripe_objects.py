@@ -179,7 +179,12 @@ class Dispute(resources.StripeObject):  # type: ignore[misc]  # localstripe is u
         self.charge = intent.latest_charge.id
         self.currency = intent.currency
         self.evidence: Json = {}
-        self.evidence_details: Json = {}
+        self.evidence_details: Json = {
+            "due_by": self.created + 7 * 24 * 3600,
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+        }
         self.is_charge_refundable = False
         self.metadata: Json = {}
         self.payment_intent = payment_intent
