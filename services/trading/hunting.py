@@ -99,7 +99,7 @@ class HuntService:
             try:
                 scan = await self._look(run)
             except (VenueUnavailable, VenueRefusedKeys) as failure:
-                await self._note_error(context.bot, failure)
+                await self._note_error(context.bot, run, failure)
                 if signals and isinstance(failure, VenueUnavailable):
                     raise
                 await self._refuse(context.bot, signals, "keys_refused")
@@ -149,7 +149,7 @@ class HuntService:
             raise VenueUnavailable(error)
         return Scan(context, clock, rules, fees, tuple(found), error)
 
-    async def _note_error(self, bot: Bot, failure: Exception) -> None:
+    async def _note_error(self, bot: Bot, run: RunContext, failure: Exception) -> None:
         is_refused = isinstance(failure, VenueRefusedKeys)
         values: dict[str, object] = {
             "last_error": "The broker refused the API keys"
@@ -157,8 +157,9 @@ class HuntService:
             else f"Market data unavailable: {failure}",
             "progressed_at": self._clock.now(),
         }
-        if is_refused:
-            # By the row, not by what was read before the venue was asked: a stop since then holds.
+        if is_refused and run.may_enter:
+            # A run that only exits keeps no other from entering. By the row, not by what was read
+            # before the venue was asked: a stop since then holds.
             values["state"] = case(
                 (col(Bot.state) == BotState.RUNNING.value, BotState.ERROR.value),
                 else_=col(Bot.state),
