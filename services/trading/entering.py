@@ -186,7 +186,9 @@ async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryP
                 kill_switch_active=killed,
                 entries_allowed=scene.bot.state in {BotState.RUNNING, BotState.STARTING}
                 and scene.run.state == RunState.ENTERING,
-                pair_allowed=wish.symbol in scene.settings.allowed_pairs,
+                # Everything it is judged by is in the account's currency; so must its price be.
+                pair_allowed=wish.symbol in scene.settings.allowed_pairs
+                and scene.rules.quote == scene.account.currency,
                 # The only trouble that reconciling notes down: of others it knows nothing new.
                 keys_work=scene.account.reconcile_error is None,
                 entries_settled=not standing.sums.has_unsettled_entry,
