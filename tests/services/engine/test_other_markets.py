@@ -90,9 +90,7 @@ async def _add_paper_account(engine: Engine, bot: RunningBot) -> None:
             )
         )
         await session.flush()
-        for row in (Balance, PaperBalance):
-            known = {"observed_at": now} if row is Balance else {}
-            session.add(
-                row(account_id=account_id, currency="USD", user_id=user_id, total=OPENING, **known)
-            )
+        held = {"account_id": account_id, "currency": "USD", "user_id": user_id, "total": OPENING}
+        session.add(Balance.model_validate({**held, "observed_at": now}))
+        session.add(PaperBalance.model_validate(held))
     engine.venue.open(account_id, USD=str(OPENING))
