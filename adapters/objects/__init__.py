@@ -1,1 +1,1 @@
-"""Where files lie: on disk."""
+"""Where files lie: on disk, or in a bucket."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from adapters.objects.names import ABANDONED, is_name, require_name
 from domain.exports import (
     ObjectMissing,
     ObjectStoreUnavailable,
@@ -24,11 +24,8 @@ from domain.exports import (
 )
 
 CHUNK_BYTES = 256 * 1024
-ABANDONED_SECONDS = 3600.0
-"""A half-written file that nobody touched for so long belongs to a process that died."""
 
 _HALF = ".part"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,120}\.[a-z]{2,5}")
 
 
 class DiskStore:
@@ -65,7 +62,9 @@ class DiskStore:
             raise ObjectMissing from missing
         except OSError as failure:
             raise ObjectStoreUnavailable("The folder of exports cannot be read") from failure
-        return OpenedObject(os.fstat(file.fileno()).st_size, _content(file))
+        content = _content(file)
+        await anext(content)  # a generator that never began would not close the file
+        return OpenedObject(os.fstat(file.fileno()).st_size, content)
 
     async def delete(self, name: str) -> None:
         """Remove a file."""
@@ -82,9 +81,7 @@ class DiskStore:
             raise ObjectStoreUnavailable("The folder of exports cannot be read") from failure
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise ValueError("Not a name of ours")
-        return self._folder / name
+        return self._folder / require_name(name)
 
     def _create(self, half: Path) -> BinaryIO:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,9 +94,9 @@ class DiskStore:
             try:
                 changed = path.stat().st_mtime
                 if path.name.endswith(_HALF):
-                    if changed < time.time() - ABANDONED_SECONDS:
+                    if changed < time.time() - ABANDONED.total_seconds():
                         path.unlink()
-                elif _NAME.fullmatch(path.name):
+                elif is_name(path.name):
                     found.append(StoredObject(path.name, datetime.fromtimestamp(changed, UTC)))
             except FileNotFoundError:
                 continue  # somebody else just removed or renamed it
@@ -126,6 +123,7 @@ def _discard(file: BinaryIO, half: Path) -> None:
 
 async def _content(file: BinaryIO) -> AsyncGenerator[bytes]:
     try:
+        yield b""
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk
     finally:

@@ -14,6 +14,7 @@ from services.database import Database
 from services.exports.requests import Exports
 from services.reads import Reads
 from tests.analytics.trades import NOW, Book, open_book
+from tests.support.buckets import bucket_server
 from tests.support.exports import DirectExports, MemoryStore, exports_in_memory
 from tests.support.stack import postgres_server
 
@@ -48,6 +49,13 @@ def urls() -> Iterator[DatabaseUrls]:
     with postgres_server() as server:
         upgrade(server.urls.owner)
         yield server.urls
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[str]:
+    """Address of an object storage."""
+    with bucket_server() as endpoint_url:
+        yield endpoint_url
 
 
 @pytest.fixture
