@@ -24,6 +24,7 @@ from bootstrap.notifying import open_delivery
 from services.alerts.following import AlertFollowing
 from services.alerts.sweeping import AlertSweep
 from services.audit_chain import AuditSealing
+from services.billing.contact import Contact
 from services.billing.forgetting import BillingForgetting
 from services.billing.inbox import EventHandling
 from services.billing.sweeping import BillingSweep
@@ -156,12 +157,14 @@ def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing)
 
 def _billing_activities(ground: Ground) -> BillingActivities:
     database, clock, refreshing = ground.database, ground.clock, ground.refreshing
-    handling = None
+    handling, contact = None, None
     if ground.provider is not None and refreshing is not None:
+        contact = Contact(database, ground.provider, clock)
         handling = EventHandling(
             database, ground.provider, refreshing, ground.billing_workflows, clock
         )
-    return BillingActivities(Tending(database, ground.commands, refreshing, clock), handling)
+    tending = Tending(database, ground.commands, refreshing, clock, contact)
+    return BillingActivities(tending, handling)
 
 
 def _erasing(ground: Ground) -> Erasing:

@@ -20,7 +20,8 @@ class Subscription(SQLModel, table=True):
 
     `asked` counts the looks at the provider that were begun, `answered` is the newest whose answer
     is stored: an answer to an earlier look never replaces one to a later look. `granted_tier` is
-    what billing last wrote to the user's tier, and `billed_until` bounds it.
+    what billing last wrote to the user's tier, and `billed_until` bounds it. `email_digest` is of
+    the address that the provider was last told, none where that is not known.
     """
 
     __tablename__ = "subscriptions"
@@ -38,6 +39,7 @@ class Subscription(SQLModel, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     user_id: UUID = Field(unique=True, sa_column_args=(ForeignKey("users.id", ondelete="CASCADE"),))
     customer_id: str | None = Field(default=None, unique=True)
+    email_digest: str | None = None
     provider_id: str | None = Field(default=None, unique=True)
     status: str | None = None
     tier: str | None = None

@@ -32,6 +32,7 @@ from domain.plans import PLANS, BillingInterval, Tier
 from domain.ports import WallClock
 from models.billing import BillingCommand, CommandKind
 from models.people import User
+from services.billing.contact import digest
 from services.billing.rows import find_row, lock_row
 from services.database import Database
 
@@ -303,6 +304,7 @@ class Execution:
         async with self._database.for_user(user_id) as session:
             locked = await lock_row(session, user_id, self._clock.now())
             locked.customer_id = customer_id
+            locked.email_digest = None if found else digest(user.email)
             session.add(locked)
         return customer_id
 

@@ -14,7 +14,12 @@ import structlog
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.billing import ProviderMisconfigured, ProviderUnavailable, SubscriptionStatus
+from domain.billing import (
+    ProviderMisconfigured,
+    ProviderOutcomeUnknown,
+    ProviderUnavailable,
+    SubscriptionStatus,
+)
 from domain.contracts.billing import TendResult
 from domain.plans import Tier
 from domain.ports import WallClock
@@ -22,6 +27,7 @@ from models.billing import BillingCommand, CommandState, Subscription
 from models.people import User
 from services.billing.applying import give
 from services.billing.commands import Commands
+from services.billing.contact import Contact, untold
 from services.billing.errors import BillingBusy, BillingOutcomeUnknown, BillingUnavailable
 from services.billing.refreshing import Refreshing
 from services.billing.rows import lock_row
@@ -39,7 +45,7 @@ _log = structlog.get_logger("nija.billing")
 
 
 class Tending:
-    """Looks after subscriptions; without a provider, after trials only."""
+    """Looks after subscriptions; without a provider (`contact` is None too), after trials only."""
 
     def __init__(
         self,
@@ -47,11 +53,13 @@ class Tending:
         commands: Commands | None,
         refreshing: Refreshing | None,
         clock: WallClock,
+        contact: Contact | None = None,
     ) -> None:
         self._database = database
         self._commands = commands
         self._refreshing = refreshing
         self._clock = clock
+        self._contact = contact
 
     async def tend(self, user_id: UUID) -> TendResult:
         """Do what is due for a user; tell when to look again."""
@@ -61,6 +69,7 @@ class Tending:
             await lock_row(session, user_id, self._clock.now())
         has_open = await self._finish_open(user_id)
         is_behind = await self._catch_up(user_id)
+        is_told = await self._tell_contact(user_id)
         async with self._database.for_user(user_id) as session:
             now = self._clock.now()
             row = await lock_row(session, user_id, now)
@@ -70,8 +79,10 @@ class Tending:
             due = list(_due_times(user, row, now))
             if has_open:
                 due.append(now + OPEN_COMMAND_LOOK)
-            if is_behind:
+            if is_behind or not is_told:
                 due.append(now + UNAVAILABLE_LOOK)
+            elif self._contact is not None and await untold(session, row) is not None:
+                due.append(now)  # it was changed while the look went on
             row.next_look_at = max(min(due), now + _SOONEST) if due else None
             session.add(row)
         if row.next_look_at is None:
@@ -110,6 +121,17 @@ class Tending:
             _log.warning("billing.refresh_failed", user_id=str(user_id), reason=str(failure))
             return True
         return False
+
+    async def _tell_contact(self, user_id: UUID) -> bool:
+        """Tell the provider of another address; whether that did not fail."""
+        if self._contact is None:
+            return True
+        try:
+            await self._contact.tell(user_id)
+        except (ProviderUnavailable, ProviderOutcomeUnknown, ProviderMisconfigured) as failure:
+            _log.warning("billing.email_not_told", user_id=str(user_id), reason=str(failure))
+            return False
+        return True
 
     # --- what comes due ---------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from domain.principal import Principal
 from models.account_life import LinkPurpose
 from models.people import User
 from services.audit import AuditEvent, record
+from services.billing.contact import announce_change
 from services.database import Database
 from services.errors import EmailAlreadyExists, InvalidRequest, TokenInvalid
 from services.identity.credentials import Credentials, lock_user
@@ -156,6 +157,7 @@ class EmailChanges:
 
     async def _change(self, db: AsyncSession, user_id: UUID, link_id: UUID) -> None:
         now = self._clock.now()
+        await announce_change(db, user_id, now)
         user = await lock_user(db, user_id, changes_email=True)
         if user is None:
             raise TokenInvalid
