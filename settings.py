@@ -7,6 +7,7 @@ that are not set are generated into the data folder by `adapters.embedded.secret
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +24,12 @@ SECRET_LENGTH_MIN = 32
 class Settings(BaseSettings):
     """The frozen settings tree of one process."""
 
-    model_config = SettingsConfigDict(env_prefix="NIJA_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="NIJA_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # a worker's log would hold the secret that was too short
+    )
 
     # --- where things are -------------------------------------------------------------------
     data_dir: Path = Field(
@@ -59,6 +65,24 @@ class Settings(BaseSettings):
     )
     temporal_namespace: str = "default"
     task_queue: str = "nija"
+
+    # --- an object storage for exports; unset bucket = the folder ----------------------------
+    object_store_bucket: str | None = Field(
+        default=None, description="Bucket for the files of exports, of anything that speaks S3."
+    )
+    object_store_prefix: str = Field(
+        default="exports", description="Folder in the bucket, of this installation alone."
+    )
+    object_store_endpoint_url: str | None = Field(
+        default=None, description="Another storage than Amazon's."
+    )
+    object_store_region: str | None = Field(default=None, description="Region of the bucket.")
+    object_store_access_key_id: str | None = Field(
+        default=None, description="Unset = environment, profile or role of the machine."
+    )
+    object_store_secret_access_key: SecretStr | None = Field(
+        default=None, description="Belongs to the access key."
+    )
 
     # --- markets ----------------------------------------------------------------------------
     venues: Literal["simulated", "real"] = Field(
@@ -194,6 +218,56 @@ class Settings(BaseSettings):
             raise ValueError("NIJA_SMTP_URL must look like smtp://user:password@host:587")
         return value
 
+    @field_validator(
+        "object_store_bucket",
+        "object_store_endpoint_url",
+        "object_store_region",
+        "object_store_access_key_id",
+        "object_store_secret_access_key",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("object_store_bucket")
+    @classmethod
+    def _names_a_bucket(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", value):
+            raise ValueError("NIJA_OBJECT_STORE_BUCKET must be the name of a bucket, not a URL")
+        return value
+
+    @field_validator("object_store_prefix")
+    @classmethod
+    def _is_a_folder(cls, value: str) -> str:
+        folder = value.strip("/")
+        if folder and not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", folder):
+            raise ValueError("NIJA_OBJECT_STORE_PREFIX takes letters, digits, - and _ between /")
+        return folder
+
+    @field_validator("object_store_endpoint_url")
+    @classmethod
+    def _names_a_storage(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://amazon")
+        is_web = parts.scheme in {"http", "https"} and parts.hostname
+        if not is_web or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("NIJA_OBJECT_STORE_ENDPOINT_URL must look like https://host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_object_store(self) -> Settings:
+        if bool(self.object_store_access_key_id) != bool(self.object_store_secret_access_key):
+            raise ValueError(
+                "NIJA_OBJECT_STORE_ACCESS_KEY_ID and NIJA_OBJECT_STORE_SECRET_ACCESS_KEY"
+                " need each other"
+            )
+        given = self.object_store_endpoint_url or self.object_store_access_key_id
+        if given and not self.object_store_bucket:
+            raise ValueError(
+                "NIJA_OBJECT_STORE_BUCKET is not set, but other NIJA_OBJECT_STORE_* are"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_world(self) -> Settings:
         if self.venues == "real" and self.simulator_mode == "step":
@@ -208,7 +282,7 @@ class Settings(BaseSettings):
 
     @property
     def exports_folder(self) -> Path:
-        """Where the files of exports lie; API and workers must see the same."""
+        """Where the files of exports lie without a bucket; API and workers must see the same."""
         return self.exports_dir or self.data_dir / "exports"
 
     @property

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from temporalio.runtime import Runtime
 
 from adapters.clock import SystemClock
-from adapters.objects.disk import DiskStore
 from adapters.stripe.provider import StripeProvider
 from adapters.temporal.accounts import TemporalAccounts
 from adapters.temporal.alerts import TemporalAlerts
@@ -21,6 +20,7 @@ from adapters.vault import Vault
 from adapters.venues.paper import PaperFees
 from adapters.venues.registry import VenueRegistry
 from bootstrap.notifying import open_notifying
+from bootstrap.objects import open_store
 from domain.exports import ObjectStore
 from domain.markets import Realm
 from domain.ports import WallClock
@@ -126,7 +126,10 @@ async def open_ground(
     provider, clock = _provider(settings), SystemClock()
     links = MailedLinks(database, vault, clock, base_url=settings.base_url)
     try:
-        async with open_notifying(settings, database, workflows, links, vault, clock) as notifying:
+        async with (
+            open_store(settings) as store,
+            open_notifying(settings, database, workflows, links, vault, clock) as notifying,
+        ):
             yield Ground(
                 settings,
                 Realm(settings.venues),
@@ -138,7 +141,7 @@ async def open_ground(
                 provider,
                 TemporalBilling(workflows, settings.task_queue),
                 TemporalExports(workflows, settings.task_queue),
-                DiskStore(settings.exports_folder),
+                store,
                 TemporalKillSwitches(workflows, settings.task_queue),
                 links,
                 notifying,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from bootstrap.objects import open_store
+from settings import Settings
 from tests.api.fakes import VENUE_NOW
 from tests.api.harness import Api, World
 from tests.api.seeding import make_closed, make_run, watch_venue
+from tests.support.buckets import ACCESS_KEY, SECRET_KEY, bucket_server, client_of, new_bucket
+from tests.support.exports import exports_over
 
 pytestmark = pytest.mark.integration
 
@@ -53,6 +58,42 @@ async def test_an_export_and_its_file(
     assert again["file_size_bytes"] == data["file_size_bytes"]
     listed = await user.data("GET", "/analytics/exports")
     assert [one["export_id"] for one in listed["exports"]] == [data["export_id"]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+async def test_a_file_is_the_same_from_a_bucket_as_from_a_folder(
+    world: World, user: Api, client: httpx.AsyncClient, tmp_path: Path, kind: str
+) -> None:
+    await watch_venue(world, BTC="7000")
+    run = await make_run(world, user)
+    for pnl in ("-9.5", "0.25"):
+        await make_closed(world, run, pnl=pnl, closed_at=VENUE_NOW - timedelta(days=1))
+
+    with bucket_server() as endpoint_url:
+        bucket = new_bucket(client_of(endpoint_url))
+        files = []
+        for settings in (
+            {"exports_dir": tmp_path},
+            {
+                "object_store_bucket": bucket.name,
+                "object_store_prefix": "one/exports",
+                "object_store_endpoint_url": endpoint_url,
+                "object_store_access_key_id": ACCESS_KEY,
+                "object_store_secret_access_key": SECRET_KEY,
+            },
+        ):
+            async with open_store(Settings.model_validate(settings)) as store:
+                world.exports, _ = exports_over(store, world.database, world.reads, world.clock)
+                data = await user.data("POST", "/analytics/export", json=SAMPLE | {"format": kind})
+                link = urlsplit(data["download_url"])
+                file = await client.get(f"{link.path}?{link.query}")
+                name = link.path.rpartition("/")[2]
+            assert (file.status_code, data["row_count"]) == (200, 2)
+            assert int(file.headers["content-length"]) == len(file.content)
+            files.append((file.content, data["file_size_bytes"], data["status"]))
+        assert bucket.files() == [f"one/exports/{name}"]
+
+    assert files[0] == files[1]
 
 
 async def test_a_repeat_with_its_key_makes_no_second_file(

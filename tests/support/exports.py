@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from domain.exports import ObjectMissing, ObjectStoreUnavailable, OpenedObject, StoredObject
+from domain.exports import (
+    ObjectMissing,
+    ObjectStore,
+    ObjectStoreUnavailable,
+    OpenedObject,
+    StoredObject,
+)
 from domain.markets import Realm
 from domain.ports import WallClock, WorkflowServiceUnavailable
 from services.account_views.views import AccountViews
@@ -78,8 +84,21 @@ def exports_in_memory(
 ) -> tuple[Exports, DirectExports, MemoryStore]:
     """The use cases over a store in memory."""
     store = MemoryStore(clock)
+    exports, workflows = exports_over(store, database, reads, clock, secret=secret)
+    return exports, workflows, store
+
+
+def exports_over(
+    store: ObjectStore,
+    database: Database,
+    reads: Reads,
+    clock: WallClock,
+    *,
+    secret: str = "s" * 32,
+) -> tuple[Exports, DirectExports]:
+    """The use cases over any store."""
     workflows = DirectExports(ExportWriting(database, store, clock))
     signer = LinkSigner(secret, "http://test")
     views = AccountViews(reads, realm=Realm.SIMULATED)
     exports = Exports(database, reads, views, store, workflows, signer, clock, wait_seconds=0.2)
-    return exports, workflows, store
+    return exports, workflows
