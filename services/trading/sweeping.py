@@ -73,6 +73,7 @@ class Sweeper:
         self._realm = realm
         self._interval = interval_seconds
         self._first = True
+        self._has_reconciled = False
 
     async def run(self) -> None:
         """Sweep until cancelled; a server that is down is tried again at the next round."""
@@ -114,7 +115,10 @@ class Sweeper:
         await self._wake(bots)
 
     async def _reconcile(self) -> None:
-        await self._reconciling.reconcile_due(everybody=self._first)
+        # The first of its own: the other parts may fail every second for long, and asking venues
+        # for every account as often would use up what they allow.
+        await self._reconciling.reconcile_due(everybody=not self._has_reconciled)
+        self._has_reconciled = True
 
     async def _disagreeing(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         live = select(BotRun.bot_id).where(BotRun.state != RunState.ENDED.value)

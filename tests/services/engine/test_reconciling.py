@@ -175,6 +175,23 @@ async def test_the_first_sweep_wakes_every_live_bot_and_starts_the_watch(alone: 
     assert alone.workflows.watched == [KEY]
 
 
+async def test_sweeps_that_fail_for_another_reason_do_not_reconcile_everybody_each_time(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await alone.start_bot()
+
+    async def down(_key: VenueKey) -> None:
+        raise WorkflowServiceUnavailable
+
+    monkeypatch.setattr(alone.workflows, "ensure_watch", down)
+    assert not await alone.sweeper.sweep()
+    alone.account(bot).deposit("USD", "1")
+
+    assert not await alone.sweeper.sweep()
+
+    assert await flows(alone, bot) == []
+
+
 async def test_a_bot_that_agrees_with_its_row_is_left_alone(alone: Engine) -> None:
     await alone.start_bot()
     await swept(alone)
