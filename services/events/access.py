@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from domain.billing import entitled_plan
 from domain.errors import DomainError
 from domain.plans import Feature, Plan, Tier, lowest_tier_with
 from domain.ports import WallClock
 from services.errors import RateLimited, SubscriptionRequired, TokenExpired, TokenInvalid
 from services.events.reading import EventsUnavailable, SystemReads
-from services.reads import Claims, require_active
+from services.limits.allowance import Allowance, Meter
+from services.limits.policy import Door
+from services.reads import Claims, Reads, require_active
 
 ADMITTED_AT_ONCE = 250
 
@@ -198,3 +202,18 @@ class Access:
     async def kill_switches(self) -> Sequence[Mapping[str, Any]]:
         """The kill switches that hold for everybody, the oldest first."""
         return await self._reads.rows(_KILL_SWITCHES)
+
+
+async def count_failed_login(reads: Reads, address: str | None) -> Allowance | None:
+    """Count a login that failed, by network address; None where that could not be counted.
+
+    What it answers has a time to try again where there were too many.
+    """
+    meter = Meter()
+    try:
+        await reads.admit_address(Door.STREAM, address, meter)
+    except RateLimited:
+        pass  # as the allowance says
+    except (psycopg.Error, OSError):
+        return None  # what is wrong with the token stays true
+    return meter.allowance

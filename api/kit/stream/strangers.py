@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
-import psycopg
 import structlog
 
 from domain.errors import DomainError
-from services.errors import RateLimited, TokenInvalid
-from services.limits.allowance import Meter
-from services.limits.policy import Door, subject_of
+from services.errors import TokenInvalid
+from services.events.access import count_failed_login
+from services.limits.policy import subject_of
 from services.reads import Reads
 
 STRANGERS_MAX = 1_000
@@ -75,16 +74,12 @@ class Strangers:
         """
         if not isinstance(failure, TokenInvalid):
             return failure
-        subject, now, meter = subject_of(address), self._seconds(), Meter()
-        try:
-            await self._reads.admit_address(Door.STREAM, address, meter)
-        except RateLimited as refusal:
-            self._watched = {one: until for one, until in self._watched.items() if until > now}
-            if subject not in self._watched:
-                _log.warning("stream.address_watched", address=subject)
-            seconds = (meter.allowance and meter.allowance.retry_after) or 1
-            self._watched[subject] = now + seconds
-            return refusal
-        except (psycopg.Error, OSError):
-            pass  # not counted; what is wrong with the token stays true
-        return failure
+        allowance = await count_failed_login(self._reads, address)
+        if allowance is None or allowance.retry_after is None:
+            return failure
+        subject, now = subject_of(address), self._seconds()
+        self._watched = {one: until for one, until in self._watched.items() if until > now}
+        if subject not in self._watched:
+            _log.warning("stream.address_watched", address=subject)
+        self._watched[subject] = now + allowance.retry_after
+        return allowance.refusal()
