@@ -345,11 +345,11 @@ async def _ask_to_leave_if_killed(session: AsyncSession, position: Position, ord
         .order_by(col(KillSwitch.engaged_at))
     )
     switch_id = found.first()
-    if switch_id is None or position.close_requested is not None:
-        return
-    position.close_requested = ExitReason.KILL_SWITCH
-    position.close_cause = f"command:{switch_id}:{position.id}"
-    await _have_woken(session, order)
+    if switch_id is not None and position.close_requested is None:
+        position.close_requested = ExitReason.KILL_SWITCH
+        position.close_cause = f"command:{switch_id}:{position.id}"
+    if position.close_requested is not None:  # perhaps since before it was taken for lost
+        await _have_woken(session, order)
 
 
 async def _have_woken(session: AsyncSession, order: Order) -> None:

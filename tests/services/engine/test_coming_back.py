@@ -16,7 +16,7 @@ from models.controls import KillScope, KillSwitch
 from services.orders.booking import book
 from services.orders.settling import DOUBT_LENGTH
 from tests.support.books import assert_in_order
-from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
+from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot, close
 from tests.support.fake_venue import Answer
 
 pytestmark = pytest.mark.integration
@@ -241,6 +241,28 @@ async def test_what_comes_back_when_no_run_is_there_needs_no_start_to_be_guarded
     run = await engine.run(bot)
     assert (run.state, run.ended_at is not None) == ("ended", True)
     await assert_in_order(engine, bot)
+
+
+async def test_what_comes_back_and_was_asked_to_leave_before_is_woken_for_it(
+    engine: Engine, bot: RunningBot
+) -> None:
+    order_id = await engine.intend_entry(bot)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    engine.account(bot).listing_delay = GRACE * 4
+    await engine.place(bot, order_id)
+    await engine.hunt(bot, close())
+    engine.venue.market.now += GRACE
+    engine.wall.time += GRACE
+    assert (await engine.settle(bot, order_id)).state == "absent"
+    await engine.guard(bot)
+
+    await _relist(engine, bot)
+
+    woken = await engine.bot(bot)
+    assert woken.revision > woken.seen_revision, "its exit would wait for the longest silence"
+    await engine.carry_out(bot)
+    closed = await engine.position(bot)
+    assert (closed.state, closed.exit_reason) == ("closed", "signal_close")
 
 
 async def test_what_comes_back_while_its_run_is_ending_is_not_left_without_one(
