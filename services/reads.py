@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncConnection, Error, InterfaceError, OperationalError
+from psycopg import Error, InterfaceError, OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -42,6 +42,7 @@ from services.errors import (
 )
 from services.limits.allowance import Allowance, Meter
 from services.limits.policy import AddressLimits, Door, subject_of, user_limits
+from services.one_send import OneSendConnection
 
 POOL_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5
@@ -49,7 +50,7 @@ STATEMENT_TIMEOUT_MS = 8_000
 ANSWER_SECONDS = 10.0
 """A server that lives ends a statement before that; one that stands still is not waited for."""
 
-_Connection = AsyncConnection[DictRow]
+_Connection = OneSendConnection[DictRow]
 
 _BIND = f"""
 SELECT set_config('{USER_SETTING}', %s, true), set_config('transaction_read_only', 'on', true)
@@ -129,6 +130,7 @@ class Reads:
         self._user_limits = None if address_limits is None else json.dumps(user_limits())
         self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
             app_url,
+            connection_class=_Connection,
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,

@@ -25,6 +25,7 @@ class LossyProxy:
         self.loses_answers = False
         self.breaks_connections = False
         self.requests_forwarded = 0
+        self.pieces_forwarded = 0
         self.answer_lost = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,6 +57,7 @@ class LossyProxy:
 
     async def _requests(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while chunk := await client.read(CHUNK_BYTES):
+            self.pieces_forwarded += 1
             self.requests_forwarded += chunk.startswith((b"GET ", b"POST "))
             server.write(chunk)
             await server.drain()
