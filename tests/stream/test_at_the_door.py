@@ -275,6 +275,7 @@ async def test_logins_of_a_user_are_limited_over_all_processes(
     world: World, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.events.live.LOGINS_A_MINUTE", 4)
+    monkeypatch.setattr("services.events.access.UNCOUNTED_A_MINUTE", 0)
     other = await world.person()
     async with world.serving() as one, world.serving() as another:
         token = world.token(person)
@@ -287,15 +288,35 @@ async def test_logins_of_a_user_are_limited_over_all_processes(
         assert sorted(at_once) == [(0, "")] * 4 + [(4429, "RATE_LIMITED")] * 2
 
 
-async def test_without_limits_nothing_is_counted(world: World, person: Person) -> None:
+@pytest.mark.parametrize(("limit", "counted"), [(None, 0), (100, 8)])
+async def test_only_who_comes_often_is_counted(
+    world: World, person: Person, limit: int | None, counted: int
+) -> None:
     await world.sql("DELETE FROM door_windows")
-    access = Access(server_reads := SystemReads(world.urls.system), Clock(), logins_a_minute=None)
-    await server_reads.open()
+    other = await world.person()
+    often = Claims(person.user_id, person.session_id)
+    reads = SystemReads(world.urls.system)
+    await reads.open()
+    access = Access(reads, Noon(), logins_a_minute=limit)
 
-    await access.admit(Claims(person.user_id, person.session_id))
-    await server_reads.close()
+    people = [often] * 19 + [Claims(other.user_id, other.session_id)] * 2 + [often] * 19
+    found = await asyncio.gather(*(access.admit(claims) for claims in people))
+    await reads.close()
 
-    assert await world.sql("SELECT 1 FROM door_windows") == []
+    assert all(isinstance(one, Standing) for one in found)
+    rows = await world.sql("SELECT subject, counts FROM door_windows")
+    # All 38 came in one look-up, or the first of them alone.
+    assert [subject for subject, _ in rows] == [str(person.user_id)] * bool(counted)
+    assert all(sum(counts) >= counted for _, counts in rows)
+
+
+class Noon(Clock):
+    """A clock that stands still."""
+
+    _NOON = Clock().now().replace(second=30)
+
+    def now(self) -> datetime:
+        return self._NOON
 
 
 # --- what clients can do to the server ------------------------------------------------------------
