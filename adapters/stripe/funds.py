@@ -17,7 +17,7 @@ import stripe
 from adapters.stripe.parse import id_of, invoice_of, moment, usd
 from domain.billing import ZERO, Subscription
 
-_OF_MONEY = frozenset({"applied_to_invoice", "invoice_overpaid"})
+_GIVEN = "credit_note"  # an operator's, though it names a bill
 _TAKEN_BACK = "unapplied_from_invoice"
 
 
@@ -58,10 +58,10 @@ def credit_of(
     for entry in reversed(entries):
         amount, bill = -usd(entry.amount), id_of(entry.invoice) or ""
         mine = ZERO
-        if amount > ZERO and entry.type in _OF_MONEY and bill in ours:
-            mine = amount
-        elif amount > ZERO and entry.type == _TAKEN_BACK:
+        if amount > ZERO and entry.type == _TAKEN_BACK:
             mine = min(amount, max(ZERO, by_bill[bill]))
+        elif amount > ZERO and entry.type != _GIVEN and bill in ours:
+            mine = amount
         elif amount < ZERO:
             # What no bill took was paid out, by us or by an operator.
             mine = -min(own, max(ZERO, -amount - gifts) if bill else -amount)

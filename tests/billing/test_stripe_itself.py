@@ -111,3 +111,18 @@ async def test_upgrade_change_downgrade_and_cancel(till: RealTill) -> None:
     view = await till.views.current(who)
     assert (view.tier, view.status) == ("free", SubscriptionStatus.CANCELED)
     assert len(await till.views.invoices(who, limit=10)) == 2
+
+
+async def test_credit_of_a_cheaper_period_is_refunded_at_once(till: RealTill) -> None:
+    subscriptions, who = till.subscriptions, till.who
+    await subscriptions.upgrade(
+        who, tier=Tier.BASIC, interval=YEARLY, payment_method_id="pm_card_visa"
+    )
+    changed = await subscriptions.upgrade(
+        who, tier=Tier.PRO, interval=MONTHLY, payment_method_id=None
+    )
+    assert changed.amount_due_now == 0
+
+    ended = await subscriptions.cancel(who, immediately=True)
+
+    assert 469 <= ended.refund_amount <= 470, "the year, less some seconds"
