@@ -220,7 +220,7 @@ class Till:
 
     async def notices(self, who: Principal) -> list[str]:
         found = await self.rows(
-            "SELECT kind FROM notices WHERE user_id = :user ORDER BY created_at, ctid",
+            "SELECT kind FROM notices WHERE user_id = :user ORDER BY created_at, cmin::text::int",
             user=who.user_id,
         )
         return [row["kind"] for row in found]

@@ -311,7 +311,7 @@ async def test_a_refund_whose_answer_never_comes_is_made_once(shop: Shop) -> Non
     assert (await shop.user.error("POST", "/subscription/cancel", json=body))[0] == 503
 
     shop.till.proxy.loses_answers = False
-    cancelled = await shop.user.data("POST", "/subscription/cancel", json=body)
+    cancelled = await shop.cancel_again(body)
 
     assert cancelled["refund_amount"] == 74.5
     await shop.stands("free", "canceled", charges=[PRO], refunds=[74_50])
