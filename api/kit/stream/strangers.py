@@ -23,7 +23,7 @@ from services.reads import Reads
 STRANGERS_MAX = 1_000
 """Connections of one process that have not shown a good token yet."""
 
-OF_ADDRESS_MAX = 750
+OF_ADDRESS_MAX = 900
 """Those of one address; a proxy that is not trusted looks like one."""
 
 OF_WATCHED_ADDRESS_MAX = 20
