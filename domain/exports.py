@@ -91,7 +91,7 @@ class ObjectStore(Protocol):
             The size in bytes.
 
         Raises:
-            ObjectStoreUnavailable: nothing was stored.
+            ObjectStoreUnavailable: nothing was stored, or all of it and the answer was lost.
         """
         ...
 

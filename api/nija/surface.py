@@ -46,21 +46,22 @@ def build_surface() -> FastAPI:
         redirect_slashes=False,
     )
     install(app)
+    # Routes are tried in this order, so what is asked most comes first.
     for routes in (
         account,
         trading,
+        analytics,
+        exports,
+        webhooks,
         auth,
         account_life,
         config,
         subscription,
         stripe_webhook,
-        webhooks,
         notifications,
+        admin,
     ):
         app.include_router(routes.router)
-    app.include_router(analytics.router)
-    app.include_router(exports.router)
-    app.include_router(admin.router)
     add_docs_page(app)
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import structlog
@@ -16,6 +17,7 @@ from services.exports.requests import KEPT
 LATE = timedelta(seconds=30)
 AT_ONCE = 100
 PURGE_EVERY = timedelta(minutes=5)
+PURGE_SECONDS_MAX = 10.0
 
 _log = structlog.get_logger("nija.exports")
 
@@ -108,6 +110,8 @@ class ExportSweep:
 
     async def _purge_unless_unavailable(self) -> None:
         try:
-            await self.purge()
-        except ObjectStoreUnavailable:
-            _log.warning("exports.store_unavailable")
+            # The sweeper has bots to wake; a storage that stands still must not keep it from that.
+            async with asyncio.timeout(PURGE_SECONDS_MAX):
+                await self.purge()
+        except (ObjectStoreUnavailable, TimeoutError) as failure:
+            _log.warning("exports.store_unavailable", reason=str(failure) or "it took too long")

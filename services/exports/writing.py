@@ -7,7 +7,8 @@ what the row says then is true whichever attempt wrote it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -62,7 +63,9 @@ class ExportWriting:
         if export is None or export.state != ExportState.PENDING:
             return ExportResult(state="gone" if export is None else export.state)
         written = _Written()
-        size = await self._store.write(export.object_name, self._chunks(export, written))
+        # Where the store gives up, the snapshot ends with it and not whenever memory is tidied.
+        async with aclosing(self._chunks(export, written)) as chunks:
+            size = await self._store.write(export.object_name, chunks)
         done = {
             "state": ExportState.READY.value,
             "file_size_bytes": size,
@@ -96,7 +99,7 @@ class ExportWriting:
             )
             return bool(changed.rowcount)
 
-    async def _chunks(self, export: Export, written: _Written) -> AsyncIterator[bytes]:
+    async def _chunks(self, export: Export, written: _Written) -> AsyncGenerator[bytes]:
         """The file's bytes; never more than a page of rows is in memory."""
         data, kind = ExportData(export.data_type), ExportFormat(export.format)
         async with self._database.snapshot_for_user(export.user_id) as session:
@@ -105,8 +108,9 @@ class ExportWriting:
             encoding = encoder(kind, TABLES[data], facts)
             written.rows = 0
             yield encoding.begin()
-            async for chunk in self._pages(session, export, frame, encoding, written):
-                yield chunk
+            async with aclosing(self._pages(session, export, frame, encoding, written)) as pages:
+                async for chunk in pages:
+                    yield chunk
             yield encoding.end()
 
     async def _pages(
@@ -116,7 +120,7 @@ class ExportWriting:
         frame: Frame,
         encoding: Encoder,
         written: _Written,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         data = ExportData(export.data_type)
         owner = {"user_id": export.user_id, "account_id": export.account_id}
         connection = await session.connection()

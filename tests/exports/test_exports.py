@@ -373,6 +373,22 @@ async def test_a_store_that_cannot_be_read(stage: Stage) -> None:
     await _sweep(stage).sweep()  # a round goes on without the store
 
 
+async def test_a_store_that_stands_still_keeps_nobody_waiting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.exports.sweeping.PURGE_SECONDS_MAX", 0.1)
+    stage.workflows.is_down = True
+    view = await ask(stage)
+    stage.workflows.is_down = False
+    stage.store.stands_still = True
+    sweep = _sweep(stage)
+    stage.clock.advance(seconds=31)
+
+    await asyncio.wait_for(sweep.sweep(), timeout=30)
+
+    assert view.id in stage.workflows.started
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,11 +27,12 @@ from services.reads import Reads
 
 @dataclass
 class MemoryStore:
-    """domain.exports.ObjectStore; may be told to be unavailable."""
+    """domain.exports.ObjectStore; may be told to be unavailable, or to stand still."""
 
     clock: WallClock
     files: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
     is_down: bool = False
+    stands_still: bool = False
 
     async def write(self, name: str, chunks: AsyncIterable[bytes]) -> int:
         self._answer()
@@ -55,6 +57,8 @@ class MemoryStore:
 
     async def stored(self) -> Sequence[StoredObject]:
         self._answer()
+        if self.stands_still:
+            await asyncio.Event().wait()
         return [StoredObject(name, at) for name, (_, at) in self.files.items()]
 
     def _answer(self) -> None:
