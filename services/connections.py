@@ -33,6 +33,7 @@ from services.errors import (
     ObjectNotFound,
     UnsupportedBroker,
 )
+from services.orders.emptied import may_fill
 from services.reads import Caller, Reads
 from services.sealing import mask_key, seal_credentials
 from services.stored_credentials import StoredCredentials
@@ -214,7 +215,7 @@ class Connections:
     async def remove(
         self, principal: Principal, connection_id: UUID, *, force: bool = False
     ) -> Removal:
-        """Remove a connection; while positions are open it only stops entering, unless forced.
+        """Remove a connection; while something needs its keys it only exits, unless forced.
 
         Raises:
             ObjectNotFound: the caller has no such connection.
@@ -225,7 +226,8 @@ class Connections:
         async with self._database.for_user(principal.user_id) as session:
             connection = await get_connection(session, connection_id, for_update=True)
             left = await count_positions(session, connection_id)
-            if left and not force:
+            is_needed = left or await may_fill(session, connection_id, self._clock.now())
+            if is_needed and not force:
                 connection.status = ConnectionStatus.EXIT_ONLY
             else:
                 connection.status = ConnectionStatus.REMOVED

@@ -28,6 +28,7 @@ from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
+from services.orders.emptied import remove_emptied
 from services.orders.settling import OrderSettling, is_doubted
 
 AT_ONCE = 8
@@ -60,7 +61,8 @@ class Reconciling:
     async def reconcile_due(self, *, everybody: bool) -> None:
         """Reconcile every account that trades and whose last time is too long ago.
 
-        An account with an order whose absence may be doubted counts as trading.
+        An account with an order whose absence may be doubted counts as trading. Connections that
+        were kept for such an order, or for a run that has ended since, go afterwards.
         """
         due = await self._due(everybody=everybody)
         gate = asyncio.Semaphore(AT_ONCE)
@@ -70,6 +72,8 @@ class Reconciling:
                 await self._try(user_id, account_id)
 
         await asyncio.gather(*(one(user_id, account_id) for user_id, account_id in due))
+        async with self._database.as_system() as session:
+            await remove_emptied(session, self._clock.now())
 
     async def _due(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         now = self._clock.now()

@@ -21,9 +21,9 @@ from domain.orders import (
 from domain.ports import WallClock
 from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
-from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position, Trigger, TriggerState
 from services.database import Database
+from services.orders.emptied import remove_emptied
 from services.trading.leaving import leave
 
 _FINAL = tuple(state.value for state in FINAL_STATES)
@@ -116,27 +116,8 @@ class GuardService:
             run.state = RunState.ENDED
             run.ended_at = self._clock.now()
             session.add(run)
-            await self._remove_emptied_connection(session, run)
+            await remove_emptied(session, run.ended_at, account_id=run.account_id)
             _log.info("run.ended", bot_id=str(bot.id), run_id=str(run.id))
-
-    async def _remove_emptied_connection(self, session: AsyncSession, run: BotRun) -> None:
-        """A connection that was being removed goes with the last position that needed it."""
-        row = (
-            await session.exec(
-                select(Connection)
-                .join(Account, col(Account.connection_id) == Connection.id)
-                .where(
-                    Account.id == run.account_id,
-                    Connection.status == ConnectionStatus.EXIT_ONLY.value,
-                )
-            )
-        ).one_or_none()
-        if row is None or await _count_open_of_account(session, run.account_id):
-            return
-        row.status = ConnectionStatus.REMOVED
-        row.sealed = None
-        row.removed_at = self._clock.now()
-        session.add(row)
 
 
 async def _live_runs(session: AsyncSession, bot_id: UUID) -> Sequence[BotRun]:
@@ -199,15 +180,5 @@ async def _count_open(session: AsyncSession, run_ids: Sequence[UUID]) -> int:
             select(func.count())
             .select_from(Position)
             .where(col(Position.run_id).in_(run_ids), col(Position.state).in_(_LIVE_POSITIONS))
-        )
-    ).one()
-
-
-async def _count_open_of_account(session: AsyncSession, account_id: UUID) -> int:
-    return (
-        await session.exec(
-            select(func.count())
-            .select_from(Position)
-            .where(Position.account_id == account_id, col(Position.state).in_(_LIVE_POSITIONS))
         )
     ).one()
