@@ -124,7 +124,10 @@ class Position(SQLModel, table=True):
 
 
 class Order(SQLModel, table=True):
-    """An order and the intent it came from. The row exists before anything is sent."""
+    """An order and the intent it came from. The row exists before anything is sent.
+
+    `missed_at` is when the venue, which had accepted it, first did not list it; unset once it does.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -186,6 +189,7 @@ class Order(SQLModel, table=True):
     intended_at: datetime = timestamp_field()
     sent_at: datetime | None = timestamp_field(nullable=True)
     venue_sent_at: datetime | None = timestamp_field(nullable=True)
+    missed_at: datetime | None = timestamp_field(nullable=True)
     settled_at: datetime | None = timestamp_field(nullable=True)
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -48,8 +48,9 @@ however fast the venue's own clock runs."""
 
 DOUBT_LENGTH = timedelta(minutes=30)
 """How long an order taken for absent is still looked for: a venue may list it late. The same time
-is given to one that the venue accepted and no longer knows, before it is taken for absent. What the
-venue could not be asked in that time is asked once it can be (`is_doubted`)."""
+is given to one that the venue accepted and no longer knows, from when it was first asked in vain,
+before it is taken for absent. What the venue could not be asked in that time is asked once it can
+be (`is_doubted`)."""
 
 _log = structlog.get_logger("nija.orders")
 
@@ -120,9 +121,13 @@ class OrderSettling:
                 symbol=order.symbol, venue_order_id=known_as, since=sent_at - LOOKUP_MARGIN
             )
         correction = settle(ours, report, fills, now=now, grace=self._grace)
+        if report is not None and order.missed_at is not None:
+            await self._note_missed(order, None)
         if correction is None:
             return _result(order)
         if Anomaly.VANISHED in correction.anomalies:
+            if order.missed_at is None:
+                await self._note_missed(order, self._clock.now())
             await self._tell_of_vanished(order, ref)
         if report is None and known_as is not None:
             correction = self._end_unlisted(order, ours, correction)
@@ -132,23 +137,29 @@ class OrderSettling:
         """Judge an order that the venue had accepted and does not know any more by its fills.
 
         One that they do not complete may be carried out yet. It is doubted for as long as one that
-        never arrived is, then it counts as absent like that one: whatever waits for its end goes
-        on, and a fill that turns up later is booked.
+        never arrived is, counted from the first look that missed it: a venue that was away may need
+        a moment to list what it has. Then it counts as absent like that one: whatever waits for its
+        end goes on, and a fill that turns up later is booked.
         """
         filled = ours.filled_quantity + sum((fill.quantity for fill in correction.new_fills), ZERO)
         if filled >= ours.quantity:
             is_back = frozenset({Anomaly.CAME_BACK} if ours.state.is_final else ())
             anomalies = correction.anomalies | is_back
             return replace(correction, state=OrderState.FILLED, anomalies=anomalies)
-        if not ours.state.is_final and self._is_older(order, DOUBT_LENGTH):
+        if not ours.state.is_final and self._has_passed(order.missed_at, DOUBT_LENGTH):
             return replace(correction, state=OrderState.ABSENT)
         return correction
 
-    def _is_older(self, order: Order, length: timedelta) -> bool:
-        return order.sent_at is not None and self._clock.now() - order.sent_at >= length
+    def _has_passed(self, since: datetime | None, length: timedelta) -> bool:
+        return since is not None and self._clock.now() - since >= length
+
+    async def _note_missed(self, order: Order, at: datetime | None) -> None:
+        order.missed_at = at
+        async with self._database.for_user(order.user_id) as session:
+            await session.exec(update(Order).where(col(Order.id) == order.id).values(missed_at=at))
 
     async def _tell_of_vanished(self, order: Order, ref: AccountRef) -> None:
-        if not self._is_older(order, self._grace):
+        if not self._has_passed(order.sent_at, self._grace):
             return  # venues may list what they just accepted a moment later
         facts = {
             "position_id": order.position_id.hex,

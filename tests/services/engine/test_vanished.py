@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from domain.ports import VenueUnavailable
 from services.orders.settling import DOUBT_LENGTH
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
@@ -19,6 +20,7 @@ async def test_an_exit_that_vanished_is_made_again_and_told_once(
     engine: Engine, bot: RunningBot
 ) -> None:
     vanished = await _vanishing_exit(engine, bot)
+    assert (await engine.settle(bot, vanished)).state == "open"
     for _ in range(3):
         engine.wall.advance(DOUBT_LENGTH.total_seconds() / 4)
         assert (await engine.settle(bot, vanished)).state == "open"
@@ -35,6 +37,45 @@ async def test_an_exit_that_vanished_is_made_again_and_told_once(
     assert (await engine.position(bot)).state == "closed"
     assert [send.side for send in engine.account(bot).sends] == ["buy", "sell", "sell"]
     assert await _notices(engine, bot) == ["order_vanished"]
+
+
+async def test_an_exit_that_is_unlisted_after_a_long_outage_is_not_made_again_at_once(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The venue comes up with an old list: it has the exit, and sells with it a moment later."""
+    vanished = await _vanishing_exit(engine, bot)
+    engine.account(bot).is_down = True
+    for _ in range(2):
+        engine.wall.advance(DOUBT_LENGTH.total_seconds())
+        with pytest.raises(VenueUnavailable):
+            await engine.settle(bot, vanished)
+    engine.account(bot).is_down = False
+
+    assert (await engine.settle(bot, vanished)).state == "open"
+
+    assert [task.order_id for task in (await engine.guard(bot)).orders] == [vanished]
+    engine.account(bot).knows_nothing = False
+    engine.account(bot).fill_resting((await engine.order(vanished)).client_order_id)
+    await engine.carry_out(bot)
+    assert (await engine.position(bot)).state == "closed"
+    assert [send.side for send in engine.account(bot).sends] == ["buy", "sell"]
+    await assert_in_order(engine, bot)
+
+
+async def test_an_order_that_was_seen_again_is_missed_anew(engine: Engine, bot: RunningBot) -> None:
+    vanished = await _vanishing_exit(engine, bot)
+    await engine.settle(bot, vanished)
+    assert (await engine.order(vanished)).missed_at == engine.wall.now()
+    engine.account(bot).knows_nothing = False
+    engine.wall.advance(DOUBT_LENGTH.total_seconds())
+    await engine.settle(bot, vanished)
+    assert (await engine.order(vanished)).missed_at is None
+
+    engine.account(bot).knows_nothing = True
+
+    assert (await engine.settle(bot, vanished)).state == "open"
+    engine.wall.advance(DOUBT_LENGTH.total_seconds())
+    assert (await engine.settle(bot, vanished)).state == "absent"
 
 
 async def test_nobody_is_alarmed_by_an_order_that_is_listed_a_moment_later(
@@ -75,6 +116,7 @@ async def test_a_vanished_exit_that_comes_back_is_booked(engine: Engine, bot: Ru
     engine.account(bot).deposit("BTC", "10")
     await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
     vanished = await _vanishing_exit(engine, bot)
+    await engine.settle(bot, vanished)
     engine.wall.advance(DOUBT_LENGTH.total_seconds())
     await engine.settle(bot, vanished)
     engine.account(bot).knows_nothing = False
@@ -98,6 +140,7 @@ async def test_an_entry_that_vanished_and_comes_back_stands_beside_its_successor
     vanished = await engine.intend_entry(bot)
     await engine.place(bot, vanished)
     engine.account(bot).knows_nothing = True
+    assert (await engine.settle(bot, vanished)).state == "open"
     engine.wall.advance(DOUBT_LENGTH.total_seconds())
     assert (await engine.settle(bot, vanished)).state == "absent"
     assert (await engine.position(bot)).state == "cancelled"
