@@ -57,9 +57,6 @@ from services.trading.signals import cause_of as cause_of_signal
 _log = structlog.get_logger("nija.bots")
 
 
-_NOTHING = HuntResult()
-
-
 class HuntService:
     """Decides on bars and hands outside signals on."""
 
@@ -91,37 +88,51 @@ class HuntService:
         """
         context = await load_context(self._database, request.bot.user_id, request.bot.bot_id)
         waiting = (*request.signals, *context.alerts)
-        orders: list[OrderTask] = []
-        exits = False
-        decisions = 0
-        for run in context.runs:
-            signals = waiting if run.may_enter else ()
-            try:
-                scan = await self._look(run)
-            except (VenueUnavailable, VenueRefusedKeys) as failure:
-                await self._note_error(context.bot, run, failure)
-                if signals and isinstance(failure, VenueUnavailable):
-                    raise
-                await self._refuse(context.bot, signals, "keys_refused")
-                continue
-            outcome = await self._decide(context, scan) if scan.bars or not signals else _NOTHING
-            orders += outcome.orders
-            exits = exits or outcome.exits_requested
-            decisions += outcome.decisions
-            for begin in range(0, len(signals), TAKEN_AT_ONCE):
-                batch = signals[begin : begin + TAKEN_AT_ONCE]
-                answer = await self._answer(context, scan, batch)
-                orders += answer.orders
-                exits = exits or answer.exits_requested
-                decisions += answer.decisions
+        found = [
+            await self._hunt_run(context, run, waiting if run.may_enter else ())
+            for run in context.runs
+        ]
         if context.entering is None and waiting:
             await self._refuse(context.bot, waiting, NOT_RUNNING)
+        decisions = sum(it.decisions for it in found)
         return HuntResult(
-            orders=tuple(orders),
-            exits_requested=exits,
+            orders=tuple(order for it in found for order in it.orders),
+            exits_requested=any(it.exits_requested for it in found),
             more=len(context.alerts) == TAKEN_AT_ONCE,
             decisions=decisions,
             summary=f"looked at {decisions} new bars and signals" if decisions else "",
+        )
+
+    async def _hunt_run(
+        self, context: BotContext, run: RunContext, signals: Sequence[TradeSignal]
+    ) -> HuntResult:
+        try:
+            scan = await self._look(run)
+        except (VenueUnavailable, VenueRefusedKeys) as failure:
+            await self._note_error(context.bot, run, failure)
+            exits, left = await self._signals.answer_exits(context, run, signals)
+            if left and isinstance(failure, VenueUnavailable):
+                raise
+            await self._refuse(context.bot, left, "keys_refused")
+            return exits
+        found = []
+        if scan.bars or not signals:
+            found.append(await self._decide(context, scan))
+        for begin in range(0, len(signals), TAKEN_AT_ONCE):
+            try:
+                batch = signals[begin : begin + TAKEN_AT_ONCE]
+                found.append(await self._answer(context, scan, batch))
+            except VenueUnavailable:
+                # One market has no price: what waits for it keeps nobody from leaving another.
+                exits, left = await self._signals.answer_exits(context, run, signals[begin:])
+                if left:
+                    raise
+                found.append(exits)
+                break
+        return HuntResult(
+            orders=tuple(order for it in found for order in it.orders),
+            exits_requested=any(it.exits_requested for it in found),
+            decisions=sum(it.decisions for it in found),
         )
 
     # --- looking ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -55,6 +56,20 @@ class MarketView:
     latest: StoredEvaluation | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class VenueView:
+    """What the venue said; `now` is its own time."""
+
+    markets: Mapping[str, MarketView]
+    fees: FeeRates
+    now: datetime
+
+    @property
+    def prices(self) -> dict[str, Decimal]:
+        """Of the markets that were asked."""
+        return {symbol: it.quote.last for symbol, it in self.markets.items() if it.quote}
+
+
 class SignalHandling:
     """Turns trade signals into recorded decisions."""
 
@@ -89,41 +104,67 @@ class SignalHandling:
             symbol: await self._view(run, symbol, signals, rules, clock)
             for symbol in sorted({signal.symbol for signal in signals})
         }
+        result, _ = await self._give(context, run, signals, VenueView(markets, fees, clock.now))
+        return result
+
+    async def answer_exits(
+        self, context: BotContext, run: RunContext, signals: Sequence[TradeSignal]
+    ) -> tuple[HuntResult, Sequence[TradeSignal]]:
+        """Act on the signals that leave positions while nobody can say what the market does.
+
+        The bot is woken for the exits, so they go out also where the caller fails.
+
+        Returns:
+            What is to be done, and the signals that wait for the market, in order.
+        """
+        return await self._give(context, run, signals, None) if signals else (HuntResult(), ())
+
+    async def _give(
+        self,
+        context: BotContext,
+        run: RunContext,
+        signals: Sequence[TradeSignal],
+        view: VenueView | None,
+    ) -> tuple[HuntResult, Sequence[TradeSignal]]:
         async with self._database.for_user(context.bot.user_id) as session:
-            await let_entries_pass(session)
+            if view is not None:
+                await let_entries_pass(session)
             alerts = await hold_alerts(session, signals)
             bot = (
                 await session.exec(
-                    select(Bot).where(Bot.id == context.bot.id).with_for_update(read=True)
+                    select(Bot)
+                    .where(Bot.id == context.bot.id)
+                    # Entries only keep it from changing; for exits it may be changed below.
+                    .with_for_update(read=view is not None, key_share=view is None)
                 )
             ).one()
             account = await lock_account(session, run.ref.account_id)
             row = (await session.exec(select(BotRun).where(BotRun.id == run.run.id))).one()
             prices = await last_prices(session, account)
-            prices |= {
-                symbol: market.quote.last for symbol, market in markets.items() if market.quote
-            }
             answers = _Answers(
                 session=session,
                 context=context,
                 bot=bot,
                 run=row,
                 account=account,
-                markets=markets,
-                prices=prices,
-                fees=fees,
-                clock=clock,
+                view=view,
+                prices=prices | ({} if view is None else view.prices),
+                at=bot.last_scan_at or row.venue_started_at if view is None else view.now,
                 evaluations=self._evaluations,
                 wall=self._clock,
                 alerts=alerts,
             )
             await answers.give(signals)
             await record_outcomes(session, answers.outcomes, self._clock.now())
-        return HuntResult(
+            if view is None and (answers.orders or answers.exits_requested):
+                bot.revision += 1
+                session.add(bot)
+        result = HuntResult(
             orders=tuple(answers.orders),
             exits_requested=answers.exits_requested,
-            decisions=len(signals),
+            decisions=len(signals) - len(answers.left),
         )
+        return result, answers.left
 
     async def _view(
         self,
@@ -148,23 +189,26 @@ class SignalHandling:
 
 @dataclass
 class _Answers:
-    """The answers to the signals of one look, inside one transaction."""
+    """The answers to the signals of one look, inside one transaction.
+
+    Without a view of the venue only those are given that leave positions; the others are `left`.
+    """
 
     session: AsyncSession
     context: BotContext
     bot: Bot
     run: BotRun
     account: Account
-    markets: Mapping[str, MarketView]
+    view: VenueView | None
     prices: dict[str, Decimal]
-    fees: FeeRates
-    clock: VenueClock
+    at: datetime
     evaluations: EvaluationService
     wall: WallClock
     alerts: Mapping[UUID, AlertState]
     facts: GateFacts = field(default_factory=GateFacts)
     orders: list[OrderTask] = field(default_factory=list)
     outcomes: list[AlertOutcome] = field(default_factory=list)
+    left: list[TradeSignal] = field(default_factory=list)
     exits_requested: bool = False
 
     async def give(self, signals: Sequence[TradeSignal]) -> None:
@@ -197,13 +241,9 @@ class _Answers:
 
     async def _answer(self, signal: TradeSignal, positions: Sequence[Position]) -> bool:
         """Decide; whether there is a new position."""
-        market = self.markets[signal.symbol]
         if signal.expires_at is not None and self.wall.now() >= signal.expires_at:
             self._note(signal, EXPIRED)
             self._conclude(signal, AlertState.EXPIRED, EXPIRED)
-            return False
-        if market.rules is None:
-            self._refuse(signal, "unknown_symbol")
             return False
         against = Direction.LONG if signal.action is SignalAction.SELL else Direction.SHORT
         leaving = [
@@ -214,20 +254,39 @@ class _Answers:
         ]
         if leaving:
             await self._leave(signal, leaving)
+            self._overtake(signal)
+            return False
+        if self.view is None:
+            self.left.append(signal)
+            return False
+        market = self.view.markets[signal.symbol]
+        if market.rules is None:
+            self._refuse(signal, "unknown_symbol")
             return False
         if signal.action is SignalAction.CLOSE:
             self._refuse(signal, "no_position")
             return False
-        return await self._enter(signal, market, market.rules, against.opposite)
+        return await self._enter(signal, self.view, market, market.rules, against.opposite)
+
+    def _overtake(self, signal: TradeSignal) -> None:
+        """What came before an exit and still waits must not enter again after it."""
+        for earlier in self.left:
+            if earlier.symbol == signal.symbol:
+                self._refuse(earlier, "overtaken")
+        self.left = [earlier for earlier in self.left if earlier.symbol != signal.symbol]
 
     async def _enter(
-        self, signal: TradeSignal, market: MarketView, rules: MarketRules, direction: Direction
+        self,
+        signal: TradeSignal,
+        view: VenueView,
+        market: MarketView,
+        rules: MarketRules,
+        direction: Direction,
     ) -> bool:
         assert market.quote is not None
         evaluation = market.latest.evaluation if market.latest else None
         is_fresh = (
-            evaluation is not None
-            and self.clock.now - evaluation.closed_at < BAR.length * FRESH_BARS
+            evaluation is not None and view.now - evaluation.closed_at < BAR.length * FRESH_BARS
         )
         decided = await enter(
             self.session,
@@ -237,10 +296,10 @@ class _Answers:
                 account=self.account,
                 settings=self.context.settings,
                 rules=rules,
-                fees=self.fees,
+                fees=view.fees,
                 prices=self.prices,
                 config=self.evaluations.config,
-                now=self.clock.now,
+                now=view.now,
                 wall=self.wall.now(),
                 facts=self.facts,
             ),
@@ -313,7 +372,7 @@ class _Answers:
                 symbol=signal.symbol,
                 action="exit" if position_id else "none",
                 reason=reason,
-                at=self.clock.now,
+                at=self.at,
                 position_id=position_id,
             )
         )
