@@ -58,7 +58,11 @@ class Connection(SQLModel, table=True):
 
 
 class Account(SQLModel, table=True):
-    """A trading account: what orders, fills, positions, equity and limits hang on."""
+    """A trading account: what orders, fills, positions, equity and limits hang on.
+
+    `reconciled_at` is when it was last looked at, `reconcile_tried_at` when that was last answered
+    at all: by a look, or by refusing its keys (`reconcile_error`).
+    """
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -93,6 +97,7 @@ class Account(SQLModel, table=True):
     created_at: datetime = timestamp_field()
     opening_equity: Decimal | None = amount_field(nullable=True)
     reconciled_at: datetime | None = timestamp_field(nullable=True)
+    reconcile_tried_at: datetime | None = timestamp_field(nullable=True)
     reconcile_error: str | None = None
 
 

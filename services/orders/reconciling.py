@@ -22,7 +22,7 @@ from domain.money import ZERO
 from domain.orders import FINAL_STATES, Balances, OrderState
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from models.bots import BotRun, RunState
-from models.connections import Account
+from models.connections import Account, Connection, ConnectionStatus
 from models.ledgers import Balance, Flow, FlowKind
 from models.trading import Fill, Order
 from services.accounts import account_ref
@@ -77,7 +77,7 @@ class Reconciling:
 
     async def _due(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         now = self._clock.now()
-        before = now - self._interval
+        before, tried_at = now - self._interval, col(Account.reconcile_tried_at)
         live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
         doubted = (
             select(Order.account_id)
@@ -90,9 +90,9 @@ class Reconciling:
         )
         if not everybody:
             statement = statement.where(
-                col(Account.reconciled_at).is_(None)
-                | (col(Account.reconciled_at) < before - PAPER_PATIENCE * self._interval)
-                | ((col(Account.mode) == Mode.LIVE.value) & (col(Account.reconciled_at) < before))
+                tried_at.is_(None)
+                | (tried_at < before - PAPER_PATIENCE * self._interval)
+                | ((col(Account.mode) == Mode.LIVE.value) & (tried_at < before))
             )
         async with self._database.as_system() as session:
             return (await session.exec(statement)).all()
@@ -128,7 +128,11 @@ class Reconciling:
             if error is not None and account.reconcile_error is None:
                 about, facts = f"{account_id.hex}:{now:%Y-%m-%d}", {"venue": account.venue}
                 await tell(session, user_id, NoticeKind.KEYS_REFUSED, about, now=now, facts=facts)
-            account.reconcile_error, account.reconciled_at = error, now
+            account.reconcile_error, account.reconcile_tried_at = error, now
+            if error is None or await _is_removed(session, account):
+                # Refused keys have seen nothing, so they end no doubt; those of a connection that
+                # was removed never will.
+                account.reconciled_at = now
             session.add(account)
 
     async def reconcile(self, user_id: UUID, account_id: UUID) -> None:
@@ -161,6 +165,13 @@ class Reconciling:
                 # moment.
                 return
             await _compare(session, locked, observed, now)
+
+
+async def _is_removed(session: AsyncSession, account: Account) -> bool:
+    status = await session.exec(
+        select(col(Connection.status)).where(Connection.id == account.connection_id)
+    )
+    return status.first() == ConnectionStatus.REMOVED
 
 
 async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:

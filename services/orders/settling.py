@@ -227,7 +227,8 @@ def is_doubted(now: datetime) -> ColumnElement[bool]:
     """Which orders were taken for absent and may yet turn up, in a statement with their accounts.
 
     Time alone does not end the doubt, or an order that was filled would be lost with a venue or
-    worker that was away for longer: a reconciliation of the account has to come after its end.
+    worker that was away for longer: a reconciliation of the account that the venue answered has to
+    come after its end.
     """
     until = func.least(now, col(Account.reconciled_at)) - DOUBT_LENGTH
     return (col(Order.state) == OrderState.ABSENT.value) & (

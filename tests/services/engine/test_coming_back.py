@@ -173,6 +173,53 @@ async def test_an_entry_that_nobody_could_ask_about_while_it_was_doubted_is_aske
     await assert_in_order(alone, bot)
 
 
+async def test_refused_keys_end_no_doubt(alone: Engine) -> None:
+    """Whoever was not let in has not looked: what filled is found once the keys work again."""
+    bot = await alone.start_bot(mode=Mode.LIVE)
+    await alone.reconciling.reconcile_due(everybody=True)
+    lost = await _lose(alone, bot)
+    await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    await alone.carry_out(bot)
+    alone.account(bot).refuses_keys = True
+    for _ in range(3):
+        alone.wall.time += DOUBT_LENGTH
+        alone.venue.market.now += DOUBT_LENGTH
+        await alone.reconciling.reconcile_due(everybody=False)
+    tried_at = await _tried_at(alone, bot)
+    alone.wall.advance(29)
+    await alone.reconciling.reconcile_due(everybody=False)
+    assert await _tried_at(alone, bot) == tried_at, "refused keys are not tried more often"
+    alone.account(bot).refuses_keys = False
+
+    alone.wall.advance(2)
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    assert (await alone.order(lost)).state == "filled"
+    assert (await alone.position(bot)).state == "open"
+    await assert_in_order(alone, bot)
+
+
+async def test_nobody_asks_for_ever_through_a_removed_connection(alone: Engine) -> None:
+    bot = await alone.start_bot(mode=Mode.LIVE)
+    connection_id = bot.trader.connection_id
+    assert connection_id is not None
+    await _lose(alone, bot)
+    await alone.trading.connection_removed(bot.trader.principal, connection_id, force=True)
+    await alone.execute(
+        "UPDATE connections SET status = 'removed', sealed = NULL WHERE id = :id", id=connection_id
+    )
+    alone.venue.refuses_keys = True
+    alone.wall.time += DOUBT_LENGTH
+    await alone.reconciling.reconcile_due(everybody=False)
+    tried_at = await _tried_at(alone, bot)
+    assert tried_at == alone.wall.now()
+
+    alone.wall.time += DOUBT_LENGTH
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    assert await _tried_at(alone, bot) == tried_at
+
+
 async def test_the_doubt_about_an_absent_order_ends(alone: Engine) -> None:
     bot = await alone.start_bot()
     order_id = await alone.intend_entry(bot)
@@ -373,6 +420,13 @@ async def _lose(engine: Engine, bot: RunningBot) -> UUID:
     assert (await engine.settle(bot, order_id)).state == "absent"
     engine.account(bot).listing_delay = GRACE * 0
     return order_id
+
+
+async def _tried_at(engine: Engine, bot: RunningBot) -> object:
+    (row,) = await engine.rows(
+        "SELECT reconcile_tried_at FROM accounts WHERE id = :id", id=bot.trader.account_id
+    )
+    return row["reconcile_tried_at"]
 
 
 async def _relist(engine: Engine, bot: RunningBot, *, due: bool = False) -> None:
