@@ -30,6 +30,7 @@ from services.errors import (
     VenueFailed,
 )
 from services.reads import Caller, Reads
+from services.venue_keys import CURRENCY
 
 RISK_LEVELS = ("low", "medium", "high")
 PAIRS_MAX = 50
@@ -153,7 +154,8 @@ class UserSettingsService:
         Raises:
             InvalidSetting: no setting has that name.
             InvalidRiskLevel: not low, medium or high.
-            InvalidRequest: a value is out of range, or a pair does not exist at the venue.
+            InvalidRequest: a value is out of range, or a pair does not exist at the venue or is not
+                quoted in the currency of accounts.
             ExceedsTierLimit: the plan does not go that far.
             FeatureUnavailable: an advanced switch that is not built yet.
             VenueFailed: the venue could not be asked for its pairs.
@@ -188,10 +190,14 @@ class UserSettingsService:
             rules = await self._venues.market_data(self._venue).rules()
         except VenueUnavailable:
             raise VenueFailed from None
-        missing = [pair for pair in new if pair not in rules or not rules[pair].active]
+        missing = [
+            pair
+            for pair in new
+            if pair not in rules or not rules[pair].active or rules[pair].quote != CURRENCY
+        ]
         if missing:
-            names = ", ".join(missing)
-            raise InvalidRequest({"trading.allowed_pairs": f"Not traded at the venue: {names}"})
+            problem = f"Not traded at the venue for {CURRENCY}: {', '.join(missing)}"
+            raise InvalidRequest({"trading.allowed_pairs": problem})
 
     async def _lock(self, session: AsyncSession, user_id: UUID) -> tuple[UserSettings, Plan]:
         stored = (

@@ -90,8 +90,8 @@ class FakeMarket:
             raise VenueUnavailable("down")
         step = Decimal("0.01")
         return {
-            symbol: MarketRules(symbol, symbol[:3], "USD", step, step, step, step)
-            for symbol in (*self.prices, "SOL-USD")
+            symbol: MarketRules(symbol, symbol[:3], symbol[4:], step, step, step, step)
+            for symbol in (*self.prices, "SOL-USD", "ETH-BTC")
         }
 
     async def quote(self, symbol: str) -> Quote:

@@ -102,6 +102,7 @@ async def test_only_changed_leaves_are_named(world: World, user: Api) -> None:
         ({"trading": {"allowed_pairs": None}}, (422, "VALIDATION_ERROR")),
         ({"trading": {"allowed_pairs": ["BTC"]}}, (422, "VALIDATION_ERROR")),
         ({"trading": {"allowed_pairs": ["DOGE-USD"]}}, (422, "VALIDATION_ERROR")),
+        ({"trading": {"allowed_pairs": ["BTC-USD", "ETH-BTC"]}}, (422, "VALIDATION_ERROR")),
         ({"trading": {"allowed_pairs": ["BTC-USD", "btc-usd"]}}, (422, "VALIDATION_ERROR")),
         (
             {"trading": {"allowed_pairs": [f"A{n}-USD" for n in range(51)]}},
