@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlmodel import SQLModel
 
 import models  # noqa: F401 - registers the tables
 
 MIGRATION_LOCK = 0x6E696A61
 
-engine = create_engine(context.config.attributes["url"])
+# Without a pool the connection closes with the block, also where a migration fails.
+engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
 with engine.connect() as connection:
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
     connection.commit()
@@ -26,4 +27,3 @@ with engine.connect() as connection:
     finally:
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
-engine.dispose()
