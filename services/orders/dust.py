@@ -9,6 +9,7 @@ part of the trade.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 from sqlmodel import col, select
@@ -17,9 +18,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.markets import MarketRules
 from domain.money import ZERO, floor_to_step
 from domain.orders import Leg
+from domain.strategies.apex import ExitPlan
 from models.connections import Account
 from models.markets import VenueQuote, VenueState
 from models.trading import Order, Position
+
+IMPRECISE = "quantity_precision"
+"""Refusal code of an order whose quantity is no multiple of the market's step."""
 
 DUST = "dust"
 """Refusal code of an exit that showed that what is left cannot be sold."""
@@ -33,7 +38,8 @@ async def is_dust(
     """Whether a refusal shows that nothing that is left of a position can be sold.
 
     The refusal alone is not believed: a venue that errs must not make us forget a position. The
-    order has to cover all that is left, and to be below a minimum at the price last seen.
+    order has to cover all that is left, and to be below a minimum at the price last seen; or a
+    single step has to be more than what is left.
 
     Args:
         session: the transaction that books the refusal.
@@ -42,6 +48,8 @@ async def is_dust(
         code: why.
         rules: minimums of the market.
     """
+    if order.leg != Leg.ENTRY and code == IMPRECISE:
+        return position.open_quantity < rules.quantity_step
     if order.leg == Leg.ENTRY or code not in _TOO_LITTLE:
         return False
     if order.quantity < floor_to_step(position.open_quantity, rules.quantity_step):
@@ -50,6 +58,31 @@ async def is_dust(
         return True
     price = await _last_price(session, position)
     return price is not None and order.quantity * price < rules.notional_min
+
+
+def sell_in_steps(position: Position, order: Order, step: Decimal) -> None:
+    """Let a position leave in the steps that its market has by now.
+
+    A market may make them larger after an entry; in the old ones each exit would be refused for
+    ever. The refusal alone is not believed here either: the order must not fit the new steps.
+
+    Args:
+        position: what the order was to leave; locked.
+        order: the exit that was refused for its precision.
+        step: the quantity step that the venue publishes.
+    """
+    if not order.quantity % step:
+        return
+    position.rules = {**position.rules, "quantity_step": str(step)}
+    if position.exit_plan is not None:
+        plan = ExitPlan.from_record(position.exit_plan)
+        targets = (
+            target
+            if target.is_done
+            else replace(target, quantity=floor_to_step(target.quantity, step))
+            for target in plan.targets
+        )
+        position.exit_plan = replace(plan, targets=tuple(targets)).to_record()
 
 
 def flat_below(orders: Iterable[Order], rules: MarketRules) -> Decimal:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -44,6 +45,7 @@ from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
+from services.orders.dust import IMPRECISE
 from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX, OrderSettling
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
@@ -107,7 +109,8 @@ class OrderPlacing:
             refusal_code=outcome.code if isinstance(outcome, Refused) else None,
         )
         if not isinstance(outcome, Accepted):
-            return await self._record(user_id, order_id, outcome, venue_now)
+            step = await self._step_now(sendable, outcome)
+            return await self._record(user_id, order_id, outcome, venue_now, step)
         return await self._settle(order, sendable.ref, outcome, venue_now)
 
     async def _settle(
@@ -247,8 +250,24 @@ class OrderPlacing:
             return "stale", "The decision is older than a bar"
         return None
 
+    async def _step_now(self, sendable: _Sendable, outcome: PlaceOutcome) -> Decimal | None:
+        """The market's quantity step, where an exit was refused because it does not fit it."""
+        if sendable.is_entry or not (isinstance(outcome, Refused) and outcome.code == IMPRECISE):
+            return None
+        try:
+            rules = await self._venues.market_data(sendable.key).rules()
+        except (VenueUnavailable, VenueRefusedKeys):
+            return None  # the next refusal asks again
+        known = rules.get(sendable.request.symbol)
+        return known.quantity_step if known is not None else None
+
     async def _record(
-        self, user_id: UUID, order_id: UUID, outcome: PlaceOutcome, venue_now: datetime
+        self,
+        user_id: UUID,
+        order_id: UUID,
+        outcome: PlaceOutcome,
+        venue_now: datetime,
+        quantity_step: Decimal | None = None,
     ) -> OrderResult:
         state, venue_order_id, refusal = _booked_as(outcome)
         async with self._database.for_user(user_id) as session:
@@ -261,6 +280,7 @@ class OrderPlacing:
                 at=venue_now,
                 wall=self._clock.now(),
                 refusal=refusal,
+                quantity_step=quantity_step,
             )
         return OrderResult(state=OrderState(order.state))
 

@@ -271,6 +271,8 @@ class FakeAccount:
             return Refused("notional_minimum", "The order is below the minimum")
         if answer is Answer.TIME_OUT:
             return Unknown("no answer")
+        if request.quantity % self.market.rules_by_symbol[request.symbol].quantity_step:
+            return Refused("quantity_precision", "The quantity is no multiple of the step")
         known = self.orders.get(request.client_order_id)
         if known is None:
             known = self._accept(request, answer)

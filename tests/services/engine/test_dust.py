@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -127,6 +128,65 @@ async def test_less_than_the_least_quantity_is_dust_at_any_price(alone: Engine) 
 
     closed = await alone.position(bot)
     assert (closed.state, closed.exit_quantity) == ("closed", Decimal(0))
+
+
+@pytest.mark.parametrize(("step", "sold"), [("2", "2"), ("5", "0")])
+async def test_an_exit_is_sold_in_the_steps_that_the_venue_has_by_now(
+    alone: Engine, step: str, sold: str
+) -> None:
+    """The venue made them larger after the entry: what fits no more is dust."""
+    bot = await alone.start_bot()
+    position = await alone.open_position(bot)
+    _coarsen(alone, step)
+    await alone.fire(position, "stop")
+
+    await alone.carry_out(bot)
+
+    closed = await alone.position(bot)
+    assert (closed.state, closed.exit_reason) == ("closed", "stop_loss")
+    assert (closed.exit_quantity, closed.open_quantity) == (Decimal(sold), QUANTITY - Decimal(sold))
+    exits = [order.refusal_code for order in await alone.orders(bot) if order.leg == "stop"]
+    assert exits == (["quantity_precision", None] if Decimal(sold) else ["dust"])
+    await assert_in_order(alone, bot)
+
+
+async def test_targets_are_sold_in_the_steps_that_the_venue_has_by_now(alone: Engine) -> None:
+    """Of 1.2, 0.9 and 0.9 only whole ones can be sold: the second target goes with the third."""
+    bot = await alone.start_bot()
+    position = await alone.open_position(bot)
+    _coarsen(alone, "1")
+    await alone.fire(position, "target_1")
+
+    await alone.carry_out(bot)
+
+    assert (await alone.position(bot)).open_quantity == Decimal(2)
+    assert set(await alone.triggers(position)) == {"stop", "target_3"}
+    await alone.fire(position, "target_3")
+    await alone.carry_out(bot)
+    assert (await alone.position(bot)).open_quantity == 0
+    await assert_in_order(alone, bot)
+
+
+async def test_steps_are_only_changed_where_the_venue_publishes_them(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    position = await alone.open_position(bot)
+    _coarsen(alone, "2")
+    alone.venue.market.down.add("rules")
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+
+    assert (await alone.place(bot, task.order_id)).state == "refused"
+
+    assert (await alone.position(bot)).rules == position.rules
+    alone.venue.market.down.clear()
+    await alone.carry_out(bot)
+    assert (await alone.position(bot)).exit_quantity == Decimal(2)
+    await assert_in_order(alone, bot)
+
+
+def _coarsen(engine: Engine, step: str) -> None:
+    rules = engine.venue.market.rules_by_symbol
+    rules["BTC-USD"] = replace(rules["BTC-USD"], quantity_step=Decimal(step))
 
 
 async def _least(engine: Engine, position: Position, quantity: str) -> None:
