@@ -38,37 +38,33 @@ async def may_fill(session: AsyncSession, connection_id: UUID, now: datetime) ->
     return found.first() is not None
 
 
-async def remove_emptied(
-    session: AsyncSession, now: datetime, *, account_id: UUID | None = None
-) -> None:
-    """Remove what was asked to be removed and has no live run, position or order any more.
+async def remove_emptied(session: AsyncSession, account_id: UUID, now: datetime) -> None:
+    """Remove an account's connection if it was to be and nothing needs it any more.
 
     Args:
-        session: a transaction of the connections' user, or of the system.
+        session: a transaction of the account's user.
+        account_id: whose live runs, positions and orders need the connection.
         now: wall time.
-        account_id: only the connection of this account.
     """
     runs = select(BotRun.id).where(
-        BotRun.account_id == Account.id, BotRun.state != RunState.ENDED.value
+        BotRun.account_id == account_id, BotRun.state != RunState.ENDED.value
     )
     positions = select(Position.id).where(
-        Position.account_id == Account.id, col(Position.state).in_(_LIVE_POSITIONS)
+        Position.account_id == account_id, col(Position.state).in_(_LIVE_POSITIONS)
     )
-    orders = select(Order.id).where(
-        Order.account_id == Account.id, col(Order.state).not_in(_FINAL) | is_doubted(now)
+    orders = (
+        select(Order.id)
+        .join(Account, col(Account.id) == Order.account_id)
+        .where(Order.account_id == account_id, col(Order.state).not_in(_FINAL) | is_doubted(now))
     )
-    needing = select(Account.id).where(
-        Account.connection_id == Connection.id,
-        runs.exists() | positions.exists() | orders.exists(),
-    )
-    statement = update(Connection).where(
-        col(Connection.status) == ConnectionStatus.EXIT_ONLY.value, ~needing.exists()
-    )
-    if account_id is not None:
-        its = select(Account.connection_id).where(Account.id == account_id)
-        statement = statement.where(col(Connection.id).in_(its))
+    its = select(Account.connection_id).where(Account.id == account_id)
     await session.exec(
-        statement.values(
-            status=ConnectionStatus.REMOVED.value, sealed=None, removed_at=now
-        ).execution_options(synchronize_session=False)
+        update(Connection)
+        .where(
+            col(Connection.id).in_(its),
+            col(Connection.status) == ConnectionStatus.EXIT_ONLY.value,
+            ~(runs.exists() | positions.exists() | orders.correlate(None).exists()),
+        )
+        .values(status=ConnectionStatus.REMOVED.value, sealed=None, removed_at=now)
+        .execution_options(synchronize_session=False)
     )

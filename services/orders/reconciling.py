@@ -72,8 +72,7 @@ class Reconciling:
                 await self._try(user_id, account_id)
 
         await asyncio.gather(*(one(user_id, account_id) for user_id, account_id in due))
-        async with self._database.as_system() as session:
-            await remove_emptied(session, self._clock.now())
+        await self._remove_emptied()
 
     async def _due(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         now = self._clock.now()
@@ -96,6 +95,21 @@ class Reconciling:
             )
         async with self._database.as_system() as session:
             return (await session.exec(statement)).all()
+
+    async def _remove_emptied(self) -> None:
+        live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
+        leaving = (
+            select(col(Account.user_id), col(Account.id))
+            .join(Connection, col(Connection.id) == Account.connection_id)
+            .where(
+                Connection.status == ConnectionStatus.EXIT_ONLY.value, col(Account.id).not_in(live)
+            )
+        )
+        async with self._database.as_system() as session:
+            found = (await session.exec(leaving)).all()
+        for user_id, account_id in found:
+            async with self._database.for_user(user_id) as session:
+                await remove_emptied(session, account_id, self._clock.now())
 
     async def _try(self, user_id: UUID, account_id: UUID) -> None:
         error: str | None = None

@@ -116,7 +116,7 @@ class GuardService:
             run.state = RunState.ENDED
             run.ended_at = self._clock.now()
             session.add(run)
-            await remove_emptied(session, run.ended_at, account_id=run.account_id)
+            await remove_emptied(session, run.account_id, run.ended_at)
             _log.info("run.ended", bot_id=str(bot.id), run_id=str(run.id))
 
 
