@@ -53,7 +53,7 @@ class Tending:
         commands: Commands | None,
         refreshing: Refreshing | None,
         clock: WallClock,
-        contact: Contact | None = None,
+        contact: Contact | None,
     ) -> None:
         self._database = database
         self._commands = commands

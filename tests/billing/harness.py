@@ -24,6 +24,7 @@ from domain.ports import WorkflowServiceUnavailable
 from domain.principal import Principal, Role
 from models.people import User
 from services.billing.commands import Commands
+from services.billing.contact import Contact
 from services.billing.entitlements import plan_of
 from services.billing.inbox import EventHandling, EventInbox
 from services.billing.refreshing import Refreshing
@@ -278,7 +279,7 @@ def assemble(
         refreshing=refreshing,
         subscriptions=Subscriptions(database, commands),
         views=BillingViews(database, provider, wall),
-        tending=Tending(database, commands, refreshing, wall),
+        tending=Tending(database, commands, refreshing, wall, Contact(database, provider, wall)),
         inbox=EventInbox(database, StripeEventVerifier(SECRET), workflows, wall),
         handling=EventHandling(database, provider, refreshing, workflows, wall),
         sweep=BillingSweep(database, workflows, wall),

@@ -168,7 +168,7 @@ async def test_who_never_paid_and_where_nothing_is_set_up(till: Till, tending: T
     paid = await till.subscriber()
     kept = address(till)
     await change(till, paid, f"new-{paid.user_id.hex}@example.com")
-    await Tending(till.database, None, None, till.wall).tend(paid.user_id)
+    await Tending(till.database, None, None, till.wall, None).tend(paid.user_id)
     assert address(till) == kept
 
 
