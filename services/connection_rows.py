@@ -53,7 +53,9 @@ async def require_room(
     if same is not None:
         leaving = same.status == ConnectionStatus.EXIT_ONLY
         raise BrokerAlreadyConnected(
-            "This broker is being removed and still has open positions" if leaving else None
+            "This broker is being removed and still has open positions or orders"
+            if leaving
+            else None
         )
     plan = await plan_of(session, user_id, now)
     limit = plan.limits.max_brokers

@@ -41,6 +41,10 @@ class SharedQuestion(Generic[Answer]):
         # A caller that gives up must not take the others' answer away.
         return await asyncio.shield(self._boarding)
 
+    def forget(self) -> None:
+        """Ask anew at the next call, however fresh the last answer is."""
+        self._last = None
+
     async def close(self) -> None:
         """Abandon what is under way."""
         tasks = list(self._tasks)

@@ -19,7 +19,6 @@ from domain.markets import Mode, Realm, VenueKey
 from domain.ports import (
     AccountRef,
     CredentialSource,
-    MarketData,
     PaperLedger,
     VenueAccount,
     VenueCredentials,
@@ -72,7 +71,7 @@ class VenueRegistry:
         """Venue name to display name."""
         return _DISPLAY_NAMES
 
-    def market_data(self, key: VenueKey) -> MarketData:
+    def market_data(self, key: VenueKey) -> CoinbaseMarketData:
         """The shared market data of a venue.
 
         Raises:
@@ -116,7 +115,9 @@ class VenueRegistry:
             await market_data.close()
         self._market_data.clear()
 
-    async def _live_account(self, ref: AccountRef, market_data: MarketData) -> CoinbaseAccount:
+    async def _live_account(
+        self, ref: AccountRef, market_data: CoinbaseMarketData
+    ) -> CoinbaseAccount:
         if ref.connection_id is None:
             raise UnsupportedVenueError("A live account needs a connection")
         key = (ref.account_id, ref.connection_version)
@@ -142,7 +143,9 @@ class VenueRegistry:
         self._retired = [pair for pair in self._retired if now - pair[0] <= RETIREMENT_SECONDS]
         await asyncio.gather(*(account.close() for account in due))
 
-    def _open(self, credentials: VenueCredentials, market_data: MarketData) -> CoinbaseAccount:
+    def _open(
+        self, credentials: VenueCredentials, market_data: CoinbaseMarketData
+    ) -> CoinbaseAccount:
         return CoinbaseAccount(
             credentials=credentials, market_data=market_data, simulator_url=self._simulator_url
         )

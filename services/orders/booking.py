@@ -39,7 +39,7 @@ from models.ledgers import Balance
 from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
-from services.orders.dust import DUST, flat_below, is_dust, sell_in_steps
+from services.orders.dust import DUST, flat_below, is_dust, learn_rules
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.orders.recording import record_execution
 from services.orders.telling import TARGET_LEGS, tell_of_trade
@@ -81,7 +81,7 @@ async def book(
     wall: datetime,
     refusal: tuple[str, str] | None = None,
     came_back: bool = False,
-    quantity_step: Decimal | None = None,
+    market: MarketRules | None = None,
 ) -> Order:
     """Book a report about one order.
 
@@ -95,7 +95,7 @@ async def book(
         wall: wall time.
         refusal: code and reason, when refused or denied.
         came_back: the venue has an order that was taken for over; its own word replaces our end.
-        quantity_step: what the venue publishes now, where an exit was refused for its precision.
+        market: what the venue publishes now, where an exit was refused for the market's rules.
 
     Returns:
         The order after booking.
@@ -118,8 +118,8 @@ async def book(
     new_fills = await _insert_fills(session, order, position, fills)
     order.filled_quantity += sum((fill.quantity for fill in new_fills), ZERO)
     if state is OrderState.REFUSED:
-        if quantity_step is not None:
-            sell_in_steps(position, order, quantity_step)
+        if market is not None:
+            learn_rules(position, order, market)
         await _mark_dust(session, position, order)
     session.add(order)
     await session.flush()

@@ -31,6 +31,9 @@ DUST = "dust"
 
 _TOO_LITTLE = frozenset({"quantity_minimum", "notional_minimum"})
 
+BY_RULES = _TOO_LITTLE | {IMPRECISE}
+"""Refusal codes that tell of the market's rules for quantities."""
+
 
 async def is_dust(
     session: AsyncSession, position: Position, order: Order, code: str, rules: MarketRules
@@ -60,17 +63,23 @@ async def is_dust(
     return price is not None and order.quantity * price < rules.notional_min
 
 
-def sell_in_steps(position: Position, order: Order, step: Decimal) -> None:
-    """Let a position leave in the steps that its market has by now.
+def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
+    """Let a position leave by the minimums and in the steps that its market has by now.
 
-    A market may make them larger after an entry; in the old ones each exit would be refused for
-    ever. The refusal alone is not believed here either: the order must not fit the new steps.
+    A market may make them larger after an entry; by the old ones each exit would be refused for
+    ever. For the step the refusal alone is not believed here either: the order must not fit it.
 
     Args:
         position: what the order was to leave; locked.
-        order: the exit that was refused for its precision.
-        step: the quantity step that the venue publishes.
+        order: the exit that was refused for them.
+        rules: what the venue publishes.
     """
+    position.rules = {
+        **position.rules,
+        "quantity_min": str(rules.quantity_min),
+        "notional_min": str(rules.notional_min),
+    }
+    step = rules.quantity_step
     if not order.quantity % step:
         return
     position.rules = {**position.rules, "quantity_step": str(step)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -17,7 +16,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
-from domain.markets import VenueKey
+from domain.markets import MarketRules, VenueKey
 from domain.orders import (
     Accepted,
     Leg,
@@ -45,7 +44,7 @@ from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
-from services.orders.dust import IMPRECISE
+from services.orders.dust import BY_RULES
 from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX, OrderSettling
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
@@ -109,8 +108,8 @@ class OrderPlacing:
             refusal_code=outcome.code if isinstance(outcome, Refused) else None,
         )
         if not isinstance(outcome, Accepted):
-            step = await self._step_now(sendable, outcome)
-            return await self._record(user_id, order_id, outcome, venue_now, step)
+            market = await self._rules_now(sendable, outcome)
+            return await self._record(user_id, order_id, outcome, venue_now, market)
         return await self._settle(order, sendable.ref, outcome, venue_now)
 
     async def _settle(
@@ -250,16 +249,15 @@ class OrderPlacing:
             return "stale", "The decision is older than a bar"
         return None
 
-    async def _step_now(self, sendable: _Sendable, outcome: PlaceOutcome) -> Decimal | None:
-        """The market's quantity step, where an exit was refused because it does not fit it."""
-        if sendable.is_entry or not (isinstance(outcome, Refused) and outcome.code == IMPRECISE):
+    async def _rules_now(self, sendable: _Sendable, outcome: PlaceOutcome) -> MarketRules | None:
+        """The market's present rules, where an exit was refused for them."""
+        if sendable.is_entry or not (isinstance(outcome, Refused) and outcome.code in BY_RULES):
             return None
         try:
             rules = await self._venues.market_data(sendable.key).rules()
         except (VenueUnavailable, VenueRefusedKeys):
             return None  # the next refusal asks again
-        known = rules.get(sendable.request.symbol)
-        return known.quantity_step if known is not None else None
+        return rules.get(sendable.request.symbol)
 
     async def _record(
         self,
@@ -267,7 +265,7 @@ class OrderPlacing:
         order_id: UUID,
         outcome: PlaceOutcome,
         venue_now: datetime,
-        quantity_step: Decimal | None = None,
+        market: MarketRules | None = None,
     ) -> OrderResult:
         state, venue_order_id, refusal = _booked_as(outcome)
         async with self._database.for_user(user_id) as session:
@@ -280,7 +278,7 @@ class OrderPlacing:
                 at=venue_now,
                 wall=self._clock.now(),
                 refusal=refusal,
-                quantity_step=quantity_step,
+                market=market,
             )
         return OrderResult(state=OrderState(order.state))
 

@@ -1,6 +1,8 @@
 """Gateway and simulator over HTTP: what a venue does, seen through the port."""
 
+import asyncio
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -250,6 +252,21 @@ async def test_fills_of_another_market_or_order_are_left_out(
     assert await account.fills(symbol="ETH-USD", since=since) == []
     assert await account.fills(venue_order_id=str(uuid.uuid4()), since=since) == []
     assert await account.fills(since=since + timedelta(minutes=1)) == []
+
+
+async def test_rules_are_read_anew_once_the_venue_refuses_by_others(
+    account: CoinbaseAccount, market_data: CoinbaseMarketData
+) -> None:
+    published = await market_data.rules()
+    coarse = published["BTC-USD"]
+    old = {"BTC-USD": replace(coarse, quantity_step=coarse.quantity_step / 10)}
+    market_data._rules_question._last = (asyncio.get_running_loop().time(), old)
+
+    refused = await account.place(market(Side.SELL, str(coarse.quantity_step * Decimal("1.1"))))
+
+    assert isinstance(refused, Refused)
+    assert refused.code == "quantity_precision"
+    assert await market_data.rules() == published
 
 
 async def test_fees_and_permissions_are_the_accounts_own(

@@ -289,7 +289,7 @@ async def test_history_counts_what_it_lists(
 ) -> None:
     book = await open_book(database, tier=tier)
     await fill(book)
-    for hours, (state, symbol) in enumerate(
+    for hours, (state, market) in enumerate(
         [
             (PositionState.PENDING, "BTC-USD"),
             (PositionState.OPEN, "ETH-USD"),
@@ -297,7 +297,7 @@ async def test_history_counts_what_it_lists(
             (PositionState.CANCELLED, "LTC-USD"),
         ]
     ):
-        await book.keep(NOW - timedelta(hours=hours), state=state, symbol=symbol)
+        await book.keep(NOW - timedelta(hours=hours), state=state, symbol=market)
     await book.keep(NOW - timedelta(days=399), state=PositionState.CANCELLED)
     if was_reset:
         await book.reset(NOW - timedelta(days=40))

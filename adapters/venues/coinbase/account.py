@@ -21,6 +21,7 @@ from adapters.venues.coinbase.client import (
     ask,
     private_client,
 )
+from adapters.venues.coinbase.market_data import CoinbaseMarketData
 from adapters.venues.errors import VenueAnswerMalformedError
 from adapters.venues.flight import SharedQuestion
 from adapters.venues.order_rules import refusal_by_rules, refusal_by_shape
@@ -40,7 +41,6 @@ from domain.orders import (
 )
 from domain.ports import (
     KeyPermissions,
-    MarketData,
     VenueCredentials,
     VenueRefusedKeys,
     VenueUnavailable,
@@ -53,6 +53,9 @@ PAGE_SIZE = 250
 # that time.
 LOOK_UP_MARGIN = timedelta(minutes=1)
 _HTTP_NOT_FOUND = 404
+_BY_RULES = frozenset(
+    {"quantity_precision", "quantity_minimum", "notional_minimum", "price_precision"}
+)
 
 
 class CoinbaseAccount:
@@ -75,7 +78,7 @@ class CoinbaseAccount:
         self,
         *,
         credentials: VenueCredentials,
-        market_data: MarketData,
+        market_data: CoinbaseMarketData,
         simulator_url: str | None,
     ) -> None:
         self._client = private_client(simulator_url, credentials)
@@ -124,7 +127,10 @@ class CoinbaseAccount:
                 "order_configuration": _configuration(request),
             },
         )
-        return outcomes.placed(answer) if isinstance(answer, dict) else answer
+        outcome = outcomes.placed(answer) if isinstance(answer, dict) else answer
+        if isinstance(outcome, Refused) and outcome.code in _BY_RULES:
+            self._market_data.doubt_rules()
+        return outcome
 
     async def cancel(self, venue_order_id: str, symbol: str) -> PlaceOutcome:
         """Ask to cancel. Accepted means the request was taken; the order's report tells the end."""

@@ -94,6 +94,10 @@ class CoinbaseMarketData:
         """Spot markets by symbol, at most an hour old."""
         return await self._rules_question.answer()
 
+    def doubt_rules(self) -> None:
+        """An order that keeps the rules we know was refused by them: they are to be read anew."""
+        self._rules_question.forget()
+
     async def public_fees(self) -> FeeRates:
         """Fees of a new account at this venue; what paper accounts pay."""
         if self._simulator_url is not None:

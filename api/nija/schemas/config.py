@@ -237,7 +237,11 @@ class BrokerRemovedData(View):
     @classmethod
     def from_domain(cls, removal: Removal) -> BrokerRemovedData:
         """Render a removal."""
-        warning = "Close positions before removing broker" if removal.open_positions else None
+        warning = None
+        if removal.open_positions:
+            warning = "Close positions before removing broker"
+        elif removal.status == "exit_only":
+            warning = "What became of an order is not known yet; the broker goes once it is"
         return cls(
             message="Broker removed successfully",
             open_positions=removal.open_positions,

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from models.trading import Position
 from tests.support.books import assert_in_order
 from tests.support.engine import QUANTITY, Engine, RunningBot
 from tests.support.fake_venue import KEY, Answer
@@ -105,7 +104,7 @@ async def test_a_part_that_is_too_small_does_not_give_up_the_rest(alone: Engine)
     bot = await alone.start_bot()
     position = await alone.open_position(bot)
     await alone.watching.look(KEY)
-    await _least(alone, position, "1.5")
+    _least(alone, "1.5")
     await alone.fire(position, "target_1")
     alone.account(bot).answers.append(Answer.TOO_SMALL)
     (task,) = (await alone.guard(bot)).orders
@@ -120,7 +119,7 @@ async def test_a_part_that_is_too_small_does_not_give_up_the_rest(alone: Engine)
 async def test_less_than_the_least_quantity_is_dust_at_any_price(alone: Engine) -> None:
     bot = await alone.start_bot()
     position = await alone.open_position(bot)
-    await _least(alone, position, "5")
+    _least(alone, "5")
     await alone.fire(position, "stop")
     alone.account(bot).answers.append(Answer.TOO_SMALL)
 
@@ -189,10 +188,7 @@ def _coarsen(engine: Engine, step: str) -> None:
     rules["BTC-USD"] = replace(rules["BTC-USD"], quantity_step=Decimal(step))
 
 
-async def _least(engine: Engine, position: Position, quantity: str) -> None:
-    await engine.execute(
-        "UPDATE positions SET rules ="
-        " jsonb_set(rules, '{quantity_min}', to_jsonb(CAST(:least AS text))) WHERE id = :id",
-        id=position.id,
-        least=quantity,
-    )
+def _least(engine: Engine, quantity: str) -> None:
+    """The venue takes no smaller orders any more."""
+    rules = engine.venue.market.rules_by_symbol
+    rules["BTC-USD"] = replace(rules["BTC-USD"], quantity_min=Decimal(quantity))
