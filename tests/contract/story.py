@@ -28,6 +28,7 @@ PAIRS = ("BTC-USD", "ETH-USD")
 NEW_PASSWORD = "NewPassword456!-of-tests"
 EXECUTIONS = "GET /admin/audit-logs of executions"
 HEARD_SECONDS = 60.0
+ENTRY_SECONDS = 10.0
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Story:
         eventually(lambda: self._status()["last_scan"], what="a scan")
         with self._listening() as listen:
             for pair in PAIRS:
-                asyncio.run(self._buy(pair))
+                self._enter(pair)
             listen()
         # A price is there once the venue's watcher has looked at the market of the new position.
         held = eventually(
@@ -240,6 +241,19 @@ class Story:
             # Before its market's first look a position has no price.
             if frame["type"] != "position_update" or frame["data"]["current_price"] is not None:
                 self.heard[f"{frame['type']} {frame.get('channel')}"] = frame
+
+    def _enter(self, pair: str) -> None:
+        """Buy until it is held: an entry may find its price gone, or be sent too late."""
+        again_at = 0.0
+
+        def is_held() -> bool:
+            nonlocal again_at
+            if time.monotonic() >= again_at:
+                asyncio.run(self._buy(pair))
+                again_at = time.monotonic() + ENTRY_SECONDS
+            return pair in {row["symbol"] for row in self._positions()}
+
+        eventually(is_held, what=f"a position in {pair}")
 
     async def _buy(self, pair: str) -> None:
         async with await psycopg.AsyncConnection.connect(
