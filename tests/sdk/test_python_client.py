@@ -46,6 +46,11 @@ def start_paper(client: NIJAClient) -> None:
     eventually(lambda: client.trading.status().status == "running", what="running")
 
 
+def has_price(client: NIJAClient, symbol: str) -> bool:
+    held = {row.symbol: row.current_price for row in client.account.positions().positions}
+    return held.get(symbol) is not None
+
+
 def send_alert(client: NIJAClient, symbol: str, action: str = "buy") -> str:
     """A TradingView alert; the id of its trade."""
     key = client.config.create_webhook().webhook_key
@@ -100,7 +105,10 @@ def test_a_paper_bot_from_start_to_stop(client: NIJAClient) -> None:
         client.account.modify_position("pos_" + "0" * 32)
     assert set(invalid.value.details["fields"]) == {"stop_loss", "take_profit"}
 
-    trades = {send_alert(client, "BTC-USD"), send_alert(client, "ETH-USD")}
+    first = send_alert(client, "BTC-USD")
+    # What is held must have a price before anything else is bought: no venue was looked at yet.
+    eventually(lambda: has_price(client, "BTC-USD"), what="a position with a price")
+    trades = {first, send_alert(client, "ETH-USD")}
     outcomes = eventually(lambda: outcomes_of(client, 2), what="outcomes of the alerts")
     # A machine that is too busy has alerts refused, for old data for instance: then say so.
     assert outcomes == {

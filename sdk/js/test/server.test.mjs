@@ -45,6 +45,9 @@ test("a paper bot from start to stop, with live updates over broken connections"
   await eventually(() => came.some(({ data }) => data.action === "opened"), "a trade");
   await proxy("/faults", ["refuse"]);
   await proxy("/break");
+  // What is held must have a price before anything else is bought: the venue was not looked at yet.
+  const priced = async () => (await client.account.positions()).positions.every(({ currentPrice }) => currentPrice !== null);
+  await eventually(priced, "a price");
   const second = await alert("ETH-USD");
   await eventually(() => came.filter(({ data }) => data.action === "opened").length === 2, "another trade");
   listener.ws.close();
