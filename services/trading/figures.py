@@ -73,6 +73,38 @@ async def last_prices(session: AsyncSession, account: Account) -> dict[str, Deci
     return dict(rows.all())
 
 
+async def unpriced(session: AsyncSession, account_id: UUID) -> Sequence[str]:
+    """Markets of what an account holds that no watcher has seen a price of in this epoch."""
+    symbol = col(Balance.currency) + "-" + col(Account.currency)
+    priced = (
+        select(VenueQuote.symbol)
+        .join(
+            VenueState,
+            (col(VenueState.venue) == VenueQuote.venue)
+            & (col(VenueState.realm) == VenueQuote.realm)
+            & (col(VenueState.epoch) == VenueQuote.epoch),
+        )
+        .where(
+            VenueQuote.venue == Account.venue,
+            VenueQuote.realm == Account.realm,
+            VenueQuote.symbol == symbol,
+        )
+        .exists()
+    )
+    found = await session.exec(
+        select(symbol)
+        .join(Account, col(Account.id) == Balance.account_id)
+        .where(
+            Balance.account_id == account_id,
+            Balance.total != ZERO,
+            Balance.currency != Account.currency,
+            ~priced,
+        )
+        .order_by(symbol)
+    )
+    return found.all()
+
+
 async def valuation(
     session: AsyncSession,
     account: Account,

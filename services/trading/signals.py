@@ -7,6 +7,7 @@ common is locked, read and written once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -20,7 +21,7 @@ from domain.alerts import EXPIRED, AlertState
 from domain.contracts.bots import HuntResult, OrderTask, SignalAction, TradeSignal
 from domain.markets import FeeRates, MarketRules, Quote, VenueClock
 from domain.orders import Leg, OrderState
-from domain.ports import Venues, WallClock
+from domain.ports import Venues, VenueUnavailable, WallClock
 from domain.positions import Direction, PositionState
 from domain.strategies.apex import BAR, EntrySource, ExitReason
 from models.bots import Bot, BotRun, Decision
@@ -38,7 +39,7 @@ from services.trading.entering import (
     enter,
     note_decision,
 )
-from services.trading.figures import last_prices, live_positions, lock_account
+from services.trading.figures import last_prices, live_positions, lock_account, unpriced
 from services.trading.leaving import leave
 
 FRESH_BARS = 3
@@ -58,16 +59,18 @@ class MarketView:
 
 @dataclass(frozen=True, slots=True)
 class VenueView:
-    """What the venue said; `now` is its own time."""
+    """What the venue said: `held` are prices of other markets, `now` is its own time."""
 
     markets: Mapping[str, MarketView]
+    held: Mapping[str, Decimal]
     fees: FeeRates
     now: datetime
 
     @property
     def prices(self) -> dict[str, Decimal]:
         """Of the markets that were asked."""
-        return {symbol: it.quote.last for symbol, it in self.markets.items() if it.quote}
+        asked = {symbol: it.quote.last for symbol, it in self.markets.items() if it.quote}
+        return {**self.held, **asked}
 
 
 class SignalHandling:
@@ -104,8 +107,27 @@ class SignalHandling:
             symbol: await self._view(run, symbol, signals, rules, clock)
             for symbol in sorted({signal.symbol for signal in signals})
         }
-        result, _ = await self._give(context, run, signals, VenueView(markets, fees, clock.now))
+        entering = any(market.quote is not None for market in markets.values())
+        held = await self._held_prices(run, rules) if entering else {}
+        view = VenueView(markets, held, fees, clock.now)
+        result, _ = await self._give(context, run, signals, view)
         return result
+
+    async def _held_prices(
+        self, run: RunContext, rules: Mapping[str, MarketRules]
+    ) -> dict[str, Decimal]:
+        """Prices of what was bought a moment ago, before any watcher looked at its market.
+
+        Without them the account's equity is not known, and a second entry would be refused.
+        """
+        async with self._database.for_user(run.ref.user_id) as session:
+            symbols = await unpriced(session, run.ref.account_id)
+        prices = {}
+        for symbol in symbols:
+            if symbol in rules:
+                with suppress(VenueUnavailable):
+                    prices[symbol] = (await self._venues.market_data(run.key).quote(symbol)).last
+        return prices
 
     async def answer_exits(
         self, context: BotContext, run: RunContext, signals: Sequence[TradeSignal]
