@@ -16,12 +16,11 @@ from domain.contracts.accounts import DeletionStep
 from domain.contracts.bots import BotSignal
 from domain.errors import DomainError
 from domain.markets import Realm
-from models.bots import Bot
+from models.bots import BotState
 from models.tenancy import USER_TABLES
 from services.identity.erasing import LATE, QUIET_PATIENCE, DeletionSweep, Erasing
 from services.trading.commands import TradingService
-from services.trading.starting import Starting, StartRequest
-from services.trading.winding_down import lock_bots
+from services.trading.starting import claim_bot
 from tests.api.harness import PASSWORD, Api, World, register
 from tests.api.seeding import account_of, make_position, make_run
 from tests.api.test_config import connect
@@ -226,36 +225,27 @@ async def test_a_start_that_was_under_way_is_stopped_too(world: World, user: Api
     assert row == {"state": "exit_only", "bot": "stopped"}
 
 
-async def test_a_first_start_at_the_same_moment_is_stopped_at_once(
-    world: World, user: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    starting = Starting(
-        world.database,
-        world.venues,
-        Bots(),
-        world.clock,
-        realm=Realm.SIMULATED,
-        needs_verified_email=False,
-    )
-    wish = StartRequest(broker=None, paper_trading=True, risk_profile=None)
-    started: list[Bot] = []
-
-    async def look_just_before(session: Any, user_id: UUID) -> Any:
-        found = await lock_bots(session, user_id)
-        if not started:
-            started.append(await starting.start(world.principal(user_id), wish))
-        return found
-
-    monkeypatch.setattr("services.identity.deletion.lock_bots", look_just_before)
-    status, _ = await delete(user)
+async def test_a_first_start_at_the_same_moment_is_stopped_at_once(world: World, user: Api) -> None:
+    async with world.database.for_user(user.user_id) as session:
+        # As far as a start goes before it looks at its user; the deletion sees nothing of it yet.
+        bot = await claim_bot(session, user.user_id, world.clock.now())
+        bot.state = BotState.STARTING
+        session.add(bot)
+        await session.flush()
+        deleting = asyncio.create_task(delete(user))
+        for _ in range(400):
+            if await world.sql("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("The deletion does not wait for the user's row")
+    status, _ = await deleting
 
     (row,) = await world.sql(
-        "SELECT b.state, b.revision, r.state AS run FROM bots b"
-        " JOIN bot_runs r ON r.bot_id = b.id WHERE b.user_id = %(id)s",
-        id=user.user_id,
+        "SELECT state, revision FROM bots WHERE user_id = %(id)s", id=user.user_id
     )
-    assert (status, row["state"], row["run"]) == (200, "stopped", "exit_only")
-    assert row["revision"] > started[0].revision
+    assert (status, row["state"]) == (200, "stopped")
+    assert row["revision"] > bot.revision
 
 
 async def test_a_position_that_came_back_gets_its_run_back(world: World, user: Api) -> None:

@@ -8,7 +8,7 @@ counted twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -178,6 +178,8 @@ class FakeAccount:
     orders: dict[str, VenueOrder] = field(default_factory=dict)
     fees_now: FeeRates = FEES
     is_down: bool = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens once, after an order was taken and before its sender hears of it."""
     refuses_keys: bool = False
     knows_nothing: bool = False
     lists_fills_only: bool = False
@@ -209,6 +211,9 @@ class FakeAccount:
         answer = self.answers.popleft() if self.answers else Answer.FILL
         self.sends.append(request)
         outcome = self._take(request, answer)
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
         await self.crash.step("after sending")
         return outcome
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.orders import OrderRequest, OrderState, PlaceOutcome, Unknown
+from domain.orders import OrderState
 from domain.ports import VenueUnavailable
 from tests.support.books import assert_in_order
 from tests.support.crashes import Crashed
@@ -88,19 +88,16 @@ async def test_an_unknown_outcome_is_looked_up_and_never_sent_again(
 
 
 async def test_an_answer_that_comes_after_the_order_was_settled_leaves_no_refusal(
-    engine: Engine, bot: RunningBot, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, bot: RunningBot
 ) -> None:
     """A reconciliation looks at an order whose send has not returned, too."""
     order_id = await engine.intend_entry(bot)
-    account = engine.account(bot)
-    take = account.place
 
-    async def settled_meanwhile(request: OrderRequest) -> PlaceOutcome:
-        await take(request)
+    async def settled() -> None:
         await engine.settle(bot, order_id)
-        return Unknown("no answer")
 
-    monkeypatch.setattr(account, "place", settled_meanwhile)
+    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    engine.account(bot).meanwhile = settled
     result = await engine.place(bot, order_id)
 
     order = await engine.order(order_id)
@@ -110,23 +107,19 @@ async def test_an_answer_that_comes_after_the_order_was_settled_leaves_no_refusa
 
 
 async def test_an_entry_that_is_booked_again_keeps_the_protection_it_has_by_now(
-    engine: Engine, bot: RunningBot, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, bot: RunningBot
 ) -> None:
     """A sender that froze after its order was taken finds it settled, and its stop moved."""
     order_id = await engine.intend_entry(bot)
-    account = engine.account(bot)
-    take = account.place
 
-    async def frozen(request: OrderRequest) -> PlaceOutcome:
-        accepted = await take(request)
+    async def froze() -> None:
         await engine.settle(bot, order_id)
         position = await engine.position(bot)
         await engine.trading.modify_position(
             bot.trader.principal, position.id, stop_loss=Decimal(95), take_profit=Decimal(120)
         )
-        return accepted
 
-    monkeypatch.setattr(account, "place", frozen)
+    engine.account(bot).meanwhile = froze
     result = await engine.place(bot, order_id)
 
     assert result.state is OrderState.FILLED
