@@ -41,12 +41,33 @@ class Timeframe(StrEnum):
         return at - timedelta(seconds=int(at.timestamp()) % seconds, microseconds=at.microsecond)
 
 
+class MarketStatus(StrEnum):
+    """Which orders a market takes at present, as its venue publishes it.
+
+    Metadata may be stale, so none of these ever keeps an exit from being sent; `LIMIT_ONLY` says in
+    which form to send it.
+    """
+
+    OPEN = "open"
+    LIMIT_ONLY = "limit_only"
+    """Limit orders only; market orders are refused."""
+    POST_ONLY = "post_only"
+    """Resting limit orders only."""
+    AUCTION = "auction"
+    """Limit orders are collected for an auction; nothing trades before it."""
+    CANCEL_ONLY = "cancel_only"
+    """Resting orders can be cancelled; no new ones are taken."""
+    HALTED = "halted"
+    """Disabled, delisted or view-only."""
+
+
 @dataclass(frozen=True, slots=True)
 class MarketRules:
-    """Precision and minimums of one market, from the venue's metadata.
+    """Precision and limits of one market, from the venue's metadata.
 
-    Steps and minimums are in the unit their name says: `quantity_*` in the base currency,
-    `price_step` and `notional_min` in the quote currency.
+    Steps and limits are in the unit their name says: `quantity_*` in the base currency,
+    `price_step` and `notional_*` in the quote currency. A maximum is that of one order; None where
+    the venue publishes none. `active` is whether new positions may be opened.
     """
 
     symbol: str
@@ -58,6 +79,9 @@ class MarketRules:
     notional_min: Decimal
     active: bool = True
     can_short: bool = False
+    quantity_max: Decimal | None = None
+    notional_max: Decimal | None = None
+    status: MarketStatus = MarketStatus.OPEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.markets import MarketRules
+from domain.markets import MarketRules, MarketStatus
 from domain.money import ZERO
 from domain.orders import FillReport, Leg, OrderState, Side
 from domain.positions import Direction, PositionFill, PositionState, fold_fills
@@ -55,6 +55,11 @@ def rules_record(rules: MarketRules) -> dict[str, Any]:
     }
 
 
+def _optional(record: Mapping[str, Any], name: str) -> Decimal | None:
+    value = record.get(name)
+    return None if value is None else Decimal(value)
+
+
 def rules_from_record(record: Mapping[str, Any]) -> MarketRules:
     """Read what `rules_record` wrote."""
     return MarketRules(
@@ -67,6 +72,10 @@ def rules_from_record(record: Mapping[str, Any]) -> MarketRules:
         notional_min=Decimal(record["notional_min"]),
         active=record["active"],
         can_short=record["can_short"],
+        # Positions opened by an earlier version carry none of these.
+        quantity_max=_optional(record, "quantity_max"),
+        notional_max=_optional(record, "notional_max"),
+        status=MarketStatus(record.get("status", MarketStatus.OPEN)),
     )
 
 

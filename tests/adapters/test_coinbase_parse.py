@@ -9,6 +9,7 @@ import pytest
 
 from adapters.venues.coinbase import parse
 from adapters.venues.errors import VenueAnswerMalformedError
+from domain.markets import MarketStatus
 from domain.orders import CurrencyBalance, Liquidity, OrderState, Side
 
 # Shapes of Coinbase's API reference, as ccxt 4.5.90 quotes them.
@@ -119,10 +120,21 @@ def test_balance_counts_what_is_held() -> None:
     assert parse.parse_balance(WALLET) == CurrencyBalance("USD", Decimal("12.75"), Decimal("2.25"))
 
 
-@pytest.mark.parametrize("name", parse._TRADING_STOPPED)
-def test_stopped_market_is_inactive(name: str) -> None:
+@pytest.mark.parametrize(("name", "status"), parse._STATUSES)
+def test_stopped_market_is_inactive(name: str, status: MarketStatus) -> None:
     assert parse.parse_rules(PRODUCT).active
-    assert not parse.parse_rules(changed(PRODUCT, **{name: True})).active
+    stopped = parse.parse_rules(changed(PRODUCT, **{name: True}))
+    assert not stopped.active
+    assert stopped.status is status
+
+
+def test_maximums_of_an_order() -> None:
+    limited = changed(PRODUCT, base_max_size="3400", quote_max_size="150000000")
+    assert parse.parse_rules(limited).quantity_max == Decimal(3400)
+    assert parse.parse_rules(limited).notional_max == Decimal(150_000_000)
+    unlimited = changed(PRODUCT, base_max_size="", quote_max_size="")
+    assert parse.parse_rules(unlimited).quantity_max is None
+    assert parse.parse_rules(unlimited).notional_max is None
 
 
 @pytest.mark.parametrize(

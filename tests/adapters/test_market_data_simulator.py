@@ -49,6 +49,8 @@ async def test_rules_are_the_venues(market_data: CoinbaseMarketData) -> None:
         price_step=Decimal("0.01"),
         quantity_min=Decimal("0.00000001"),
         notional_min=Decimal(1),
+        quantity_max=Decimal(3400),
+        notional_max=Decimal(150_000_000),
     )
     assert market_data.key == VenueKey("coinbase", Realm.SIMULATED)
 

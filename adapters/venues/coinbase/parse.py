@@ -17,6 +17,7 @@ from domain.markets import (
     Candle,
     FeeRates,
     MarketRules,
+    MarketStatus,
     OrderBook,
     Quote,
 )
@@ -53,20 +54,22 @@ _LIQUIDITY: Mapping[str, Liquidity] = {
     "TAKER": Liquidity.TAKER,
     "UNKNOWN_LIQUIDITY_INDICATOR": Liquidity.TAKER,
 }
-_TRADING_STOPPED = (
-    "is_disabled",
-    "trading_disabled",
-    "cancel_only",
-    "post_only",
-    "limit_only",
-    "view_only",
-    "auction_mode",
+# The first flag that is set tells; the stricter come first.
+_STATUSES = (
+    ("is_disabled", MarketStatus.HALTED),
+    ("trading_disabled", MarketStatus.HALTED),
+    ("view_only", MarketStatus.HALTED),
+    ("cancel_only", MarketStatus.CANCEL_ONLY),
+    ("auction_mode", MarketStatus.AUCTION),
+    ("post_only", MarketStatus.POST_ONLY),
+    ("limit_only", MarketStatus.LIMIT_ONLY),
 )
 _PRODUCT_PARTS = 2
 
 
 def parse_rules(product: Json) -> MarketRules:
     """One spot product of the product list."""
+    status = next((status for name, status in _STATUSES if flag(product, name)), MarketStatus.OPEN)
     return MarketRules(
         symbol=text(product, "product_id"),
         base=text(product, "base_currency_id"),
@@ -75,7 +78,10 @@ def parse_rules(product: Json) -> MarketRules:
         price_step=_step(product, "price_increment"),
         quantity_min=amount(product, "base_min_size"),
         notional_min=amount(product, "quote_min_size"),
-        active=not any(flag(product, name) for name in _TRADING_STOPPED),
+        active=status is MarketStatus.OPEN,
+        quantity_max=_optional_amount(product, "base_max_size"),
+        notional_max=_optional_amount(product, "quote_max_size"),
+        status=status,
     )
 
 
@@ -207,6 +213,11 @@ def amount(source: Json, name: str) -> Decimal:
     if not number.is_finite():
         raise _malformed(name)
     return number
+
+
+def _optional_amount(source: Json, name: str) -> Decimal | None:
+    """A limit that a venue may leave out, or leave empty."""
+    return None if source.get(name) in {None, ""} else _price(source, name)
 
 
 def flag(source: Json, name: str) -> bool:
