@@ -68,7 +68,22 @@ class MarketData(Protocol):
         ...
 
     async def rules(self) -> Mapping[str, MarketRules]:
-        """Markets by symbol (`BTC-USD`); cached, refreshed at least hourly."""
+        """Markets by symbol (`BTC-USD`): the last good list, refreshed at least hourly.
+
+        Waits only in a process that never had an answer, and not for long.
+        """
+        ...
+
+    def known_rules(self) -> Mapping[str, MarketRules]:
+        """The last good list or nothing: for an exit, which waits for no metadata."""
+        ...
+
+    async def fresh_rules(self) -> Mapping[str, MarketRules]:
+        """Rules asked for now where the venue answers at once, else the last good ones."""
+        ...
+
+    def known_clock(self) -> VenueClock | None:
+        """The last seen clock, gone on by this machine's; None before it was ever seen."""
         ...
 
     async def public_fees(self) -> FeeRates:

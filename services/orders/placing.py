@@ -254,7 +254,7 @@ class OrderPlacing:
         if sendable.is_entry or not (isinstance(outcome, Refused) and outcome.code in BY_RULES):
             return None
         try:
-            rules = await self._venues.market_data(sendable.key).rules()
+            rules = await self._venues.market_data(sendable.key).fresh_rules()
         except (VenueUnavailable, VenueRefusedKeys):
             return None  # the next refusal asks again
         return rules.get(sendable.request.symbol)

@@ -1,6 +1,5 @@
 """Gateway and simulator over HTTP: what a venue does, seen through the port."""
 
-import asyncio
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -260,13 +259,13 @@ async def test_rules_are_read_anew_once_the_venue_refuses_by_others(
     published = await market_data.rules()
     coarse = published["BTC-USD"]
     old = {"BTC-USD": replace(coarse, quantity_step=coarse.quantity_step / 10)}
-    market_data._rules_question._last = (asyncio.get_running_loop().time(), old)
+    market_data._rules._rules = old
 
     refused = await account.place(market(Side.SELL, str(coarse.quantity_step * Decimal("1.1"))))
 
     assert isinstance(refused, Refused)
     assert refused.code == "quantity_precision"
-    assert await market_data.rules() == published
+    assert await market_data.fresh_rules() == published
 
 
 async def test_fees_and_permissions_are_the_accounts_own(

@@ -108,6 +108,15 @@ class FakeMarket:
         self._require("rules")
         return self.rules_by_symbol
 
+    def known_rules(self) -> Mapping[str, MarketRules]:
+        return self.rules_by_symbol
+
+    async def fresh_rules(self) -> Mapping[str, MarketRules]:
+        return await self.rules()
+
+    def known_clock(self) -> VenueClock | None:
+        return VenueClock(self.now, self.epoch)
+
     async def public_fees(self) -> FeeRates:
         return FEES
 

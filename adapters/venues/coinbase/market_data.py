@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import MappingProxyType
 
 from adapters.venues.candles import CandleSeries
 from adapters.venues.coinbase import parse
 from adapters.venues.coinbase.client import ask, public_client
 from adapters.venues.errors import VenueRejectedQuestionError
 from adapters.venues.flight import SharedQuestion
+from adapters.venues.market_rules import ListedMarkets, MarketRulesCache
 from adapters.venues.simulator_clock import parse_simulator_clock, parse_simulator_fees
 from domain.markets import (
     Candle,
@@ -30,7 +30,6 @@ CANDLES_PER_PAGE = 300
 CANDLES_PER_QUESTION_MAX = 50_000
 LOOK_BACK_PAGES_MAX = 10
 BOOK_LEVELS = 250
-RULES_FRESH_SECONDS = 3_600.0
 REAL_CLOCK_FRESH_SECONDS = 10.0
 REAL_QUOTE_FRESH_SECONDS = 0.25
 REAL_SETTLING = timedelta(seconds=5)
@@ -68,7 +67,8 @@ class CoinbaseMarketData:
         self._fees_question = SharedQuestion(
             self._ask_simulator_fees, fresh_seconds=FEES_FRESH_SECONDS
         )
-        self._rules_question = SharedQuestion(self._ask_rules, fresh_seconds=RULES_FRESH_SECONDS)
+        self._rules = MarketRulesCache(self._key, self._ask_rules)
+        self._last_clock: tuple[VenueClock, float] | None = None
         self._quote_questions: dict[str, SharedQuestion[Quote]] = {}
         self._book_questions: dict[str, SharedQuestion[OrderBook]] = {}
         self._series: dict[tuple[str, Timeframe], CandleSeries] = {}
@@ -81,7 +81,7 @@ class CoinbaseMarketData:
 
     async def clock(self) -> VenueClock:
         """The venue's own time and epoch; a new epoch empties the memory of candles."""
-        clock, asked_at = await self._clock_question.answer()
+        clock, asked_at = self._last_clock = await self._clock_question.answer()
         if self._epoch != clock.epoch:
             self._epoch = clock.epoch
             self._series.clear()
@@ -91,12 +91,40 @@ class CoinbaseMarketData:
         return VenueClock(now=clock.now + elapsed, epoch=clock.epoch)
 
     async def rules(self) -> Mapping[str, MarketRules]:
-        """Spot markets by symbol, at most an hour old."""
-        return await self._rules_question.answer()
+        """Spot markets by symbol: the last good list, which is refreshed beside the work.
+
+        Raises:
+            VenueUnavailable: this process never had an answer, and none came within a bound.
+        """
+        return await self._rules.rules()
+
+    def known_rules(self) -> Mapping[str, MarketRules]:
+        """The last good rules, or nothing; never waits for the venue."""
+        return self._rules.known()
+
+    async def fresh_rules(self) -> Mapping[str, MarketRules]:
+        """Rules asked for now where the venue answers at once, else the last good ones.
+
+        Raises:
+            VenueUnavailable: as `rules`.
+        """
+        return await self._rules.fresh()
 
     def doubt_rules(self) -> None:
-        """An order that keeps the rules we know was refused by them: they are to be read anew."""
-        self._rules_question.forget()
+        """An order that keeps the rules we know was refused by them: they are read anew."""
+        self._rules.doubt()
+
+    def rules_age_seconds(self) -> float | None:
+        """Seconds since the list of markets was last read, None before it was first asked for."""
+        return self._rules.age_seconds()
+
+    def known_clock(self) -> VenueClock | None:
+        """The last seen clock, gone on by this machine's; None before it was ever seen."""
+        if self._last_clock is None:
+            return None
+        clock, seen_at = self._last_clock
+        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - seen_at)
+        return VenueClock(now=clock.now + elapsed, epoch=clock.epoch)
 
     async def public_fees(self) -> FeeRates:
         """Fees of a new account at this venue; what paper accounts pay."""
@@ -161,7 +189,7 @@ class CoinbaseMarketData:
     async def close(self) -> None:
         """Release connections."""
         await self._clock_question.close()
-        await self._rules_question.close()
+        await self._rules.close()
         for quote_question in self._quote_questions.values():
             await quote_question.close()
         for book_question in self._book_questions.values():
@@ -208,13 +236,10 @@ class CoinbaseMarketData:
     async def _ask_simulator_fees(self) -> FeeRates:
         return parse_simulator_fees(await self._ask_simulator())
 
-    async def _ask_rules(self) -> Mapping[str, MarketRules]:
-        answer = await ask(
-            self._bulk.v3_public_get_brokerage_market_products, {"product_type": "SPOT"}
+    async def _ask_rules(self) -> ListedMarkets:
+        return parse.parse_markets(
+            await ask(self._bulk.v3_public_get_brokerage_market_products, {"product_type": "SPOT"})
         )
-        products = parse.items(answer, "products")
-        rules = [parse.parse_rules(product) for product in products if parse.is_spot(product)]
-        return MappingProxyType({rule.symbol: rule for rule in rules})
 
     async def _ask_quote(self, symbol: str) -> Quote:
         ticker = await ask(

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from adapters.venues.errors import VenueAnswerMalformedError
+from adapters.venues.market_rules import ListedMarkets
 from domain.markets import (
     BookLevel,
     Candle,
@@ -83,6 +84,30 @@ def parse_rules(product: Json) -> MarketRules:
         notional_max=_optional_amount(product, "quote_max_size"),
         status=status,
     )
+
+
+def parse_markets(answer: Json) -> ListedMarkets:
+    """The spot markets of the product list; a row that cannot be read costs its own market only.
+
+    Raises:
+        VenueAnswerMalformedError: there is no list, or nothing in it.
+    """
+    rows = answer.get("products")
+    if not isinstance(rows, list) or not rows:
+        raise _malformed("products")
+    rules: dict[str, MarketRules] = {}
+    malformed: dict[str, str] = {}
+    for number, row in enumerate(rows):
+        try:
+            if not isinstance(row, dict):
+                raise _malformed("product_id")
+            if is_spot(row):
+                one = parse_rules(row)
+                rules[one.symbol] = one
+        except VenueAnswerMalformedError as failure:
+            name = row.get("product_id") if isinstance(row, dict) else None
+            malformed[name if isinstance(name, str) and name else f"#{number}"] = str(failure)
+    return ListedMarkets(rules, malformed)
 
 
 def parse_candle(candle: Json) -> Candle:
