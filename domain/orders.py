@@ -63,6 +63,7 @@ class Leg(StrEnum):
     TARGET_3 = "target_3"
     EXIT = "exit"
     FLATTEN = "flatten"
+    REDUCE = "reduce"
 
     @property
     def is_entry(self) -> bool:

@@ -28,6 +28,7 @@ USER_TABLES: tuple[str, ...] = (
     "deliveries",
     "equity_snapshots",
     "event_streams",
+    "exit_requests",
     "exports",
     "fills",
     "flows",

@@ -193,6 +193,48 @@ class Order(SQLModel, table=True):
     settled_at: datetime | None = timestamp_field(nullable=True)
 
 
+class ExitRequestState(StrEnum):
+    """open -> done (sold, or its position is closed) or denied (it cannot be sold)."""
+
+    OPEN = "open"
+    DONE = "done"
+    DENIED = "denied"
+
+
+class ExitRequest(SQLModel, table=True):
+    """A part of a position that a person or an alert asked to leave; the rest stays protected.
+
+    A request for all of a position is `Position.close_requested` instead. `quantity` is in the base
+    currency, `requested_at` venue time, `created_at` and `ended_at` wall time. Its exit orders have
+    the cause `request:{id}`.
+    """
+
+    __tablename__ = "exit_requests"
+    __table_args__ = (
+        UniqueConstraint("user_id", "id"),
+        UniqueConstraint("position_id", "cause"),
+        owned_by("account_id", "accounts"),
+        owned_by("position_id", "positions"),
+        one_of("state", ExitRequestState),
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+        Index("ix_exit_requests_open", "position_id", postgresql_where=text("state = 'open'")),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    user_id: UUID
+    account_id: UUID
+    position_id: UUID
+    cause: str
+    quantity: Decimal = amount_field()
+    reason: str
+    state: str = ExitRequestState.OPEN
+    refusal_code: str | None = None
+    refusal_reason: str | None = None
+    requested_at: datetime = timestamp_field()
+    created_at: datetime = timestamp_field()
+    ended_at: datetime | None = timestamp_field(nullable=True)
+
+
 class Fill(SQLModel, table=True):
     """One execution at the venue; `fee_quote` is the fee valued in the quote currency."""
 

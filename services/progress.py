@@ -32,6 +32,7 @@ SELECT
     (SELECT count(*) FROM triggers WHERE state = 'fired') AS "fired triggers",
     (SELECT count(*) FROM positions WHERE state = 'open' AND close_requested IS NOT NULL)
         AS "positions being left",
+    (SELECT count(*) FROM exit_requests WHERE state = 'open') AS "partial exits",
     (SELECT count(*) FROM orders WHERE state <> ALL(%(final)s)) AS "orders not final"
 """
 _VENUE = """

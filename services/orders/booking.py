@@ -6,11 +6,9 @@ everything else is folded again from all fills of the position.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -19,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.markets import MarketRules, MarketStatus
+from domain.markets import MarketRules
 from domain.money import ZERO
 from domain.orders import FillReport, Leg, OrderState, Side
 from domain.positions import Direction, PositionFill, PositionState, fold_fills
@@ -40,43 +38,13 @@ from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
 from services.orders.dust import DUST, flat_below, is_dust, learn_rules
+from services.orders.exit_requests import conclude_requests, request_of
+from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.orders.recording import record_execution
 from services.orders.telling import TARGET_LEGS, tell_of_trade
 
 _log = structlog.get_logger("nija.orders")
-
-
-def rules_record(rules: MarketRules) -> dict[str, Any]:
-    """JSON form of market rules, kept with a position so that exits need no venue to be planned."""
-    return {
-        name: str(value) if isinstance(value, Decimal) else value
-        for name, value in asdict(rules).items()
-    }
-
-
-def _optional(record: Mapping[str, Any], name: str) -> Decimal | None:
-    value = record.get(name)
-    return None if value is None else Decimal(value)
-
-
-def rules_from_record(record: Mapping[str, Any]) -> MarketRules:
-    """Read what `rules_record` wrote."""
-    return MarketRules(
-        symbol=record["symbol"],
-        base=record["base"],
-        quote=record["quote"],
-        quantity_step=Decimal(record["quantity_step"]),
-        price_step=Decimal(record["price_step"]),
-        quantity_min=Decimal(record["quantity_min"]),
-        notional_min=Decimal(record["notional_min"]),
-        active=record["active"],
-        can_short=record["can_short"],
-        # Positions opened by an earlier version carry none of these.
-        quantity_max=_optional(record, "quantity_max"),
-        notional_max=_optional(record, "notional_max"),
-        status=MarketStatus(record.get("status", MarketStatus.OPEN)),
-    )
 
 
 async def book(
@@ -273,6 +241,7 @@ async def _refold(
         await _close(session, position, order, folded, at)
     elif folded.state is PositionState.CANCELLED:
         position.closed_at = at
+    await conclude_requests(session, position, order, wall)
     await count_trade(session, position, before, counted(position))
     await tell_of_trade(session, position, order, folded, wall)
     session.add(position)
@@ -458,7 +427,8 @@ async def _close(
     session: AsyncSession, position: Position, order: Order, folded: FoldedPosition, at: datetime
 ) -> None:
     if position.closed_at is None:
-        position.exit_reason = _exit_reason(position, Leg(order.leg))
+        request = await request_of(session, order)
+        position.exit_reason = request.reason if request else _exit_reason(position, Leg(order.leg))
     # Dust that nothing was ever sold of is let go of now, not when it was bought.
     position.closed_at = folded.closed_at if folded.exit_quantity else position.closed_at or at
     position.realized_pnl = folded.price_pnl

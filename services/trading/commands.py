@@ -32,7 +32,8 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.errors import NotRunning, PositionNotFound, VenueFailed
 from services.notices import NoticeKind, tell
-from services.orders.booking import rules_from_record, store_plan
+from services.orders.booking import store_plan
+from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS, live_positions

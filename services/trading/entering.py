@@ -31,7 +31,7 @@ from models.bots import Bot, BotRun, BotState, Decision, RunState
 from models.connections import Account, UserSettings
 from models.trading import Order, Position
 from services.notices import NoticeKind, tell
-from services.orders.booking import rules_record
+from services.orders.market_rules import rules_record
 from services.trading.context import active_kill_switch, limits_of
 from services.trading.figures import AccountStanding, account_standing
 

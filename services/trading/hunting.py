@@ -38,7 +38,8 @@ from services.accounts import let_entries_pass
 from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, hold_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
-from services.orders.booking import rules_from_record, store_plan
+from services.orders.booking import store_plan
+from services.orders.market_rules import rules_from_record
 from services.orders.protection import sync_triggers
 from services.trading.context import BotContext, RunContext, load_context
 from services.trading.entering import (

@@ -16,6 +16,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderTask
+from domain.exits import partial_quantity
 from domain.money import ZERO
 from domain.orders import (
     FINAL_STATES,
@@ -31,7 +32,13 @@ from models.bots import BotRun
 from models.markets import VenueState
 from models.trading import Order, Position, Trigger, TriggerState
 from services.notices import NoticeKind, tell
-from services.orders.booking import rules_from_record
+from services.orders.exit_requests import (
+    cause_of_request,
+    end_request,
+    oldest_open_request,
+    unsold,
+)
+from services.orders.market_rules import rules_from_record
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
@@ -55,6 +62,16 @@ class Leaving:
 
 
 NOTHING = Leaving()
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An exit that is due: its leg, its cause, and the base currency that it has to sell."""
+
+    leg: Leg
+    cause: str
+    quantity: Decimal
+    trigger: Trigger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +103,17 @@ async def leave(
     """
     if position.open_quantity <= ZERO or await _has_live_exit(session, position.id):
         return NOTHING
-    trigger: Trigger | None = None
-    if position.close_requested is not None:
-        leg = Leg.FLATTEN if position.close_requested in _COMMANDED else Leg.EXIT
-        cause = position.close_cause or f"close:{position.id}"
-    else:
-        trigger = await _fired_trigger(session, position.id)
-        if trigger is None:
-            return NOTHING
-        leg, cause = Leg(trigger.leg), f"trigger:{trigger.id}"
+    due = await _due(session, position, wall)
+    if due is None:
+        return NOTHING
+    leg, cause, trigger = due.leg, due.cause, due.trigger
     earlier = await _earlier_attempts(session, position, cause, leg)
     if earlier.in_vain >= FAILING_AFTER:
         await _tell_of_failing(session, run, position, (cause, leg), earlier, wall)
     wait = _wait_before_retry(earlier, wall)
     if wait > 0:
         return Leaving(retry_seconds=wait)
-    quantity = _quantity(position, leg)
-    if quantity <= ZERO:
+    if due.quantity <= ZERO:
         return NOTHING
     attempt = earlier.made + 1
     order = Order(
@@ -122,7 +133,7 @@ async def leave(
         side=Direction(position.side).exit_side,
         type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC,
-        quantity=quantity,
+        quantity=due.quantity,
         created_at=await venue_now(session, run),
         intended_at=wall,
     )
@@ -140,12 +151,40 @@ async def leave(
     return Leaving(order=task)
 
 
-def _quantity(position: Position, leg: Leg) -> Decimal:
+async def _due(session: AsyncSession, position: Position, wall: datetime) -> _Due | None:
+    """What a position has to do next: leave whole, by its stop, in part, or by a target."""
+    if position.close_requested is not None:
+        leg = Leg.FLATTEN if position.close_requested in _COMMANDED else Leg.EXIT
+        cause = position.close_cause or f"close:{position.id}"
+        return _Due(leg, cause, _planned_quantity(position, leg))
+    trigger = await _fired_trigger(session, position.id)
+    if trigger is None or trigger.leg != Leg.STOP:
+        while (request := await oldest_open_request(session, position.id)) is not None:
+            quantity = _part(position, await unsold(session, request))
+            if quantity > ZERO:
+                return _Due(Leg.REDUCE, cause_of_request(request.id), quantity)
+            # The market's step has grown since: what is left of it cannot be sold by itself.
+            left = await unsold(session, request)
+            end_request(session, request, wall, is_sold=left < request.quantity)
+            await session.flush()
+    if trigger is None:
+        return None
+    leg = Leg(trigger.leg)
+    return _Due(leg, f"trigger:{trigger.id}", _planned_quantity(position, leg), trigger)
+
+
+def _planned_quantity(position: Position, leg: Leg) -> Decimal:
     if position.exit_plan is None:
         return position.open_quantity
     rules = rules_from_record(position.rules)
     plan = ExitPlan.from_record(position.exit_plan)
     return exit_quantity(plan, leg, position.open_quantity, rules)
+
+
+def _part(position: Position, asked: Decimal) -> Decimal:
+    price = position.stop_loss or position.decision_price
+    rules = rules_from_record(position.rules)
+    return partial_quantity(asked, position.open_quantity, rules, price=price)
 
 
 async def _has_live_exit(session: AsyncSession, position_id: UUID) -> bool:

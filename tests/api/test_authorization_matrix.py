@@ -27,7 +27,7 @@ from domain.strategies.apex.exits import ExitPlan
 from models.tenancy import USER_TABLES
 from services.database import Database
 from services.identity.tokens import AccessTokens
-from services.orders.booking import rules_record
+from services.orders.market_rules import rules_record
 from tests.api.harness import World
 from tests.api.seeding import make_position, make_run
 from tests.api.test_openapi import DOCUMENT, OPERATIONS, body_of, operations

@@ -11,8 +11,8 @@ from domain.orders import OrderState, Side
 from domain.positions import Direction, PositionFill, fold_fills
 from domain.risk import trading_day
 from services.analytics.recounting import count_differences
-from services.orders.booking import rules_from_record
 from services.orders.dust import DUST
+from services.orders.market_rules import rules_from_record
 from tests.support.engine import Engine, RunningBot
 
 ENDS_WITHOUT_THE_VENUE = {OrderState.REFUSED, OrderState.DENIED, OrderState.ABSENT}

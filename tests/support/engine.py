@@ -33,7 +33,7 @@ from models.trading import Fill, Order, Position, Trigger
 from services.database import Database
 from services.markets.evaluating import EvaluationService
 from services.markets.watching import VenueWatching
-from services.orders.booking import rules_record
+from services.orders.market_rules import rules_record
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling

@@ -1,0 +1,224 @@
+"""Exits that people and alerts ask for: all of a position, or a part of it.
+
+All of it is a mark on the position. A part is a row of its own: several may wait, each is sold
+once, and the rest of the position keeps its stop and its targets.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.money import ZERO, floor_to_step
+from domain.orders import Leg, OrderState
+from domain.positions import PositionState
+from domain.strategies.apex import ExitReason
+from models.columns import new_id
+from models.connections import Account
+from models.markets import VenueState
+from models.trading import ExitRequest, ExitRequestState, Order, Position
+from services.orders.dust import BY_RULES
+from services.orders.market_rules import rules_from_record
+
+_PREFIX = "request:"
+
+_log = structlog.get_logger("nija.orders")
+
+
+def cause_of_request(request_id: UUID) -> str:
+    """The cause of the exit orders that carry a request out."""
+    return f"{_PREFIX}{request_id}"
+
+
+async def request_exit(
+    session: AsyncSession,
+    position: Position,
+    *,
+    cause: str,
+    reason: ExitReason,
+    wall: datetime,
+    quantity: Decimal | None = None,
+) -> ExitRequest | None:
+    """Ask for the exit of a position, or of a part of it. Repeating a cause changes nothing.
+
+    A part that is all there is, asks for all. A position that is leaving already keeps its reason
+    and cause. A pending position leaves once its entry has filled.
+
+    Args:
+        session: a transaction of the position's user.
+        position: a live position; its row is locked by the caller.
+        cause: what asks, such as `command:{id}` or `alert:{id}`; unique for the position.
+        reason: the exit reason that the position gets if this closes it.
+        wall: wall time.
+        quantity: what is to leave, in the base currency, positive; None means all.
+
+    Returns:
+        The request for a part, `denied` where it is less than a quantity step; None where all of
+        the position was asked for.
+    """
+    known = await _by_cause(session, position.id, cause)
+    if known is not None:
+        return known
+    if quantity is None or _is_all(position, quantity):
+        if position.close_requested is None:
+            position.close_requested = reason
+            position.close_cause = cause
+            session.add(position)
+            await session.flush()
+        return None
+    step = rules_from_record(position.rules).quantity_step
+    is_too_little = floor_to_step(quantity, step) <= ZERO
+    refusal = f"It is less than the market's step of {step:f}" if is_too_little else None
+    await session.exec(
+        insert(ExitRequest)
+        .values(
+            id=new_id(),
+            user_id=position.user_id,
+            account_id=position.account_id,
+            position_id=position.id,
+            cause=cause,
+            quantity=quantity,
+            reason=reason.value,
+            state=(ExitRequestState.DENIED if is_too_little else ExitRequestState.OPEN).value,
+            refusal_code="quantity_minimum" if is_too_little else None,
+            refusal_reason=refusal,
+            requested_at=await _venue_time(session, position),
+            created_at=wall,
+            ended_at=wall if is_too_little else None,
+        )
+        .on_conflict_do_nothing(index_elements=["position_id", "cause"])
+    )
+    return await _by_cause(session, position.id, cause)
+
+
+async def oldest_open_request(session: AsyncSession, position_id: UUID) -> ExitRequest | None:
+    """The open request of a position that is to be carried out first."""
+    found = await session.exec(
+        select(ExitRequest)
+        .where(
+            ExitRequest.position_id == position_id,
+            ExitRequest.state == ExitRequestState.OPEN.value,
+        )
+        .order_by(col(ExitRequest.created_at), col(ExitRequest.id))
+        .limit(1)
+    )
+    return found.first()
+
+
+async def unsold(session: AsyncSession, request: ExitRequest) -> Decimal:
+    """What a request still has to sell, in the base currency."""
+    sold = await session.exec(
+        select(func.sum(Order.filled_quantity)).where(
+            Order.position_id == request.position_id,
+            Order.cause == cause_of_request(request.id),
+        )
+    )
+    return max(ZERO, request.quantity - (sold.one() or ZERO))
+
+
+async def conclude_requests(
+    session: AsyncSession, position: Position, order: Order, wall: datetime
+) -> None:
+    """End the requests that a booking has answered.
+
+    Args:
+        session: the transaction that books.
+        position: as its fills show it now; locked.
+        order: what was reported about.
+        wall: wall time.
+    """
+    if position.state in {PositionState.CLOSED, PositionState.CANCELLED}:
+        await _end_all(session, position, wall)
+        return
+    request = await request_of(session, order)
+    if request is None or request.state != ExitRequestState.OPEN:
+        return
+    if not OrderState(order.state).is_final:
+        return
+    left = await unsold(session, request)
+    step = rules_from_record(position.rules).quantity_step
+    is_refused = order.state == OrderState.REFUSED and order.refusal_code in BY_RULES
+    if floor_to_step(left, step) <= ZERO:
+        end_request(session, request, wall, is_sold=left < request.quantity)
+    elif is_refused and order.quantity <= floor_to_step(left, step):
+        refusal = (order.refusal_code or "", order.refusal_reason or "")
+        end_request(session, request, wall, is_sold=left < request.quantity, refusal=refusal)
+
+
+def end_request(
+    session: AsyncSession,
+    request: ExitRequest,
+    wall: datetime,
+    *,
+    is_sold: bool,
+    refusal: tuple[str, str] = ("quantity_minimum", "It is less than the market's step"),
+) -> None:
+    """End a request: done where anything of it was sold, else denied with the reason."""
+    request.state = ExitRequestState.DONE if is_sold else ExitRequestState.DENIED
+    request.ended_at = wall
+    if not is_sold:
+        request.refusal_code, request.refusal_reason = refusal
+    session.add(request)
+    _log.info("exit_request.ended", request_id=str(request.id), state=request.state)
+
+
+async def request_of(session: AsyncSession, order: Order) -> ExitRequest | None:
+    """The request that an exit order carries out, if it does one."""
+    if order.leg != Leg.REDUCE or not order.cause.startswith(_PREFIX):
+        return None
+    return await session.get(ExitRequest, UUID(order.cause.removeprefix(_PREFIX)))
+
+
+async def _by_cause(session: AsyncSession, position_id: UUID, cause: str) -> ExitRequest | None:
+    found = await session.exec(
+        select(ExitRequest).where(
+            ExitRequest.position_id == position_id, ExitRequest.cause == cause
+        )
+    )
+    return found.one_or_none()
+
+
+def _is_all(position: Position, quantity: Decimal) -> bool:
+    step = rules_from_record(position.rules).quantity_step
+    return position.state == PositionState.OPEN and quantity >= floor_to_step(
+        position.open_quantity, step
+    )
+
+
+async def _end_all(session: AsyncSession, position: Position, wall: datetime) -> None:
+    is_closed = position.state == PositionState.CLOSED
+    values: dict[str, object] = {"state": ExitRequestState.DONE.value, "ended_at": wall}
+    if not is_closed:
+        values |= {
+            "state": ExitRequestState.DENIED.value,
+            "refusal_code": "never_opened",
+            "refusal_reason": "The position's entry did not fill",
+        }
+    await session.exec(
+        update(ExitRequest)
+        .where(
+            col(ExitRequest.position_id) == position.id,
+            col(ExitRequest.state) == ExitRequestState.OPEN.value,
+        )
+        .values(**values)
+    )
+
+
+async def _venue_time(session: AsyncSession, position: Position) -> datetime:
+    """The venue's clock as last seen; when the position was opened where it was never seen."""
+    found = await session.exec(
+        select(col(VenueState.clock_at))
+        .join(
+            Account,
+            (col(Account.venue) == VenueState.venue) & (col(Account.realm) == VenueState.realm),
+        )
+        .where(Account.id == position.account_id)
+    )
+    return found.first() or position.opened_at
