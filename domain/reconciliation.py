@@ -27,6 +27,11 @@ from domain.money import ZERO
 from domain.orders import FillReport, OrderReport, OrderState, Side
 
 
+_NEVER_THERE = frozenset(
+    {OrderState.INTENDED, OrderState.REFUSED, OrderState.DENIED, OrderState.ABSENT}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class OurOrder:
     """An order row and the fills recorded for it.
@@ -290,8 +295,10 @@ def _state(
     if filled >= order.quantity:
         return OrderState.FILLED
     if report.state is OrderState.UNKNOWN:
-        # The venue has the order and does not say how it stands.
-        return OrderState.UNKNOWN if order.venue_order_id is None else order.state
+        # The venue has the order and does not say how it stands: what it said before holds. Our own
+        # word that it never had it does not.
+        is_new = order.venue_order_id is None or order.state in _NEVER_THERE
+        return OrderState.UNKNOWN if is_new else order.state
     if report.state is OrderState.FILLED or (report.state is OrderState.REFUSED and filled):
         # It ended with less than was ordered; the rest will not come.
         return OrderState.CANCELLED

@@ -242,6 +242,19 @@ def test_order_we_took_for_ended_that_is_open_came_back() -> None:
     assert correction.anomalies == {Anomaly.CAME_BACK}
 
 
+@pytest.mark.parametrize(
+    "state", [OrderState.REFUSED, OrderState.DENIED, OrderState.ABSENT, OrderState.INTENDED]
+)
+def test_an_order_that_the_venue_has_in_an_unknown_state_is_not_over(state: OrderState) -> None:
+    taken = ours(state, venue_order_id="v1")
+
+    correction = settle(taken, reported(OrderState.UNKNOWN), [], now=NOW, grace=GRACE)
+
+    assert correction is not None
+    assert correction.state is OrderState.UNKNOWN
+    assert correction.anomalies == {Anomaly.CAME_BACK}
+
+
 def test_too_much_and_different_are_told() -> None:
     order = ours(OrderState.OPEN, venue_order_id="v1", symbol="ETH-USD")
     fills = [fill(number) for number in range(4)]
