@@ -1,8 +1,10 @@
 # Everything runs from .venv, which is made once for each version of the lock file.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test e2e-platform e2e-clients check types quick bench fuzz
+.PHONY: help run demo test e2e-platform e2e-clients check types quick bench chaos fuzz
 PYTHON ?= python3
 MINUTES ?= 10
+KILLS ?= 100
+BOTS ?= 50
 # Each starts servers of its own: what the cores can carry, not more.
 TEST_PROCESSES ?= 2
 BIN := .venv/bin
@@ -23,10 +25,10 @@ test: check ## Check, then run every test with real servers
 	$(MAKE) --no-print-directory -j$(TEST_PROCESSES) e2e-platform e2e-clients
 
 e2e-platform:
-	$(BIN)/pytest -m e2e tests/e2e
+	$(BIN)/pytest -m e2e tests/e2e tests/chaos
 
 e2e-clients:
-	$(BIN)/pytest -m e2e --ignore=tests/e2e
+	$(BIN)/pytest -m e2e --ignore=tests/e2e --ignore=tests/chaos
 
 check: $(VENV) ## Format, lint, types, import rules and the quick tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
@@ -40,6 +42,9 @@ quick:
 
 bench: $(VENV) ## Measure
 	$(BIN)/python -m bench
+
+chaos: $(VENV) ## Kill every process again and again while bots trade; KILLS=100 BOTS=50 SEED=
+	$(BIN)/python -m chaos --kills $(KILLS) --bots $(BOTS) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
 	$(BIN)/python -m tests.fuzz $(MINUTES)

@@ -34,15 +34,21 @@ SETTLED_SECONDS_MAX = 180.0
 
 @dataclass(frozen=True)
 class Trader:
-    """A user whose bot runs."""
+    """A user whose bot runs; `api_key` is of the live account at the exchange, if there is one."""
 
     user_id: UUID
     token: str
+    api_key: str | None = None
 
     @property
     def authorization(self) -> str:
         """The header's value."""
         return f"Bearer {self.token}"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the bot trades at the exchange."""
+        return self.api_key is not None
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,30 @@ class Bot:
 
 
 async def populate(
-    stack: RunningStack, count: int, *, live: bool, pairs: Sequence[str]
+    stack: RunningStack, count: int, *, live: bool, pairs: Sequence[str], first: int = 0
 ) -> list[Trader]:
-    """Make that many users and start their bots; live ones get a venue account each."""
-    await _register(stack.run, count)
-    numbers = iter(range(count))
+    """Make that many users and start their bots; live ones get a venue account each.
+
+    Args:
+        stack: where.
+        count: how many.
+        live: whether they trade at the exchange or on paper.
+        pairs: what they may trade.
+        first: number of the first one; emails are made of it.
+    """
+    await _register(stack.run, first, count)
+    numbers = iter(range(first, first + count))
     api_url: str = stack.run["api_url"]
 
     async def some() -> list[Trader]:
-        calls = _Calls(await Connection.open(api_url))
-        return [await _trader(stack, calls, number, live=live, pairs=pairs) for number in numbers]
+        connection = await Connection.open(api_url)
+        calls = _Calls(connection)
+        try:
+            return [
+                await _trader(stack, calls, number, live=live, pairs=pairs) for number in numbers
+            ]
+        finally:
+            connection.close()
 
     groups = await asyncio.gather(*(some() for _ in range(AT_ONCE)))
     return [trader for group in groups for trader in group]
@@ -87,7 +107,7 @@ async def wait_running(stack: RunningStack, count: int) -> list[Bot]:
             await asyncio.sleep(0.25)
 
 
-async def _register(run: Mapping[str, Any], count: int) -> None:
+async def _register(run: Mapping[str, Any], first: int, count: int) -> None:
     settings = Settings()
     database = Database(run["app_database_url"], run["system_database_url"], pool_size=2)
     clock = SystemClock()
@@ -98,7 +118,7 @@ async def _register(run: Mapping[str, Any], count: int) -> None:
     trial = timedelta(days=settings.trial_days)
     registration = Registration(database, clock, passwords, paper, trial=trial)
     try:
-        for number in range(count):
+        for number in range(first, first + count):
             await registration.register(
                 email=_email(number), password=PASSWORD, full_name="Bench", accept_terms=True
             )
@@ -118,15 +138,16 @@ async def _trader(
     token = (await calls.data("POST", "/auth/login", login))["access_token"]
     calls.authorization = f"Bearer {token}"
     user = await calls.data("GET", "/auth/me", None)
-    trader = Trader(UUID(hex=user["user_id"].removeprefix("usr_")), token)
+    user_id, api_key = UUID(hex=user["user_id"].removeprefix("usr_")), None
     await calls.data("PUT", "/config/settings", {"trading": {"allowed_pairs": list(pairs)}})
     if live:
         account = await asyncio.to_thread(stack.open_venue_account, fee_tier="vip")
         keys = {name: account[name] for name in ("api_key", "api_secret")}
+        api_key = account["api_key"]
         await calls.data("POST", "/config/brokers", {"broker": "coinbase", **keys})
     await calls.data("POST", "/trading/start", {"broker": "coinbase", "paper_trading": not live})
     calls.authorization = None
-    return trader
+    return Trader(user_id, token, api_key)
 
 
 class _Calls:

@@ -1,0 +1,45 @@
+"""`python -m chaos --kills N`: run, show the figures; exit code 1 where something was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.figures import show
+from chaos.run import Options, run
+
+SHOWN_MAX = 40
+
+
+def main() -> int:
+    """Run one session."""
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, required=True, help="how many processes are killed")
+    parser.add_argument("--bots", type=int, default=50)
+    parser.add_argument("--seed", type=int, help="drawn from the clock where left out")
+    parser.add_argument(
+        "--evidence", type=Path, help="folder for logs and books if something is wrong"
+    )
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else time.time_ns() % 1_000_000
+    evidence = given.evidence or Path("chaos-evidence") / f"{seed}-{time.time_ns()}"
+    console = Console(highlight=False)
+    console.print(f"Seed {seed}: {given.kills} kills among {given.bots} bots")
+    outcome = run(Options(given.kills, given.bots, seed), evidence, console.print)
+    show(console, "Chaos", outcome.figures)
+    if not outcome.violations:
+        console.print("Nothing doubled, nothing lost, nothing invented.")
+        return 0
+    console.print(f"{len(outcome.violations)} violations with seed {seed}:", style="red")
+    for violation in outcome.violations[:SHOWN_MAX]:
+        console.print(f"  {violation}", markup=False)
+    console.print(f"Logs and books are in {outcome.evidence}.")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
