@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.valuation import DEFAULT_STABLECOINS, Stablecoins
+
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 SECRET_LENGTH_MIN = 32
 
@@ -113,6 +115,10 @@ class Settings(BaseSettings):
     paper_balance: Decimal = Field(
         default=Decimal(10_000), gt=0, description="Opening cash of a paper account, in USD."
     )
+    stablecoins: str = Field(
+        default=str(DEFAULT_STABLECOINS),
+        description="Coins that count at par where they have no market, the preferred first.",
+    )
     scan_seconds: Decimal = Field(
         default=Decimal(150),
         gt=0,
@@ -207,6 +213,11 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value()) < SECRET_LENGTH_MIN:
             raise ValueError(f"NIJA_JWT_SECRET needs at least {SECRET_LENGTH_MIN} characters")
         return value
+
+    @field_validator("stablecoins")
+    @classmethod
+    def _names_stablecoins(cls, value: str) -> str:
+        return str(Stablecoins.parse(value))
 
     @field_validator("smtp_url")
     @classmethod

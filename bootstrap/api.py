@@ -15,6 +15,7 @@ from bootstrap.ground import Ground, open_ground, required
 from bootstrap.people import identity_policy, paper_accounts
 from domain.markets import VenueKey
 from domain.ports import WallClock
+from domain.valuation import Stablecoins
 from services.account_views import AccountViews
 from services.admin.assembly import Administration, assemble
 from services.alerts.dispatching import AlertDispatch
@@ -139,7 +140,14 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
             database, reads, clock, venues, trading, venue=VenueKey(PAPER_VENUE, ground.realm)
         ),
         connections=Connections(
-            database, reads, clock, venues, ground.vault, trading, realm=ground.realm
+            database,
+            reads,
+            clock,
+            venues,
+            ground.vault,
+            trading,
+            realm=ground.realm,
+            stablecoins=Stablecoins.parse(settings.stablecoins),
         ),
         paper=paper,
         views=views,

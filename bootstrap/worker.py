@@ -21,6 +21,7 @@ from activities.signal import SignalActivities
 from adapters.temporal.client import TemporalWorkflows
 from bootstrap.ground import Ground, open_ground, required
 from bootstrap.notifying import open_delivery
+from domain.valuation import Stablecoins
 from services.alerts.following import AlertFollowing
 from services.alerts.sweeping import AlertSweep
 from services.audit_chain import AuditSealing
@@ -46,6 +47,7 @@ from services.trading.hunting import HuntService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
 from services.trading.signals import SignalHandling
 from services.trading.sweeping import Sweeper
+from services.valuing import StablecoinList
 from settings import Settings
 
 LAST_MAIL_PATIENCE = timedelta(minutes=5)
@@ -151,6 +153,7 @@ def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing)
             LimitSweep(database, IdempotencyKeys(database, clock), clock),
             ExportSweep(database, ground.store, ground.export_workflows, clock),
             Retention(database, clock),
+            StablecoinList(database, Stablecoins.parse(settings.stablecoins)),
         ),
     )
 

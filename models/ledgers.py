@@ -65,7 +65,11 @@ class Flow(SQLModel, table=True):
 
 
 class EquitySnapshot(SQLModel, table=True):
-    """Equity of an account at a venue time; null where something held could not be valued."""
+    """Equity of an account at a venue time.
+
+    Where something held had no price it is left out, and the figure `is_lower_bound`. Unrealised
+    P&L is null where a position of the bot's own had none.
+    """
 
     __tablename__ = "equity_snapshots"
     __table_args__ = (owned_by("account_id", "accounts"),)
@@ -75,6 +79,7 @@ class EquitySnapshot(SQLModel, table=True):
     user_id: UUID
     cash: Decimal = amount_field()
     equity: Decimal | None = amount_field(nullable=True)
+    is_lower_bound: bool = False
     unrealized_pnl: Decimal | None = amount_field(nullable=True)
 
 

@@ -41,3 +41,13 @@ class VenueQuote(SQLModel, table=True):
     ask: Decimal = amount_field()
     last: Decimal = amount_field()
     at: datetime = timestamp_field()
+
+
+class Stablecoin(SQLModel, table=True):
+    """A coin that counts at par with a currency where it has no market; the lowest rank first."""
+
+    __tablename__ = "stablecoins"
+
+    coin: str = Field(primary_key=True)
+    currency: str
+    rank: int

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.markets import Realm, VenueKey
 from domain.ports import Vault, VenueCredentials, VenueRefusedKeys, Venues, WallClock
 from domain.principal import Principal
+from domain.valuation import DEFAULT_STABLECOINS, Stablecoins
 from models.columns import new_id
 from models.connections import Connection, ConnectionStatus
 from services.audit import AuditEvent, record
@@ -102,6 +103,7 @@ class Connections:
         vault: seals keys.
         runs: told before a connection goes away.
         realm: the kind of venue this installation trades at.
+        stablecoins: what counts at par in what an account is worth.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Connections:
         runs: RunStopper,
         *,
         realm: Realm,
+        stablecoins: Stablecoins = DEFAULT_STABLECOINS,
     ) -> None:
         self._database = database
         self._reads = reads
@@ -123,7 +126,7 @@ class Connections:
         self._stored = StoredCredentials(database, vault)
         self._runs = runs
         self._realm = realm
-        self._keys = VenueKeys(venues)
+        self._keys = VenueKeys(venues, stablecoins=stablecoins)
 
     async def list(self, caller: Caller) -> list[ConnectionView]:
         """Every connection that was not removed."""

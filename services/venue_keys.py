@@ -14,7 +14,6 @@ from decimal import Decimal
 from time import perf_counter
 
 from domain.markets import VenueKey
-from domain.money import ZERO
 from domain.orders import Balances
 from domain.ports import (
     KeyPermissions,
@@ -24,6 +23,7 @@ from domain.ports import (
     Venues,
     VenueUnavailable,
 )
+from domain.valuation import DEFAULT_STABLECOINS, Stablecoins, markets_pricing, value
 from services.errors import InvalidApiKey, VenueFailed
 
 CURRENCY = "USD"
@@ -37,7 +37,7 @@ class VerifiedKeys:
     Attributes:
         permissions: what the keys may do.
         balances: what the account holds.
-        equity: all of it in `CURRENCY`; None where something held could not be valued.
+        equity: what of it has a price, in `CURRENCY`; None where a price could not be had.
         latency_ms: how long the venue took for one signed question.
         venue_time: the venue's clock.
     """
@@ -50,10 +50,16 @@ class VerifiedKeys:
 
 
 class VenueKeys:
-    """Verifies keys at the venues of this installation."""
+    """Verifies keys at the venues of this installation.
 
-    def __init__(self, venues: Venues) -> None:
+    Args:
+        venues: the venues.
+        stablecoins: what counts at par.
+    """
+
+    def __init__(self, venues: Venues, *, stablecoins: Stablecoins = DEFAULT_STABLECOINS) -> None:
         self._venues = venues
+        self._stablecoins = stablecoins
 
     async def verify(self, key: VenueKey, credentials: VenueCredentials) -> VerifiedKeys:
         """Ask the venue about keys.
@@ -105,22 +111,35 @@ class VenueKeys:
             raise VenueFailed from None
 
     async def _equity(self, key: VenueKey, balances: Balances) -> Decimal | None:
-        market = self._venues.market_data(key)
+        market, coins = self._venues.market_data(key), self._stablecoins
+        holdings = {held.currency: held.total for held in balances.values() if held.total}
+        wanted = {
+            symbol for currency in holdings for symbol in markets_pricing(currency, CURRENCY, coins)
+        }
         limit = asyncio.Semaphore(QUOTES_AT_ONCE)
 
-        async def value(currency: str, total: Decimal) -> Decimal | None:
-            if currency == CURRENCY or not total:
-                return total
+        async def last(symbol: str) -> tuple[str, Decimal | None]:
             async with limit:
                 try:
-                    return total * (await market.quote(f"{currency}-{CURRENCY}")).last
+                    return symbol, (await market.quote(symbol)).last
                 except VenueUnavailable:
-                    return None
+                    return symbol, None
 
-        held = (value(balance.currency, balance.total) for balance in balances.values())
-        parts = await asyncio.gather(*held)
-        known = [part for part in parts if part is not None]
-        return sum(known, ZERO) if len(known) == len(parts) else None
+        try:
+            listed = await market.rules()
+        except VenueUnavailable:
+            return None
+        found = dict(await asyncio.gather(*map(last, sorted(wanted & listed.keys()))))
+        prices = {symbol: price for symbol, price in found.items() if price is not None}
+        worth = value(holdings, CURRENCY, prices, coins)
+        # A price that could not be had is another thing than one that there is none of.
+        silent = found.keys() - prices.keys()
+        missing = {
+            symbol
+            for currency in worth.unpriced
+            for symbol in markets_pricing(currency, CURRENCY, coins)
+        }
+        return None if silent & missing else worth.equity
 
 
 def require_trading_only(permissions: KeyPermissions) -> None:

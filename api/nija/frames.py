@@ -56,7 +56,9 @@ def account_worth(worth: AccountWorth) -> dict[str, Any]:
         "mode": worth.mode,
         "currency": worth.currency,
         "cash": quote_amount(worth.cash),
-        "equity": _amount(worth.equity),
+        "equity": quote_amount(worth.equity),
+        "unpriced": list(worth.unpriced),
+        "equity_is_lower_bound": bool(worth.unpriced),
         "unrealized_pnl": _amount(worth.unrealized_pnl),
         "timestamp": worth.at,
     }
@@ -147,6 +149,9 @@ def _balance(facts: _Facts) -> dict[str, Any]:
         "currency": facts["currency"],
         "cash": quote_amount(facts["cash"]),
         "equity": _amount(facts["equity"]),
+        # Events from before an upgrade do not say what was left out.
+        "unpriced": facts.get("unpriced", []),
+        "equity_is_lower_bound": bool(facts.get("unpriced")),
         "unrealized_pnl": _amount(facts["unrealized_pnl"]),
         "timestamp": _moment(facts["clock_at"] or facts["observed_at"]),
     }

@@ -11,20 +11,20 @@ from decimal import Decimal
 from typing import Any
 
 from domain.money import ZERO
-from services.account_views.choice import CHOSEN, QUOTED
-from services.account_views.positions import total
+from domain.valuation import value_at
+from services.account_views.choice import CHOSEN
 
 BALANCES = f"""
 WITH {CHOSEN}
 SELECT chosen.id AS account_id, chosen.venue, chosen.mode, chosen.currency AS account_currency,
-       b.currency, b.total, b.held, b.observed_at, q.last, q.at AS quoted_at,
+       b.currency, b.total, b.held, b.observed_at, m.price, m.at AS quoted_at,
        (SELECT coalesce(sum(o.reserved_quote), 0) FROM orders o
         WHERE o.user_id = chosen.user_id AND o.account_id = chosen.id
           AND o.state NOT IN ('filled', 'cancelled', 'refused', 'denied', 'absent')) AS reserved
 FROM chosen
 LEFT JOIN balances b
     ON b.user_id = chosen.user_id AND b.account_id = chosen.id AND b.total <> 0
-{QUOTED} AND q.symbol = b.currency || '-' || chosen.currency
+LEFT JOIN LATERAL market_price(chosen.venue, chosen.realm, b.currency, chosen.currency) m ON true
 ORDER BY b.currency
 """
 """One row a currency held; one row of nulls where nothing is."""
@@ -32,12 +32,17 @@ ORDER BY b.currency
 
 @dataclass(frozen=True, slots=True)
 class BalanceView:
-    """What an account is worth. Equity is null where something held cannot be valued."""
+    """What an account is worth.
+
+    `unpriced` are the currencies held that have no price. They are left out of equity, which is
+    then a lower bound. Unrealised P&L is None where an open position has no price.
+    """
 
     broker: str
     mode: str
     cash: Decimal
-    equity: Decimal | None
+    equity: Decimal
+    unpriced: tuple[str, ...]
     unrealized_pnl: Decimal | None
     buying_power: Decimal
     currency: str
@@ -53,25 +58,26 @@ class BalanceView:
         """
         currency = rows[0]["account_currency"]
         held_rows = [row for row in rows if row["currency"] is not None]
-        cash_row = next((row for row in held_rows if row["currency"] == currency), None)
-        cash = ZERO if cash_row is None else cash_row["total"]
-        held = ZERO if cash_row is None else cash_row["held"]
+        worth = value_at(
+            {row["currency"]: row["total"] for row in held_rows},
+            currency,
+            {row["currency"]: row["price"] for row in held_rows},
+        )
+        held = next((row["held"] for row in held_rows if row["currency"] == currency), ZERO)
         times = [row[name] for row in held_rows for name in ("observed_at", "quoted_at")]
         return cls(
             broker=rows[0]["venue"],
             mode=rows[0]["mode"],
-            cash=cash,
-            equity=total([_value(row, currency) for row in held_rows]),
+            cash=worth.cash,
+            equity=worth.equity,
+            unpriced=worth.unpriced,
             unrealized_pnl=unrealized_pnl,
-            buying_power=max(ZERO, cash - held - rows[0]["reserved"]),
+            buying_power=max(ZERO, worth.cash - held - rows[0]["reserved"]),
             currency=currency,
             last_updated=max((time for time in times if time is not None), default=None),
         )
 
-
-def _value(row: Mapping[str, Any], currency: str) -> Decimal | None:
-    held: Decimal = row["total"]
-    if row["currency"] == currency:
-        return held
-    price: Decimal | None = row["last"]
-    return None if price is None else held * price
+    @property
+    def equity_is_lower_bound(self) -> bool:
+        """Whether something held has no price and is left out of equity."""
+        return bool(self.unpriced)

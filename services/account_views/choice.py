@@ -41,8 +41,9 @@ chosen AS (
 QUOTED = """
 LEFT JOIN venue_states s ON s.venue = chosen.venue AND s.realm = chosen.realm
 LEFT JOIN venue_quotes q ON q.venue = s.venue AND q.realm = s.realm AND q.epoch = s.epoch
+    AND q.last > 0 AND q.at >= s.clock_at - interval '15 minutes'
 """
-"""Joins the quotes of the venue's present epoch; the caller adds `AND q.symbol = ...`."""
+"""Joins what prices there are at present; the caller adds `AND q.symbol = ...`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from domain.money import ONE, ZERO, pct
 from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
+from services.account_views.balance import BalanceView
 from services.account_views.frame import Frame
 
 _ONE_DAY = timedelta(days=1)
@@ -145,7 +146,7 @@ class Streak:
 
 @dataclass(frozen=True, slots=True)
 class StatsView:
-    """Statistics of an account. Amounts in its currency; equity None while not known."""
+    """Statistics of an account. Amounts in its currency."""
 
     user_id: UUID
     tier: str
@@ -154,7 +155,8 @@ class StatsView:
     account_age_days: int
     total_deposits: Decimal
     total_withdrawals: Decimal
-    equity: Decimal | None
+    equity: Decimal
+    unpriced: tuple[str, ...]
     all_time_high: Decimal
     all_time_low: Decimal
     total_trades: int
@@ -181,7 +183,7 @@ class StatsRows:
 
 
 def put_together(
-    user_id: UUID, frame: Frame, rows: StatsRows, equity: Decimal | None, wall: datetime
+    user_id: UUID, frame: Frame, rows: StatsRows, balance: BalanceView, wall: datetime
 ) -> StatsView:
     """Make the view of what was read."""
     opening = frame.opening_equity
@@ -189,7 +191,8 @@ def put_together(
         opening,
         opening + (rows.extremes["highest"] or ZERO),
         opening + (rows.extremes["lowest"] or ZERO),
-        *([] if equity is None else [equity]),
+        # Of a lower bound nobody knows whether it is the lowest there was.
+        *([] if balance.equity_is_lower_bound else [balance.equity]),
     ]
     return StatsView(
         user_id=user_id,
@@ -199,7 +202,8 @@ def put_together(
         account_age_days=max(0, (wall - frame.user_since) // _ONE_DAY),
         total_deposits=opening + rows.flows["deposits"],
         total_withdrawals=rows.flows["withdrawals"],
-        equity=equity,
+        equity=balance.equity,
+        unpriced=balance.unpriced,
         all_time_high=max(points),
         all_time_low=min(points),
         total_trades=sum(row["trades"] for row in rows.months),

@@ -138,8 +138,8 @@ class AccountViews:
         frame, found = await self.framed(caller, choice, ask)
         months, extremes, live, flows, streak, risk, *worth_rows = found
         rows = StatsRows(months, extremes[0], live[0], flows[0], streak, risk[0])
-        equity = self.worth(worth_rows).balance.equity
-        return stats.put_together(caller.user_id, frame, rows, equity, self._reads.now())
+        balance = self.worth(worth_rows).balance
+        return stats.put_together(caller.user_id, frame, rows, balance, self._reads.now())
 
     async def frame(self, caller: Caller, choice: AccountChoice) -> Frame:
         """The chosen account and its present; admits the caller."""

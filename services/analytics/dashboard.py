@@ -47,13 +47,14 @@ class TopSymbol:
 
 @dataclass(frozen=True, slots=True)
 class DashboardView:
-    """The summary; equity is None while something held cannot be valued."""
+    """The summary; what of the holdings has no price is `unpriced` and left out of equity."""
 
     today: PeriodResult
     week: PeriodResult
     month: PeriodResult
     active_positions: int
-    equity: Decimal | None
+    equity: Decimal
+    unpriced: tuple[str, ...]
     top_symbol: TopSymbol | None
     broker: str
     mode: str

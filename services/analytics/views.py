@@ -46,6 +46,7 @@ class Analytics:
             month=month,
             active_positions=len(worth_now.positions.positions),
             equity=worth_now.balance.equity,
+            unpriced=worth_now.balance.unpriced,
             top_symbol=board.top_symbol(top),
             broker=frame.venue,
             mode=frame.mode,

@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 
 from domain.markets import Realm
-from domain.money import ZERO
+from domain.valuation import Stablecoins, markets_pricing, value
 from services.account_views.positions import PositionView, total
 from services.events.reading import EventsUnavailable, SystemReads
 
@@ -30,8 +30,9 @@ _QUOTES = """
 SELECT q.venue, q.symbol, q.last, q.at
 FROM venue_quotes q
 JOIN venue_states s ON s.venue = q.venue AND s.realm = q.realm AND s.epoch = q.epoch
-WHERE q.realm = %(realm)s
+WHERE q.realm = %(realm)s AND q.last > 0 AND q.at >= s.clock_at - interval '15 minutes'
 """
+_STABLECOINS = "SELECT coin, currency FROM stablecoins ORDER BY rank"
 _POSITIONS = """
 SELECT p.user_id, p.account_id, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional,
        p.open_quantity, p.stop_loss, p.take_profit, p.opened_at, a.venue, a.mode
@@ -70,14 +71,15 @@ class PositionWorth:
 
 @dataclass(frozen=True, slots=True)
 class AccountWorth:
-    """An account's cash and equity; equity is None while something held has no price."""
+    """An account's cash and equity; `unpriced` is held, has no price and is left out."""
 
     account_id: UUID
     venue: str
     mode: str
     currency: str
     cash: Decimal
-    equity: Decimal | None
+    equity: Decimal
+    unpriced: tuple[str, ...]
     unrealized_pnl: Decimal | None
     at: datetime
 
@@ -152,11 +154,13 @@ class Prices:
             return
         rows = await self._reads.rows(_QUOTES, realm=self._realm)
         quotes = {(row["venue"], row["symbol"]): Quote(row["last"], row["at"]) for row in rows}
+        pegs = await self._reads.rows(_STABLECOINS)
+        coins = Stablecoins(tuple((row["coin"], row["currency"]) for row in pegs))
         await self._read_books([user for user in watchers if user not in self._books])
         for number, (user, watcher) in enumerate(watchers.items(), start=1):
             # A book that a committed event dropped meanwhile is read at the next turn.
             if (book := self._books.get(user)) is not None:
-                _value(book, quotes, watcher.revalue)
+                _value(book, quotes, coins, watcher.revalue)
             if number % USERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -181,10 +185,12 @@ class Prices:
 def _value(
     book: _Book,
     quotes: Mapping[_Market, Quote],
+    coins: Stablecoins,
     tell: Callable[[Sequence[PositionWorth], Sequence[AccountWorth]], None],
 ) -> None:
     prices = {
-        market: (quote.last if (quote := quotes.get(market)) else None) for market in _markets(book)
+        market: (quote.last if (quote := quotes.get(market)) else None)
+        for market in _markets(book, coins)
     }
     before, book.valued_at = book.valued_at, prices
     if prices == before:
@@ -198,24 +204,24 @@ def _value(
         if before is None or (row["venue"], row["symbol"]) in changed
     ]
     accounts = [
-        _account(rows, book.positions, quotes)
+        _account(rows, book.positions, quotes, coins)
         for rows in book.holdings.values()
-        if before is None or any(_market(row) in changed for row in rows)
+        if before is None or any(not changed.isdisjoint(_pricing(row, coins)) for row in rows)
     ]
     tell(positions, accounts)
 
 
-def _markets(book: _Book) -> set[_Market]:
-    held = {_market(row) for rows in book.holdings.values() for row in rows if not _is_cash(row)}
+def _markets(book: _Book, coins: Stablecoins) -> set[_Market]:
+    held = {
+        market for rows in book.holdings.values() for row in rows for market in _pricing(row, coins)
+    }
     return held | {(row["venue"], row["symbol"]) for row in book.positions}
 
 
-def _market(holding: Mapping[str, Any]) -> _Market:
-    return holding["venue"], f"{holding['held']}-{holding['currency']}"
-
-
-def _is_cash(holding: Mapping[str, Any]) -> bool:
-    return bool(holding["held"] == holding["currency"])
+def _pricing(holding: Mapping[str, Any], coins: Stablecoins) -> set[_Market]:
+    """The markets whose prices a holding's value may depend on; none for cash."""
+    symbols = markets_pricing(holding["held"], holding["currency"], coins)
+    return {(holding["venue"], symbol) for symbol in symbols}
 
 
 def _position(row: Mapping[str, Any], quotes: Mapping[_Market, Quote]) -> PositionWorth:
@@ -230,33 +236,30 @@ def _account(
     rows: Sequence[Mapping[str, Any]],
     positions: Sequence[Mapping[str, Any]],
     quotes: Mapping[_Market, Quote],
+    coins: Stablecoins,
 ) -> AccountWorth:
     first = rows[0]
     own = [row for row in positions if row["account_id"] == first["account_id"]]
-    prices = [quotes.get(_market(row)) for row in rows]
+    used = {
+        symbol: quote
+        for row in rows
+        for venue, symbol in _pricing(row, coins)
+        if (quote := quotes.get((venue, symbol))) is not None
+    }
+    worth = value(
+        {row["held"]: row["total"] for row in rows},
+        first["currency"],
+        {symbol: quote.last for symbol, quote in used.items()},
+        coins,
+    )
     return AccountWorth(
         account_id=first["account_id"],
         venue=first["venue"],
         mode=first["mode"],
         currency=first["currency"],
-        cash=sum((row["total"] for row in rows if _is_cash(row)), ZERO),
-        equity=total(
-            [
-                row["total"]
-                if _is_cash(row)
-                else None
-                if quote is None
-                else row["total"] * quote.last
-                for row, quote in zip(rows, prices, strict=True)
-            ]
-        ),
+        cash=worth.cash,
+        equity=worth.equity,
+        unpriced=worth.unpriced,
         unrealized_pnl=total([_position(row, quotes).view.unrealized_pnl for row in own]),
-        at=max(
-            [row["observed_at"] for row in rows]
-            + [
-                quote.at
-                for row, quote in zip(rows, prices, strict=True)
-                if quote and not _is_cash(row)
-            ]
-        ),
+        at=max([row["observed_at"] for row in rows] + [quote.at for quote in used.values()]),
     )

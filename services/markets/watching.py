@@ -36,13 +36,15 @@ from domain.ports import (
 from domain.positions import PositionState
 from domain.strategies.apex import BAR
 from domain.triggers import Condition, TriggerBook
+from domain.valuation import markets_pricing
 from models.bots import Bot, BotRun, RunState
-from models.connections import UserSettings
+from models.connections import Account, UserSettings
 from models.ledgers import Balance
 from models.markets import VenueQuote, VenueState
 from models.trading import Position, Trigger, TriggerState
 from services.database import Database
 from services.orders.protection import price_condition
+from services.valuing import stablecoins_in_force
 
 WATCH_LENGTH = timedelta(minutes=10)
 TELLING_AT_ONCE = 50
@@ -317,11 +319,14 @@ async def _watched_symbols(session: AsyncSession, key: VenueKey) -> set[str]:
     )
     symbols.update(held.all())
     owned = await session.exec(
-        select(col(Balance.currency))
+        select(col(Balance.currency), col(Account.currency))
+        .join(Account, col(Account.id) == Balance.account_id)
         .where(col(Balance.account_id).in_(select(runs.c.account_id)), Balance.total > ZERO)
         .distinct()
     )
-    symbols.update(f"{currency}-USD" for currency in owned.all())
+    coins = await stablecoins_in_force(session)
+    for currency, into in owned.all():
+        symbols.update(markets_pricing(currency, into, coins))
     return symbols
 
 

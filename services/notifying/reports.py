@@ -36,6 +36,7 @@ from services.notifying.wording import money, number
 from services.reads import Caller
 
 POSITIONS_MAX = 20
+UNPRICED_MAX = 10
 _NOBODY = UUID(int=0)
 _NONE = "-"
 
@@ -213,8 +214,9 @@ def _payload(report: Report, books: _Books) -> Mapping[str, Any]:
 
 
 def _account_figures(books: _Books) -> _Figures:
-    equity = books.balance.equity
-    shown: _Figures = [("Equity", money(equity) if equity is not None else "not known at present")]
+    shown: _Figures = [("Equity", money(books.balance.equity))]
+    if books.balance.unpriced:
+        shown.append(("Not in it, for want of a price", _listed(books.balance.unpriced)))
     unrealized = books.positions.total_unrealized_pnl
     if books.positions.positions and unrealized is not None:
         shown.append(("Open positions", f"{len(books.positions.positions)}, {money(unrealized)}"))
@@ -233,6 +235,11 @@ def _period_figures(books: _Books) -> _Figures:
         ("Profit factor", _ratio(metrics.profit_factor) if metrics.total_trades else _NONE),
         ("Deepest drawdown", f"{metrics.max_drawdown_pct:.2f} %"),
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - UNPRICED_MAX
+    return ", ".join(names[:UNPRICED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ratio(value: Decimal | None) -> str:

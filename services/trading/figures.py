@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select as sql_select
@@ -21,11 +22,13 @@ from domain.orders import FINAL_STATES, Leg, OrderState
 from domain.positions import Direction, PositionState
 from domain.risk import trading_day
 from domain.strategies.apex import AccountFigures
+from domain.valuation import PRICE_AGE_MAX, AccountValue, markets_pricing, price_of, value
 from models.connections import Account
 from models.ledgers import Balance, DailyResult
 from models.markets import VenueQuote, VenueState
 from models.trading import Order, Position
 from services.database import all_rows
+from services.valuing import stablecoins_in_force
 
 LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 _FINAL = tuple(state.value for state in FINAL_STATES)
@@ -33,10 +36,14 @@ _FINAL = tuple(state.value for state in FINAL_STATES)
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """What an account is worth; None where something held has no price."""
+    """What an account is worth.
 
-    cash: Decimal
-    equity: Decimal | None
+    Attributes:
+        worth: cash and equity, and what is left out of it for want of a price.
+        unrealized_pnl: of the open positions; None where one of them has no price.
+    """
+
+    worth: AccountValue
     unrealized_pnl: Decimal | None
 
 
@@ -59,8 +66,34 @@ async def live_positions(session: AsyncSession, account_id: UUID) -> Sequence[Po
 
 
 async def last_prices(session: AsyncSession, account: Account) -> dict[str, Decimal]:
-    """Last prices of the account's venue by symbol, as the watcher saw them in this epoch."""
+    """Last prices of the account's venue by symbol, as the watcher saw them a moment ago."""
     rows = await session.exec(
+        _quotes(account).where(col(VenueQuote.at) >= VenueState.clock_at - PRICE_AGE_MAX)
+    )
+    return dict(rows.all())
+
+
+async def _known_prices(
+    session: AsyncSession,
+    account: Account,
+    positions: Sequence[Position],
+    prices: Mapping[str, Decimal],
+) -> Mapping[str, Decimal]:
+    """Prices and, for positions that have none among them, the last ones there ever were.
+
+    Limits count what the bot itself holds. While its market gives no price any more, the last one
+    serves for that, so that a delisted market does not keep the bot out of all others.
+    """
+    silent = {it.symbol for it in positions if it.entry_quantity and it.symbol not in prices}
+    if not silent:
+        return prices
+    rows = await session.exec(_quotes(account).where(col(VenueQuote.symbol).in_(silent)))
+    return {**dict(rows.all()), **prices}
+
+
+def _quotes(account: Account) -> Any:
+    """Quotes of the venue's present epoch."""
+    return (
         select(col(VenueQuote.symbol), col(VenueQuote.last))
         .join(
             VenueState,
@@ -68,41 +101,27 @@ async def last_prices(session: AsyncSession, account: Account) -> dict[str, Deci
             & (col(VenueState.realm) == VenueQuote.realm)
             & (col(VenueState.epoch) == VenueQuote.epoch),
         )
-        .where(VenueQuote.venue == account.venue, VenueQuote.realm == account.realm)
+        .where(
+            VenueQuote.venue == account.venue,
+            VenueQuote.realm == account.realm,
+            col(VenueQuote.last) > ZERO,
+        )
     )
-    return dict(rows.all())
 
 
 async def unpriced(session: AsyncSession, account_id: UUID) -> Sequence[str]:
-    """Markets of what an account holds that no watcher has seen a price of in this epoch."""
-    symbol = col(Balance.currency) + "-" + col(Account.currency)
-    priced = (
-        select(VenueQuote.symbol)
-        .join(
-            VenueState,
-            (col(VenueState.venue) == VenueQuote.venue)
-            & (col(VenueState.realm) == VenueQuote.realm)
-            & (col(VenueState.epoch) == VenueQuote.epoch),
-        )
-        .where(
-            VenueQuote.venue == Account.venue,
-            VenueQuote.realm == Account.realm,
-            VenueQuote.symbol == symbol,
-        )
-        .exists()
-    )
-    found = await session.exec(
-        select(symbol)
-        .join(Account, col(Account.id) == Balance.account_id)
-        .where(
-            Balance.account_id == account_id,
-            Balance.total != ZERO,
-            Balance.currency != Account.currency,
-            ~priced,
-        )
-        .order_by(symbol)
-    )
-    return found.all()
+    """Markets that could price what an account holds and no watcher has seen a price of.
+
+    Where a currency has several, the decisive one comes first. They need not exist.
+    """
+    account = (await session.exec(select(Account).where(Account.id == account_id))).one()
+    prices = await last_prices(session, account)
+    coins = await stablecoins_in_force(session)
+    found: dict[str, None] = {}
+    for currency in sorted(await _holdings(session, account_id)):
+        if price_of(currency, account.currency, prices, coins) is None:
+            found |= dict.fromkeys(markets_pricing(currency, account.currency, coins))
+    return [symbol for symbol in found if symbol not in prices]
 
 
 async def valuation(
@@ -111,21 +130,9 @@ async def valuation(
     positions: Sequence[Position],
     prices: Mapping[str, Decimal],
 ) -> Valuation:
-    """Spot equity: cash plus the market value of everything held."""
-    balances = (
-        await session.exec(
-            select(col(Balance.currency), col(Balance.total)).where(
-                Balance.account_id == account.id
-            )
-        )
-    ).all()
-    cash = next((total for currency, total in balances if currency == account.currency), ZERO)
-    equity: Decimal | None = cash
-    for currency, total in balances:
-        if currency == account.currency or not total:
-            continue
-        price = prices.get(f"{currency}-{account.currency}")
-        equity = None if price is None or equity is None else equity + total * price
+    """Spot equity at these prices, and the P&L of what is open."""
+    holdings = await _holdings(session, account.id)
+    coins = await stablecoins_in_force(session)
     unrealized: Decimal | None = ZERO
     for position in positions:
         if not position.open_quantity:
@@ -135,7 +142,16 @@ async def valuation(
             unrealized = None
         else:
             unrealized += open_pnl(position, price)
-    return Valuation(cash=cash, equity=equity, unrealized_pnl=unrealized)
+    return Valuation(value(holdings, account.currency, prices, coins), unrealized)
+
+
+async def _holdings(session: AsyncSession, account_id: UUID) -> dict[str, Decimal]:
+    rows = await session.exec(
+        select(col(Balance.currency), col(Balance.total)).where(
+            Balance.account_id == account_id, Balance.total != ZERO
+        )
+    )
+    return dict(rows.all())
 
 
 def open_pnl(position: Position, price: Decimal) -> Decimal:
@@ -222,19 +238,24 @@ class AccountStanding:
 async def account_standing(
     session: AsyncSession, account: Account, prices: Mapping[str, Decimal], now: datetime
 ) -> AccountStanding:
-    """Ask how an account stands at these prices; unknown stays None."""
+    """Ask how an account stands at these prices; unknown stays None.
+
+    Only a position of the bot's own that never had a price makes anything unknown. What else the
+    account holds without one is left out of equity, and every limit drawn from that is the tighter.
+    """
     await session.flush()
     positions = await live_positions(session, account.id)
-    worth = await valuation(session, account, positions, prices)
+    worth = (await valuation(session, account, positions, prices)).worth
     sums = await account_sums(session, account, now)
+    known = await _known_prices(session, account, positions, prices)
     common = AccountFigures(
         equity=worth.equity,
-        exposure=_exposure(positions, prices),
+        exposure=_exposure(positions, known),
         available_cash=worth.cash - sums.held - sums.reserved,
         positions=len(positions),
         entries_today=sums.entries_today,
         holds_symbol=False,
-        daily_net_pnl=_daily_net_pnl(sums.closed_net_pnl, positions, prices),
+        daily_net_pnl=_daily_net_pnl(sums.closed_net_pnl, positions, known),
     )
     return AccountStanding(common, sums, frozenset(position.symbol for position in positions))
 

@@ -457,7 +457,7 @@ class _BarDecisions:
             await sync_triggers(session, row, scene.bot.id, plan, evaluation.closed_at)
 
     async def _snapshot_equity(self, session: AsyncSession, scene: EntryScene) -> None:
-        worth = await valuation(session, scene.account, self._positions, scene.prices)
+        found = await valuation(session, scene.account, self._positions, scene.prices)
         closed_at = BAR.floor(scene.now)
         await session.exec(
             insert(EquitySnapshot)
@@ -465,9 +465,10 @@ class _BarDecisions:
                 account_id=scene.account.id,
                 at=closed_at,
                 user_id=scene.bot.user_id,
-                cash=worth.cash,
-                equity=worth.equity,
-                unrealized_pnl=worth.unrealized_pnl,
+                cash=found.worth.cash,
+                equity=found.worth.equity,
+                is_lower_bound=found.worth.is_lower_bound,
+                unrealized_pnl=found.unrealized_pnl,
             )
             .on_conflict_do_nothing()
         )

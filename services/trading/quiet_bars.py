@@ -35,22 +35,19 @@ WITH noted AS (
         ON CONFLICT (run_id, cause) DO NOTHING
 ), went AS (
     UPDATE bot_runs SET last_bars = last_bars || cast(:bars AS jsonb) WHERE id = :run_id
-), held AS (
-    SELECT b.total, b.currency = a.currency AS is_cash, q.last
-      FROM accounts a
-      JOIN balances b ON b.account_id = a.id
-      LEFT JOIN venue_quotes q ON q.venue = a.venue AND q.realm = a.realm
-            AND q.epoch = :epoch AND q.symbol = b.currency || '-' || a.currency
-     WHERE a.id = :account_id
 )
-INSERT INTO equity_snapshots (account_id, at, user_id, cash, equity, unrealized_pnl)
-SELECT :account_id, :closed_at, :user_id,
-       coalesce(sum(total) FILTER (WHERE is_cash), 0),
-       CASE WHEN bool_or(NOT is_cash AND total <> 0 AND last IS NULL) THEN NULL
-            ELSE coalesce(sum(CASE WHEN is_cash THEN total ELSE total * coalesce(last, 0) END), 0)
-       END,
+INSERT INTO equity_snapshots
+       (account_id, at, user_id, cash, equity, is_lower_bound, unrealized_pnl)
+SELECT a.id, :closed_at, a.user_id,
+       coalesce(sum(b.total) FILTER (WHERE b.currency = a.currency), 0),
+       coalesce(sum(b.total * m.price), 0),
+       coalesce(bool_or(b.total <> 0 AND m.price IS NULL), false),
        0
-  FROM held
+  FROM accounts a
+  LEFT JOIN balances b ON b.account_id = a.id AND b.total <> 0
+  LEFT JOIN LATERAL market_price(a.venue, a.realm, b.currency, a.currency) m ON true
+ WHERE a.id = :account_id
+ GROUP BY a.id, a.user_id
     ON CONFLICT DO NOTHING
 """)
 
@@ -82,7 +79,6 @@ async def note_quiet_bars(session: AsyncSession, scan: Scan) -> int:
             "account_id": ref.account_id,
             "now": scan.clock.now,
             "closed_at": BAR.floor(scan.clock.now),
-            "epoch": scan.clock.epoch,
             "decisions": json.dumps(decisions),
             "bars": json.dumps({symbol: _iso(stored.opened_at) for symbol, stored in scan.bars}),
         },

@@ -105,8 +105,28 @@ async def test_a_position_without_a_quote_has_no_value(world: World, user: Api) 
     unknown = next(item for item in positions["positions"] if item["symbol"] == "SOL-USD")
     assert unknown["current_price"] is unknown["unrealized_pnl"] is None
     assert positions["summary"]["total_unrealized_pnl"] is None
-    assert balance["equity"] is balance["unrealized_pnl"] is None
+    assert balance["unrealized_pnl"] is None
+    assert (balance["equity"], balance["equity_is_lower_bound"]) == (10000, True)
+    assert balance["unpriced"] == ["SOL"]
     assert balance["cash"] == 10000
+
+
+async def test_what_has_no_price_is_named_and_left_out_everywhere(world: World, user: Api) -> None:
+    account = await account_of(world, user)
+    await hold(world, account, "USDC", "40")
+    await hold(world, account, "STAKED", "3")
+    await hold(world, account, "EUR", "100")
+
+    balance = await user.data("GET", "/account/balance")
+    dashboard = await user.data("GET", "/analytics/dashboard")
+    stats = (await user.data("GET", "/account/stats"))["account"]
+
+    for view, equity in ((balance, "equity"), (dashboard, "balance"), (stats, "current_balance")):
+        assert view[equity] == 10040
+        assert view["unpriced"] == ["EUR", "STAKED"]
+        assert view["equity_is_lower_bound"] is True
+    assert balance["unrealized_pnl"] == 0
+    assert stats["all_time_high"] == stats["all_time_low"] == 10000
 
 
 async def test_a_quote_of_an_earlier_replay_is_no_quote(world: World, user: Api) -> None:
@@ -128,6 +148,8 @@ async def test_spot_equity_is_cash_and_everything_held(world: World, user: Api) 
         "broker": "coinbase",
         "cash": 6600.5,
         "equity": 10100.5,
+        "unpriced": [],
+        "equity_is_lower_bound": False,
         "unrealized_pnl": 100,
         "buying_power": 6600.5,
         "currency": "USD",

@@ -44,6 +44,8 @@ async def test_statistics(world: World, user: Api) -> None:
             "total_deposits": "number",
             "total_withdrawals": "number",
             "current_balance": "number",
+            "unpriced": [],
+            "equity_is_lower_bound": "number",
             "all_time_high": "number",
             "all_time_low": "number",
             "broker": "str",

@@ -57,7 +57,7 @@ class FakeViews:
 
     async def balance(self, caller: Caller, choice: AccountChoice) -> BalanceView:
         cash = Decimal(10_008)
-        return BalanceView("coinbase", "paper", cash, cash, Decimal(0), cash, "USD", DUE)
+        return BalanceView("coinbase", "paper", cash, cash, (), Decimal(0), cash, "USD", DUE)
 
     async def positions(self, caller: Caller, choice: AccountChoice) -> PositionsView:
         return PositionsView((), Decimal(0), Decimal(0), Decimal(0))

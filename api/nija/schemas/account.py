@@ -170,14 +170,20 @@ class PositionsData(View):
 
 
 class BalanceData(View):
-    """What an account is worth: cash plus the market value of everything held."""
+    """What an account is worth: cash plus the market value of everything that has a price."""
 
     broker: str = Field(examples=["coinbase"])
     cash: Amount = Field(examples=[9850.50])
-    equity: Amount | None = Field(
-        examples=[10450.75], description="Null while something held has no quote."
+    equity: Amount = Field(
+        examples=[10450.75], description="Stablecoins without a market count at par."
     )
-    unrealized_pnl: Amount | None = Field(examples=[600.25])
+    unpriced: list[str] = Field(
+        examples=[["STAKED"]], description="Held, without a price, and left out of equity."
+    )
+    equity_is_lower_bound: bool = Field(description="Whether anything is left out.")
+    unrealized_pnl: Amount | None = Field(
+        examples=[600.25], description="Null while an open position has no quote."
+    )
     buying_power: Amount = Field(examples=[9850.50])
     currency: str = Field(examples=["USD"])
     last_updated: datetime | None
@@ -190,6 +196,8 @@ class BalanceData(View):
             broker=view.broker,
             cash=view.cash,
             equity=view.equity,
+            unpriced=list(view.unpriced),
+            equity_is_lower_bound=view.equity_is_lower_bound,
             unrealized_pnl=view.unrealized_pnl,
             buying_power=view.buying_power,
             currency=view.currency,

@@ -68,9 +68,11 @@ class DashboardData(View):
     week: PeriodItem
     month: PeriodItem
     active_positions: int = Field(examples=[3])
-    balance: Amount | None = Field(
-        examples=[12212.05], description="Equity; null while something held has no quote."
+    balance: Amount = Field(examples=[12212.05], description="Equity.")
+    unpriced: list[str] = Field(
+        examples=[["STAKED"]], description="Held, without a price, and left out of it."
     )
+    equity_is_lower_bound: bool = Field(description="Whether anything is left out.")
     top_performer: TopPerformerItem | None = Field(description="Null without trades this month.")
     broker: str = Field(examples=["coinbase"])
     mode: Mode
@@ -85,6 +87,8 @@ class DashboardData(View):
             month=PeriodItem.from_domain(view.month),
             active_positions=view.active_positions,
             balance=view.equity,
+            unpriced=list(view.unpriced),
+            equity_is_lower_bound=bool(view.unpriced),
             top_performer=None if top is None else TopPerformerItem.from_domain(top),
             broker=view.broker,
             mode=Mode(view.mode),

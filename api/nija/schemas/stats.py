@@ -19,9 +19,11 @@ class StatsAccount(View):
     account_age_days: int = Field(examples=[45], description="Since the user registered.")
     total_deposits: Amount = Field(examples=[10000.00])
     total_withdrawals: Amount = Field(examples=[0.00])
-    current_balance: Amount | None = Field(
-        examples=[12212.05], description="Equity; null while something held has no quote."
+    current_balance: Amount = Field(examples=[12212.05], description="Equity.")
+    unpriced: list[str] = Field(
+        examples=[["STAKED"]], description="Held, without a price, and left out of it."
     )
+    equity_is_lower_bound: bool = Field(description="Whether anything is left out.")
     all_time_high: Amount = Field(
         examples=[12450.80], description="Of the equity curve's days and the present equity."
     )
@@ -116,6 +118,8 @@ def _account(view: StatsView) -> StatsAccount:
         total_deposits=view.total_deposits,
         total_withdrawals=view.total_withdrawals,
         current_balance=view.equity,
+        unpriced=list(view.unpriced),
+        equity_is_lower_bound=bool(view.unpriced),
         all_time_high=view.all_time_high,
         all_time_low=view.all_time_low,
         broker=view.broker,

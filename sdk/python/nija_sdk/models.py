@@ -76,13 +76,18 @@ class AuditLogsData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceData:
-    """What an account is worth: cash plus the market value of everything held."""
+    """What an account is worth: cash plus the market value of everything that has a price."""
 
     broker: str
     cash: Decimal
-    equity: Decimal | None
-    """Null while something held has no quote."""
+    equity: Decimal
+    """Stablecoins without a market count at par."""
+    unpriced: list[str]
+    """Held, without a price, and left out of equity."""
+    equity_is_lower_bound: bool
+    """Whether anything is left out."""
     unrealized_pnl: Decimal | None
+    """Null while an open position has no quote."""
     buying_power: Decimal
     currency: str
     last_updated: datetime | None
@@ -249,8 +254,12 @@ class DashboardData:
     week: PeriodItem
     month: PeriodItem
     active_positions: int
-    balance: Decimal | None
-    """Equity; null while something held has no quote."""
+    balance: Decimal
+    """Equity."""
+    unpriced: list[str]
+    """Held, without a price, and left out of it."""
+    equity_is_lower_bound: bool
+    """Whether anything is left out."""
     top_performer: TopPerformerItem | None
     """Null without trades this month."""
     broker: str
@@ -973,8 +982,12 @@ class StatsAccount:
     """Since the user registered."""
     total_deposits: Decimal
     total_withdrawals: Decimal
-    current_balance: Decimal | None
-    """Equity; null while something held has no quote."""
+    current_balance: Decimal
+    """Equity."""
+    unpriced: list[str]
+    """Held, without a price, and left out of it."""
+    equity_is_lower_bound: bool
+    """Whether anything is left out."""
     all_time_high: Decimal
     """Of the equity curve's days and the present equity."""
     all_time_low: Decimal

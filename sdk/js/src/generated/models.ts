@@ -54,12 +54,17 @@ export interface AuditLogsData {
   pagination: Pagination;
 }
 
-/** What an account is worth: cash plus the market value of everything held. */
+/** What an account is worth: cash plus the market value of everything that has a price. */
 export interface BalanceData {
   broker: string;
   cash: number;
-  /** Null while something held has no quote. */
-  equity: number | null;
+  /** Stablecoins without a market count at par. */
+  equity: number;
+  /** Held, without a price, and left out of equity. */
+  unpriced: Array<string>;
+  /** Whether anything is left out. */
+  equityIsLowerBound: boolean;
+  /** Null while an open position has no quote. */
   unrealizedPnl: number | null;
   buyingPower: number;
   currency: string;
@@ -199,8 +204,12 @@ export interface DashboardData {
   week: PeriodItem;
   month: PeriodItem;
   activePositions: number;
-  /** Equity; null while something held has no quote. */
-  balance: number | null;
+  /** Equity. */
+  balance: number;
+  /** Held, without a price, and left out of it. */
+  unpriced: Array<string>;
+  /** Whether anything is left out. */
+  equityIsLowerBound: boolean;
   /** Null without trades this month. */
   topPerformer: TopPerformerItem | null;
   broker: string;
@@ -802,8 +811,12 @@ export interface StatsAccount {
   accountAgeDays: number;
   totalDeposits: number;
   totalWithdrawals: number;
-  /** Equity; null while something held has no quote. */
-  currentBalance: number | null;
+  /** Equity. */
+  currentBalance: number;
+  /** Held, without a price, and left out of it. */
+  unpriced: Array<string>;
+  /** Whether anything is left out. */
+  equityIsLowerBound: boolean;
   /** Of the equity curve's days and the present equity. */
   allTimeHigh: number;
   allTimeLow: number;
