@@ -9,7 +9,7 @@ on from the last commit.
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +19,12 @@ from simulator.engine.accounts import Balance
 from simulator.engine.book import Book, LadderSettings
 from simulator.engine.engine import MatchingEngine
 from simulator.engine.fees import FeeTier, fee_tier
-from simulator.engine.values import Order, OrderRefusedError, OrderRequest
+from simulator.engine.values import Order, OrderRefusedError, OrderRequest, TimeInForce
+from simulator.faults.fault import Fault
+from simulator.faults.kinds import CallName, Kind
+from simulator.faults.plan import Entry, FaultPlan, Hit, Situation, UnknownFaultError
+from simulator.faults.registry import OrderFaultRegistry, handling_of, has_rested, has_waited
+from simulator.faults.state import PRODUCT_KINDS, ProductState, clock_offset_ms
 from simulator.market.candles import MINUTE_MS, decimal_of
 from simulator.market.clock import VenueClock
 from simulator.market.feed import MarketFeed
@@ -29,6 +34,7 @@ from simulator.store import Account, Store
 logger = logging.getLogger(__name__)
 
 _FAULT_EXIT_CODE = 70
+_USER_CANCELLED = "User requested cancel"
 
 
 class NotInStepModeError(Exception):
@@ -71,6 +77,9 @@ class Exchange:
         self.epoch = str(uuid.uuid4()) if is_new else remembered["epoch"]
         self.clock = _clock(config, self.market, {} if is_new else remembered)
         self.engine = self._build_engine(config)
+        self.faults = FaultPlan(seed=self.market.seed)
+        self.order_faults = OrderFaultRegistry()
+        self._restore_faults()
         self._restore_clients()
         if is_new:
             self._start_anew()
@@ -119,8 +128,56 @@ class Exchange:
                 self.engine.ledger.add(account.account_id, currency, amount)
             self.store.add_account(account)
 
+    def product_state(
+        self, product_id: str, call: CallName, account_id: str | None = None
+    ) -> ProductState:
+        """Return how a product is at present, as this call of this account meets it."""
+        if not self.faults.has(*PRODUCT_KINDS):
+            return ProductState()
+        situation = Situation(call, self.now_ms, account_id, (product_id,))
+        return ProductState(self.faults.state(situation, *PRODUCT_KINDS))
+
+    def shown_ms(self, call: CallName, account_id: str | None = None) -> int:
+        """Return the venue's clock as it shows itself: ahead, behind or jumping under a fault."""
+        hit = self._clock_fault(call, account_id)
+        return self.now_ms if hit is None else self.now_ms + clock_offset_ms(hit)
+
+    def add_fault(self, fault: Fault) -> Entry:
+        """Put a fault in force."""
+        with self._durable(always=True):
+            return self.faults.add(fault)
+
+    def lift_fault(self, fault_id: str) -> Entry:
+        """Lift a fault, with all that it still does to orders.
+
+        Raises:
+            UnknownFaultError: There is none with that id.
+        """
+        if self.faults.entry(fault_id) is None:
+            raise UnknownFaultError(fault_id)
+        with self._durable(always=True):
+            entry = self.faults.remove(fault_id)
+            self._lift([entry])
+        return entry
+
+    def lift_all_faults(self) -> Sequence[Entry]:
+        """Lift every fault, with all that it still does to orders."""
+        with self._durable(always=True):
+            entries = self.faults.clear()
+            self._lift(entries)
+        return entries
+
+    def save_faults(self) -> None:
+        """Make durable how often faults have acted, if that has changed."""
+        if self.faults.revision != self._saved_revision:
+            with self._durable():
+                pass
+
     def place(self, account: Account, request: OrderRequest, configuration: str) -> Order:
         """Place an order; the same client order id again returns the first order untouched.
+
+        The faults in force are met here: the order may be refused by what its product takes at
+        present, wait unmatched, trade in part only or stay open; see `docs/simulator.md`.
 
         Raises:
             OrderRefusedError: Nothing has changed, and the client order id is still free.
@@ -128,32 +185,48 @@ class Exchange:
         known = self.store.find_client_order(account.account_id, request.client_order_id)
         if known is not None:
             return known
+        state = self.product_state(request.product_id, CallName.PLACE, account.account_id)
+        state.check(request)
+        situation = Situation(
+            CallName.PLACE, self.now_ms, account.account_id, (request.product_id,)
+        )
+        is_immediate = request.time_in_force is TimeInForce.IOC
+        hits = self.faults.order(situation, () if is_immediate else (Kind.IOC_RESTS,))
+        clock = self._clock_fault(CallName.PLACE, account.account_id)
+        is_stamped = clock is not None and clock.flag("stamps")
         sequence = self.engine.next_sequence()
         order = Order(
             order_id=self._new_id("order", sequence),
             account_id=account.account_id,
             request=request,
             sequence=sequence,
-            created_ms=self.now_ms,
+            created_ms=self.now_ms + (clock_offset_ms(clock) if clock and is_stamped else 0),
             received_at=datetime.now(UTC).isoformat(),
             configuration=configuration,
         )
         with self._durable():
-            self.engine.submit(order)
+            self._accept(order, hits, state)
         return order
 
     def cancel(self, account: Account, order_id: str) -> None:
-        """Cancel a resting order.
+        """Cancel an order that is not done; a fault may let it live on for a while.
 
         Raises:
             OrderNotOpenError: There is nothing to cancel.
         """
-        order = self.engine.open_orders.get(order_id)
+        order = self.engine.find_open(order_id)
         if order is None or order.account_id != account.account_id:
             done = self.store.find_order(account.account_id, order_id)
             raise OrderNotOpenError(done.status if done else None)
+        product_id = order.request.product_id
+        situation = Situation(CallName.CANCEL, self.now_ms, account.account_id, (product_id,))
         with self._durable():
-            self.engine.cancel(order, "User requested cancel")
+            if self.order_faults.of(order_id).find(Kind.CANCEL_LATE):
+                return  # It is being cancelled already.
+            if late := self.faults.cancel(situation):
+                self.order_faults.note(order_id, [late], self.now_ms)
+            else:
+                self.engine.cancel(order, _USER_CANCELLED)
 
     def advance_minute(self) -> None:
         """Play one minute of a clock that stands still.
@@ -165,6 +238,20 @@ class Exchange:
             raise NotInStepModeError("the clock runs by itself; switch to step mode first")
         with self._durable():
             self._play(self.now_ms + MINUTE_MS)
+
+    def advance_to(self, until_ms: int) -> None:
+        """Play a clock that stands still up to an instant, which need not end a minute.
+
+        A restart goes on from the end of that minute.
+
+        Raises:
+            NotInStepModeError: The clock runs by itself.
+        """
+        if self.clock.mode != "step":
+            raise NotInStepModeError("the clock runs by itself; switch to step mode first")
+        if until_ms > self.now_ms:
+            with self._durable():
+                self._play(until_ms)
 
     def run_for(self, elapsed_seconds: float) -> None:
         """Let a running clock move on by this much wall time."""
@@ -185,6 +272,7 @@ class Exchange:
 
     def close(self) -> None:
         """Give up the unused rest of the clock's lease and close the file."""
+        self.save_faults()
         with self.store.transaction():
             self.store.remember({"now_ms": self.now_ms, "lease_ms": self.now_ms})
         self.store.close()
@@ -208,6 +296,55 @@ class Exchange:
             self._admit(account)
         for account_id, currency, balance in self.store.balances():
             self.engine.ledger.restore(account_id, currency, balance)
+
+    def _restore_faults(self) -> None:
+        stored = self.store.fault_plan()
+        if stored is not None:
+            self.faults.restore(stored)
+        self._saved_revision = self.faults.revision
+        self.order_faults.restore(self.store.order_faults(), self.faults)
+
+    def _clock_fault(self, call: CallName, account_id: str | None) -> Hit | None:
+        if not self.faults.has(Kind.CLOCK):
+            return None
+        situation = Situation(call, self.now_ms, account_id)
+        return next(iter(self.faults.state(situation, Kind.CLOCK)), None)
+
+    def _accept(self, order: Order, hits: Sequence[Hit], state: ProductState) -> None:
+        book = self.engine.books.get(order.request.product_id)
+        rules = None if book is None else state.rules(book.rules)
+        self.order_faults.note(order.order_id, hits, self.now_ms)
+        faults = self.order_faults.of(order.order_id)
+        try:
+            if status := faults.parked_as(self.now_ms):
+                self.engine.park(order, status, rules)
+            else:
+                self.engine.submit(order, self.now_ms, handling_of(faults, self.now_ms), rules)
+        except OrderRefusedError:
+            self.order_faults.forget(order.order_id)
+            raise
+
+    def _lift(self, entries: Sequence[Entry]) -> None:
+        for order_id in self.order_faults.lift([entry.fault_id for entry in entries]):
+            if order := self.engine.find_open(order_id):
+                self.engine.cancel(order, _USER_CANCELLED)
+        self._run_due()
+
+    def _run_due(self) -> None:
+        """Let happen what faults have put off until now."""
+        for order_id in self.order_faults.open:
+            order = self.engine.find_open(order_id)
+            if order is None:
+                self.order_faults.close(order_id)
+                continue
+            faults = self.order_faults.of(order_id)
+            is_cancelled = faults.find(Kind.CANCEL_LATE) is not None
+            if is_cancelled and faults.lasting(Kind.CANCEL_LATE, self.now_ms) is None:
+                self.engine.cancel(order, _USER_CANCELLED)
+            elif has_waited(order, faults, self.now_ms):
+                self.engine.release(order, self.now_ms, handling_of(faults, self.now_ms))
+            elif has_rested(order, faults, self.now_ms):
+                self.engine.cancel(order, "Not fully fillable at once")
 
     def _admit(self, account: Account) -> None:
         self.accounts[account.account_id] = account
@@ -257,6 +394,8 @@ class Exchange:
             boundary = (after_ms // MINUTE_MS + 1) * MINUTE_MS
             # Nothing rests: only where the market stands at the end matters.
             next_ms = min(until_ms, boundary) if self.engine.open_orders else until_ms
+            due_ms = self.order_faults.next_due_ms(after_ms)
+            next_ms = next_ms if due_ms is None else min(next_ms, due_ms)
             ticks = [
                 (tick.time_ms, product_id, tick)
                 for product_id, book in self.engine.books.items()
@@ -268,6 +407,7 @@ class Exchange:
                 self.engine.tick(product_id, price, volume, time_ms)
             self._quote_idle(next_ms)
             self.clock.now_ms = next_ms
+            self._run_due()
 
     def _quote_idle(self, now_ms: int) -> None:
         for product_id, book in self.engine.books.items():
@@ -286,12 +426,19 @@ class Exchange:
                 self.store.write(changes)
                 if changes or always or self.clock.mode == "step":
                     self._remember_clock()
+                self._write_faults()
         except OrderRefusedError:
             raise
         except Exception:
             logger.critical("a change could not be made durable; stopping", exc_info=True)
             self._on_fault()
             raise
+
+    def _write_faults(self) -> None:
+        if self.faults.revision != self._saved_revision:
+            self.store.save_faults(self.faults.rows())
+            self._saved_revision = self.faults.revision
+        self.store.save_order_faults(self.order_faults.take_rows())
 
     def _remember_clock(self) -> None:
         if self.now_ms >= self.clock.lease_ms:

@@ -77,4 +77,14 @@ CREATE TABLE IF NOT EXISTS fills (
 CREATE INDEX IF NOT EXISTS fills_by_account ON fills (account_id, sequence);
 CREATE INDEX IF NOT EXISTS fills_by_order ON fills (order_id);
 CREATE INDEX IF NOT EXISTS fills_by_quote ON fills (product_id, quote_ms);
+
+CREATE TABLE IF NOT EXISTS fault_plan (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    body TEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS order_faults (
+    order_id TEXT PRIMARY KEY,
+    hits TEXT NOT NULL
+) WITHOUT ROWID;
 """

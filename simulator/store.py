@@ -5,6 +5,7 @@ which is the promise made here; a killed machine may lose its last moments. The 
 as long as it is open, so two simulators can never run one market.
 """
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ class Filter:
         start_ms: Earliest creation (orders) or execution (fills), inclusive.
         end_ms: Latest, inclusive.
         before: Only events before this sequence number: the cursor of the next page.
+        any_status_ids: Orders that are listed whatever their status.
     """
 
     account_id: str
@@ -80,6 +82,7 @@ class Filter:
     end_ms: int | None = None
     before: int | None = None
     limit: int = 100
+    any_status_ids: Sequence[str] = ()
 
 
 class Store:
@@ -174,8 +177,11 @@ class Store:
         return int(row["last"])
 
     def open_orders(self) -> list[Order]:
-        """Return the resting orders, oldest first."""
-        rows = self._db.execute("SELECT * FROM orders WHERE status = 'OPEN' ORDER BY sequence")
+        """Return the orders that are not done, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM orders WHERE status NOT IN ('FILLED', 'CANCELLED', 'FAILED')"
+            " ORDER BY sequence"
+        )
         return [order_of(row) for row in rows]
 
     def find_order(self, account_id: str, order_id: str) -> Order | None:
@@ -197,6 +203,41 @@ class Store:
         """Return fills, newest first."""
         rows = self._select(f"SELECT {_FILL_COLUMNS} FROM fills", "time_ms", filter_)  # noqa: S608
         return [fill_of(row) for row in rows]
+
+    def fills_before(self, order_id: str, sequence: int) -> int:
+        """Return how many fills of an order came before one."""
+        row = self._db.execute(
+            "SELECT count(*) AS number FROM fills WHERE order_id = ? AND sequence < ?",
+            (order_id, sequence),
+        ).fetchone()
+        return int(row["number"])
+
+    def save_faults(self, plan: Mapping[str, Any]) -> None:
+        """Write the plan of faults, inside a transaction."""
+        self._db.execute(
+            "INSERT INTO fault_plan VALUES (1, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+            (json.dumps(plan),),
+        )
+
+    def fault_plan(self) -> dict[str, Any] | None:
+        """Return the stored plan of faults."""
+        row = self._db.execute("SELECT body FROM fault_plan").fetchone()
+        plan: dict[str, Any] | None = None if row is None else json.loads(row["body"])
+        return plan
+
+    def save_order_faults(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Write which faults have met which orders, inside a transaction."""
+        self._db.executemany(
+            "INSERT INTO order_faults VALUES (?, ?) ON CONFLICT DO UPDATE SET hits = excluded.hits",
+            [(order_id, json.dumps(hits)) for order_id, hits in rows],
+        )
+
+    def order_faults(self) -> dict[str, Any]:
+        """Return which faults have met which orders."""
+        return {
+            row["order_id"]: json.loads(row["hits"])
+            for row in self._db.execute("SELECT * FROM order_faults ORDER BY order_id")
+        }
 
     def orders_in_quote(self, order_ids: Collection[str]) -> set[str]:
         """Return which of these orders were sized in quote currency."""
@@ -237,12 +278,16 @@ class Store:
         for column, chosen in (
             ("product_id", filter_.product_ids),
             ("order_id", filter_.order_ids),
-            ("status", filter_.statuses),
             ("side", filter_.sides),
         ):
             if chosen:
                 conditions.append(f"{column} IN ({', '.join('?' * len(chosen))})")
                 values += chosen
+        if filter_.statuses:
+            marks = ", ".join("?" * len(filter_.statuses))
+            others = ", ".join("?" * len(filter_.any_status_ids))
+            conditions.append(f"(status IN ({marks}) OR order_id IN ({others}))")
+            values += [*filter_.statuses, *filter_.any_status_ids]
         for condition, bound in (
             (f"{time_column} >= ?", filter_.start_ms),
             (f"{time_column} <= ?", filter_.end_ms),

@@ -129,6 +129,21 @@ _REFUSALS: Final[dict[Refusal, tuple[str, str, str]]] = {
         "UNSUPPORTED_ORDER_CONFIGURATION",
         "Order configuration is not supported",
     ),
+    Refusal.LIMIT_ONLY: (
+        "UNSUPPORTED_ORDER_CONFIGURATION",
+        "PREVIEW_INVALID_ORDER_CONFIG",
+        "Orderbook is in limit only mode",
+    ),
+    Refusal.POST_ONLY: (
+        "UNSUPPORTED_ORDER_CONFIGURATION",
+        "PREVIEW_INVALID_ORDER_CONFIG",
+        "Orderbook is in post only mode",
+    ),
+    Refusal.TRADING_DISABLED: (
+        "ORDER_ENTRY_DISABLED",
+        "UNKNOWN_PREVIEW_FAILURE_REASON",
+        "Order entry is disabled for this product",
+    ),
 }
 
 

@@ -6,8 +6,9 @@ makes the same trades.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Final
 
 from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT, Balance, Ledger
 from simulator.engine.book import Book
@@ -17,6 +18,7 @@ from simulator.engine.rules import ProductRules, currencies_of
 from simulator.engine.values import (
     ZERO,
     Fill,
+    Handling,
     Liquidity,
     Order,
     OrderRefusedError,
@@ -26,6 +28,8 @@ from simulator.engine.values import (
     Side,
     TimeInForce,
 )
+
+_HONEST: Final = Handling()
 
 
 @dataclass
@@ -53,6 +57,8 @@ class MatchingEngine:
         self.books = {book.rules.product_id: book for book in books}
         self.ledger = Ledger()
         self.open_orders: dict[str, Order] = {}
+        self.parked: dict[str, Order] = {}
+        """Accepted orders that nothing can fill at present; their funds are held."""
         self._tiers = tiers
         self._new_trade_id = new_trade_id
         self._sequence = sequence
@@ -72,37 +78,70 @@ class MatchingEngine:
         self.ledger.changed = set()
         return changes
 
-    def restore(self, order: Order) -> None:
-        """Put back a stored resting order; its hold is part of the stored balance."""
-        self.open_orders[order.order_id] = order
-        self.books[order.request.product_id].add(order)
+    def find_open(self, order_id: str) -> Order | None:
+        """Return an order that is not done."""
+        return self.open_orders.get(order_id) or self.parked.get(order_id)
 
-    def submit(self, order: Order) -> None:
+    def restore(self, order: Order) -> None:
+        """Put back a stored order that is not done; its hold is part of the stored balance."""
+        if order.status is OrderStatus.OPEN and order.request.limit_price is not None:
+            self.open_orders[order.order_id] = order
+            self.books[order.request.product_id].add(order)
+        else:
+            self.parked[order.order_id] = order
+
+    def submit(
+        self,
+        order: Order,
+        now_ms: int | None = None,
+        handling: Handling = _HONEST,
+        rules: ProductRules | None = None,
+    ) -> None:
         """Accept an order, trade what can be traded, rest or cancel what is left.
+
+        Args:
+            order: What was asked for.
+            now_ms: Venue time of its trades; that of its acceptance if not given.
+            handling: How it is treated.
+            rules: What it must look like, if that is not what the product's book says.
 
         Raises:
             OrderRefusedError: The order breaks a rule or lacks funds; nothing has changed.
         """
-        book = self.books.get(order.request.product_id)
-        if book is None:
-            raise OrderRefusedError(Refusal.UNKNOWN_PRODUCT)
-        book.rules.check(order.request)
-        rate = self._tiers[order.account_id].taker
-        plan = plan_take(book, order, rate)
-        self._refuse_unplaceable(order, plan)
-        hold = self._hold_needed(order, plan, rate)
-        self.ledger.hold(order.account_id, held_currency(order, book.rules), hold)
-        order.hold = hold
-        if order.request.time_in_force is not TimeInForce.FOK or plan.is_complete:
-            for match in plan.matches:
-                self._take(book, order, match)
-        self._settle_rest(book, order, plan)
+        book, plan = self._accept(order, rules)
+        self._match(book, order, plan, order.created_ms if now_ms is None else now_ms, handling)
+
+    def park(self, order: Order, status: OrderStatus, rules: ProductRules | None = None) -> None:
+        """Accept an order and hold its funds, but match it later, with `release`.
+
+        Raises:
+            OrderRefusedError: The order breaks a rule or lacks funds; nothing has changed.
+        """
+        self._accept(order, rules)
+        order.status = status
+        self.parked[order.order_id] = order
+        self._orders[order.order_id] = order
+
+    def release(self, order: Order, now_ms: int, handling: Handling = _HONEST) -> None:
+        """Match a parked order by what the market offers now; it fails if it cannot be placed."""
+        book = self.books[order.request.product_id]
+        del self.parked[order.order_id]
+        self.ledger.release(order.account_id, held_currency(order, book.rules), order.hold)
+        order.hold = ZERO
+        order.status = OrderStatus.OPEN
+        try:
+            plan = self._hold_for(book, order)
+        except OrderRefusedError as refused:
+            self._close(book, order, OrderStatus.FAILED, refused.refusal.value)
+        else:
+            self._match(book, order, plan, now_ms, handling)
 
     def cancel(self, order: Order, reason: str) -> None:
-        """Cancel a resting order and give its hold back."""
+        """Cancel an order that is not done and give its hold back."""
         book = self.books[order.request.product_id]
-        book.remove(order)
-        del self.open_orders[order.order_id]
+        if self.parked.pop(order.order_id, None) is None:
+            book.remove(order)
+            del self.open_orders[order.order_id]
         self._close(book, order, OrderStatus.CANCELLED, reason)
 
     def void(self, order: Order, reason: str) -> None:
@@ -125,6 +164,34 @@ class MatchingEngine:
             self._fill(book, match.maker, match, Liquidity.MAKER, time_ms, from_ladder=True)
             self._trade_with_ladder(book.rules, match.maker.request.side, match)
 
+    def _accept(self, order: Order, rules: ProductRules | None) -> tuple[Book, TakePlan]:
+        book = self.books.get(order.request.product_id)
+        if book is None:
+            raise OrderRefusedError(Refusal.UNKNOWN_PRODUCT)
+        (rules or book.rules).check(order.request)
+        return book, self._hold_for(book, order)
+
+    def _hold_for(self, book: Book, order: Order) -> TakePlan:
+        rate = self._tiers[order.account_id].taker
+        plan = plan_take(book, order, rate)
+        self._refuse_unplaceable(order, plan)
+        hold = self._hold_needed(order, plan, rate)
+        self.ledger.hold(order.account_id, held_currency(order, book.rules), hold)
+        order.hold = hold
+        return plan
+
+    def _match(
+        self, book: Book, order: Order, plan: TakePlan, now_ms: int, handling: Handling
+    ) -> None:
+        is_fok = order.request.time_in_force is TimeInForce.FOK
+        taken = plan.handled(
+            replace(handling, share=Decimal(1)) if is_fok else handling, book.rules
+        )
+        if not is_fok or plan.is_complete:
+            for match in taken.matches:
+                self._take(book, order, match, now_ms)
+        self._settle_rest(book, order, taken, rests=handling.rests and not is_fok)
+
     def _refuse_unplaceable(self, order: Order, plan: TakePlan) -> None:
         crosses = bool(plan.matches) or plan.meets_own_order
         if order.request.post_only and crosses:
@@ -136,13 +203,12 @@ class MatchingEngine:
         request = order.request
         if request.side is Side.SELL:
             assert request.base_size is not None
-            return request.base_size
+            return order.remaining
         if request.type is OrderType.MARKET:
-            return request.quote_size or plan.cost(rate)
+            return order.budget if order.budget is not None else plan.cost(rate)
         return _limit_buy_hold(order, rate)
 
-    def _take(self, book: Book, taker: Order, match: Match) -> None:
-        now_ms = taker.created_ms
+    def _take(self, book: Book, taker: Order, match: Match, now_ms: int) -> None:
         from_ladder = match.maker is None
         self._fill(book, taker, match, Liquidity.TAKER, now_ms, from_ladder=from_ladder)
         if match.maker is None:
@@ -220,15 +286,14 @@ class MatchingEngine:
         self.ledger.add(account, received, income)
         self.ledger.add(FEES_ACCOUNT, rules.quote, fee)
 
-    def _settle_rest(self, book: Book, order: Order, plan: TakePlan) -> None:
+    def _settle_rest(self, book: Book, order: Order, plan: TakePlan, *, rests: bool) -> None:
         self._orders[order.order_id] = order
         if plan.is_complete:
             self._close(book, order, OrderStatus.FILLED)
         elif plan.meets_own_order:
             self._close(book, order, OrderStatus.CANCELLED, "Self trade prevented")
-        elif order.request.time_in_force is TimeInForce.GTC:
-            self.open_orders[order.order_id] = order
-            book.add(order)
+        elif order.request.time_in_force is TimeInForce.GTC or rests:
+            self.restore(order)
         else:
             self._close(book, order, OrderStatus.CANCELLED, "Not fully fillable at once")
 

@@ -1,13 +1,13 @@
 """Which trades follow from an incoming order or a market tick. Plans only; nothing changes here."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from simulator.engine.book import Book, Offer
 from simulator.engine.fees import fee_of
 from simulator.engine.rules import ProductRules
-from simulator.engine.values import ZERO, Order, Side
+from simulator.engine.values import ZERO, Handling, Order, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,23 @@ class TakePlan:
         """Base size taken."""
         return sum((match.size for match in self.matches), ZERO)
 
+    def handled(self, handling: Handling, rules: ProductRules) -> "TakePlan":
+        """Return what is really taken: only a share of it, or all in several pieces."""
+        if handling.share >= 1 and handling.pieces <= 1:
+            return self
+        left = self.size if handling.share >= 1 else rules.size_down(self.size * handling.share)
+        matches: list[Match] = []
+        for match in self.matches:
+            size = min(match.size, left)
+            left -= size
+            matches += _pieces(replace(match, size=size), handling.pieces, rules)
+        is_whole = handling.share >= 1
+        return TakePlan(
+            tuple(matches),
+            is_complete=self.is_complete and is_whole,
+            meets_own_order=self.meets_own_order,
+        )
+
     def cost(self, taker_rate: Decimal) -> Decimal:
         """Quote currency a buyer pays for it, fees included."""
         notionals = (match.price * match.size for match in self.matches)
@@ -48,7 +65,8 @@ def plan_take(book: Book, order: Order, taker_rate: Decimal) -> TakePlan:
     """Return the trades an incoming order makes against the book, in price-time priority."""
     request = order.request
     matches: list[Match] = []
-    base_left, budget = request.base_size, request.quote_size
+    base_left = None if request.base_size is None else order.remaining
+    budget = order.budget
     for offer in _within(book.offers(request.side.opposite), request.side, request.limit_price):
         if offer.order is not None and offer.order.account_id == order.account_id:
             return TakePlan(tuple(matches), is_complete=False, meets_own_order=True)
@@ -88,6 +106,13 @@ def plan_tick(book: Book, price: Decimal, volume: Decimal) -> list[Match]:
             left -= size
             matches.append(Match(limit, size, order))
     return matches
+
+
+def _pieces(match: Match, pieces: int, rules: ProductRules) -> list[Match]:
+    piece = rules.size_down(match.size / pieces)
+    sizes = [piece] * (pieces - 1) if piece > 0 else []
+    sizes.append(match.size - sum(sizes, ZERO))
+    return [replace(match, size=size) for size in sizes if size > 0]
 
 
 def _within(offers: Iterable[Offer], taker: Side, limit: Decimal | None) -> Iterable[Offer]:

@@ -36,11 +36,20 @@ class TimeInForce(StrEnum):
 
 
 class OrderStatus(StrEnum):
-    """Where an accepted order stands."""
+    """Where an accepted order stands; the last three are of an order that is not matched yet."""
 
     OPEN = "OPEN"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    UNKNOWN = "UNKNOWN_ORDER_STATUS"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing can happen to the order any more."""
+        return self in (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.FAILED)
 
 
 class Liquidity(StrEnum):
@@ -65,6 +74,9 @@ class Refusal(StrEnum):
     NO_LIQUIDITY = "no_liquidity"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNSUPPORTED = "unsupported"
+    LIMIT_ONLY = "limit_only"
+    POST_ONLY = "post_only"
+    TRADING_DISABLED = "trading_disabled"
 
 
 class OrderRefusedError(Exception):
@@ -131,9 +143,31 @@ class Order:
         return size - self.filled_size if size is not None else ZERO
 
     @property
+    def budget(self) -> Decimal | None:
+        """Quote currency still to be spent, fees included; None when sized in base currency."""
+        amount = self.request.quote_size
+        return None if amount is None else amount - self.filled_value - self.fees
+
+    @property
     def average_price(self) -> Decimal:
         """Average price of the fills, zero before the first."""
         return self.filled_value / self.filled_size if self.filled_size else ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """How an order is treated once it is accepted; the default is that of an honest venue.
+
+    Attributes:
+        share: How much of what could trade at once does trade, from 0 to 1. A fill-or-kill order
+            trades all or nothing in any case.
+        pieces: Into how many fills each trade is cut.
+        rests: Whether the rest stays open although the order asks for immediate execution.
+    """
+
+    share: Decimal = Decimal(1)
+    pieces: int = 1
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
