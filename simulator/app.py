@@ -12,12 +12,13 @@ from starlette.exceptions import HTTPException
 from simulator import control
 from simulator.coinbase import accounts, orders, products
 from simulator.coinbase.errors import ApiError, render, render_missing
+from simulator.coinbase.transport import ConnectionAccess
 from simulator.exchange import Exchange
 
 _CLOCK_SECONDS: Final = 0.05
 
 
-def build_app(exchange: Exchange) -> Starlette:
+def build_app(exchange: Exchange) -> ConnectionAccess:
     """Return the application; its lifespan runs the clock and closes the exchange."""
 
     @asynccontextmanager
@@ -38,7 +39,7 @@ def build_app(exchange: Exchange) -> Starlette:
     )
     app.state.exchange = exchange
     app.state.advancing = asyncio.Lock()
-    return app
+    return ConnectionAccess(app)
 
 
 async def _run_clock(exchange: Exchange) -> None:

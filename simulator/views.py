@@ -57,6 +57,11 @@ class VenueView:
         filter_ = Filter(self._owner, statuses=(OrderStatus.OPEN,), limit=2**31)
         return self.orders(filter_)[0]
 
+    def is_cancelling(self, order: Order) -> bool:
+        """Whether a cancellation was confirmed that has not taken effect yet."""
+        faults = self._exchange.order_faults.of(order.order_id)
+        return not order.status.is_done and faults.find(Kind.CANCEL_LATE) is not None
+
     def fills(self, filter_: Filter) -> tuple[list[Fill], int | None]:
         """A page of fills, newest first unless a fault shuffles them, and the next cursor."""
         exchange = self._exchange
@@ -86,7 +91,7 @@ class VenueView:
         }
         return {name: state for name, state in states.items() if not state.is_absent}
 
-    def rules(self, product_id: str, call: CallName = CallName.PRODUCT) -> ProductRules:
+    def rules(self, product_id: str, call: CallName = CallName.PRODUCTS) -> ProductRules:
         """The rules of a product as they are at present."""
         rules = self._exchange.engine.books[product_id].rules
         return self.product_state(product_id, call).rules(rules)

@@ -11,6 +11,7 @@ from simulator.coinbase.errors import not_found
 from simulator.coinbase.wire import iso, plain
 from simulator.engine.accounts import Balance
 from simulator.exchange import Exchange
+from simulator.faults.kinds import CallName
 from simulator.market.candles import DAY_MS
 
 _FIAT: Final = {"USD": "United States Dollar", "EUR": "Euro", "GBP": "British Pound"}
@@ -20,7 +21,7 @@ _VOLUME_DAYS: Final = 30
 
 def server_time(call: Call) -> dict[str, Any]:
     """Answer with the venue clock, in whole seconds."""
-    now_ms = call.exchange.now_ms
+    now_ms = call.view.now_ms()
     return {"data": {"iso": iso(now_ms)[:19] + "Z", "epoch": now_ms // 1000}}
 
 
@@ -219,14 +220,14 @@ def _v2_account(code: str, balance: Balance) -> dict[str, Any]:
 
 _V3: Final = "/api/v3/brokerage"
 ROUTES: Final = [
-    Route("/v2/time", public(server_time)),
-    Route("/v2/currencies", public(list_fiat)),
-    Route("/v2/currencies/crypto", public(list_crypto)),
-    Route("/v2/exchange-rates", public(exchange_rates)),
-    Route("/v2/accounts", signed("view", list_v2_accounts)),
-    Route(f"{_V3}/accounts", signed("view", list_accounts)),
-    Route(f"{_V3}/accounts/{{account_uuid}}", signed("view", get_account)),
-    Route(f"{_V3}/transaction_summary", signed("view", transaction_summary)),
-    Route(f"{_V3}/key_permissions", signed("view", key_permissions)),
-    Route(f"{_V3}/portfolios", signed("view", list_portfolios)),
+    Route("/v2/time", public(CallName.TIME, server_time)),
+    Route("/v2/currencies", public(CallName.CURRENCIES, list_fiat)),
+    Route("/v2/currencies/crypto", public(CallName.CURRENCIES, list_crypto)),
+    Route("/v2/exchange-rates", public(CallName.CURRENCIES, exchange_rates)),
+    Route("/v2/accounts", signed("view", CallName.BALANCES, list_v2_accounts)),
+    Route(f"{_V3}/accounts", signed("view", CallName.BALANCES, list_accounts)),
+    Route(f"{_V3}/accounts/{{account_uuid}}", signed("view", CallName.BALANCES, get_account)),
+    Route(f"{_V3}/transaction_summary", signed("view", CallName.FEES, transaction_summary)),
+    Route(f"{_V3}/key_permissions", signed("view", CallName.PERMISSIONS, key_permissions)),
+    Route(f"{_V3}/portfolios", signed("view", CallName.PORTFOLIOS, list_portfolios)),
 ]

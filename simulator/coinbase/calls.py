@@ -1,30 +1,42 @@
-"""One API call: its parameters, its account, and how handlers become endpoints."""
+"""One API call: its parameters, account and faults, and how handlers become endpoints."""
 
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from simulator.coinbase.auth import authenticate
-from simulator.coinbase.errors import invalid_argument, missing_scope
+from simulator.coinbase.errors import ApiError, invalid_argument, missing_scope, render
+from simulator.coinbase.transport import answer
 from simulator.engine.book import Book
 from simulator.exchange import Exchange
+from simulator.faults.kinds import CallName, Kind
+from simulator.faults.plan import Situation
 from simulator.store import Account
+from simulator.views import VenueView
 
 logger = logging.getLogger(__name__)
+
+_PRODUCT_PARAMETERS: Final = ("product_id", "product_ids")
 
 
 @dataclass(frozen=True)
 class Call:
     """What a handler is given."""
 
+    name: CallName
     exchange: Exchange
     request: Request
     body: bytes = b""
+
+    @property
+    def view(self) -> VenueView:
+        """The venue as the caller sees it."""
+        return VenueView(self.exchange)
 
     def one(self, name: str) -> str | None:
         """Return a query parameter, None when absent or empty."""
@@ -78,21 +90,28 @@ class SignedCall(Call):
 
     account: Account
 
+    @property
+    def view(self) -> VenueView:
+        """The venue as the account sees it."""
+        return VenueView(self.exchange, self.account)
+
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Naming = CallName | Callable[[Request], CallName]
 
 
-def public(handler: Callable[[Call], Any]) -> Endpoint:
+def public(naming: Naming, handler: Callable[[Call], Any]) -> Endpoint:
     """Make an endpoint of a handler that anyone may call."""
 
     async def endpoint(request: Request) -> Response:
         exchange: Exchange = request.app.state.exchange
-        return _answer(request, handler(Call(exchange, request)))
+        call = Call(_name(naming, request), exchange, request)
+        return await _meet_faults(call, None, lambda: _answer(request, handler(call)))
 
     return endpoint
 
 
-def signed(permission: str, handler: Callable[[SignedCall], Any]) -> Endpoint:
+def signed(permission: str, naming: Naming, handler: Callable[[SignedCall], Any]) -> Endpoint:
     """Make an endpoint of a handler that needs a signature of a key with this permission."""
 
     async def endpoint(request: Request) -> Response:
@@ -101,9 +120,55 @@ def signed(permission: str, handler: Callable[[SignedCall], Any]) -> Endpoint:
         account = authenticate(request, body, exchange.account_by_key)
         if permission not in account.permissions:
             raise missing_scope()
-        return _answer(request, handler(SignedCall(exchange, request, body, account=account)))
+        call = SignedCall(_name(naming, request), exchange, request, body, account=account)
+        return await _meet_faults(call, account, lambda: _answer(request, handler(call)))
 
     return endpoint
+
+
+async def _meet_faults(
+    call: Call, account: Account | None, perform: Callable[[], Response]
+) -> Response:
+    """Make the call, or let a transport fault decide what becomes of it and what is seen."""
+    exchange = call.exchange
+    account_id = None if account is None else account.account_id
+    situation = Situation(call.name, exchange.now_ms, account_id, _products(call, account_id))
+    without = (Kind.KEYS_REFUSED,) if account is None else ()
+    hit = exchange.faults.transport(situation, without)
+
+    def perform_durably() -> Response:
+        try:
+            return perform()
+        except ApiError as error:
+            return render(call.request, error)
+        finally:
+            exchange.save_faults()
+
+    exchange.save_faults()
+    return perform_durably() if hit is None else await answer(hit, perform_durably)
+
+
+def _name(naming: Naming, request: Request) -> CallName:
+    return naming if isinstance(naming, CallName) else naming(request)
+
+
+def _products(call: Call, account_id: str | None) -> tuple[str, ...]:
+    """Return the products that a call is about, as far as it says."""
+    names = [*call.all(*_PRODUCT_PARAMETERS), call.request.path_params.get("product_id")]
+    order_ids = [call.request.path_params.get("order_id")]
+    if call.body and call.name in (CallName.PLACE, CallName.CANCEL):
+        try:
+            body = call.json_object()
+        except ApiError:
+            body = {}
+        names.append(body.get("product_id"))
+        asked = body.get("order_ids")
+        order_ids += asked if isinstance(asked, list) else []
+    for order_id in order_ids:
+        if account_id and isinstance(order_id, str):
+            order = call.exchange.store.find_order(account_id, order_id)
+            names.append(order.request.product_id if order else None)
+    return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def _answer(request: Request, body: Any) -> Response:

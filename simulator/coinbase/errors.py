@@ -1,5 +1,6 @@
 """Failures in the shapes in which Coinbase reports them."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
@@ -14,8 +15,11 @@ _V2_PREFIX: Final = "/v2/"
 class ApiError(Exception):
     """A request that is answered with an error status."""
 
-    def __init__(self, status: int, error: str, message: str) -> None:
+    def __init__(
+        self, status: int, error: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
+        self.headers = headers
         self.status = status
         self.error = error
         self.message = message
@@ -54,7 +58,7 @@ def render(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     if request.url.path.startswith(_V2_PREFIX):
         body = {"errors": [{"id": error.error.lower(), "message": error.message}]}
-        return JSONResponse(body, error.status)
+        return JSONResponse(body, error.status, error.headers)
     if isinstance(error, UnauthorizedError):
         return PlainTextResponse("Unauthorized\n", error.status)
     details = {
@@ -63,7 +67,7 @@ def render(request: Request, error: Exception) -> Response:
         "error_details": error.message,
         "message": error.message,
     }
-    return JSONResponse(details, error.status)
+    return JSONResponse(details, error.status, error.headers)
 
 
 # refusal: (error, preview failure reason, message); clients classify by the second

@@ -1,17 +1,17 @@
 """Orders and fills: create, cancel, get and list."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from starlette.routing import Route
 
 from simulator.coinbase.calls import SignedCall, signed
 from simulator.coinbase.errors import invalid_argument, not_found, refused_order
 from simulator.coinbase.wire import fill_json, milliseconds, order_json, parse_order
-from simulator.engine.values import Fill, Order, OrderRefusedError, OrderStatus
+from simulator.engine.values import Order, OrderRefusedError, OrderStatus
 from simulator.exchange import OrderNotOpenError
+from simulator.faults.kinds import CallName
 from simulator.store import Filter
 
 _MOST_CANCELS: Final = 100
@@ -22,9 +22,8 @@ _CANCEL_FAILURES: Final = {
     None: "UNKNOWN_CANCEL_ORDER",
     OrderStatus.CANCELLED.value: "DUPLICATE_CANCEL_REQUEST",
     OrderStatus.FILLED.value: "INVALID_CANCEL_REQUEST",
+    OrderStatus.FAILED.value: "INVALID_CANCEL_REQUEST",
 }
-
-Event = TypeVar("Event", Order, Fill)
 
 
 def create_order(call: SignedCall) -> dict[str, Any]:
@@ -60,12 +59,10 @@ def cancel_orders(call: SignedCall) -> dict[str, Any]:
 
 def get_order(call: SignedCall) -> dict[str, Any]:
     """Answer with one order."""
-    order = call.exchange.store.find_order(
-        call.account.account_id, call.request.path_params["order_id"]
-    )
+    order = call.view.order(call.request.path_params["order_id"])
     if order is None:
         raise not_found("order with this orderID was not found")
-    return {"order": order_json(order)}
+    return {"order": _order_json(call, order)}
 
 
 def list_orders(call: SignedCall) -> dict[str, Any]:
@@ -75,26 +72,28 @@ def list_orders(call: SignedCall) -> dict[str, Any]:
         statuses=call.all("order_status"),
         sides=call.all("order_side"),
     )
-    orders, cursor = _page(call.exchange.store.orders(filter_), filter_.limit)
+    orders, cursor = call.view.orders(filter_)
     return {
-        "orders": [order_json(order) for order in orders],
+        "orders": [_order_json(call, order) for order in orders],
         "sequence": "0",
-        "has_next": bool(cursor),
-        "cursor": cursor,
+        "has_next": cursor is not None,
+        "cursor": "" if cursor is None else str(cursor),
     }
 
 
 def list_fills(call: SignedCall) -> dict[str, Any]:
     """Answer with the account's fills, newest first."""
     times = ("start_sequence_timestamp", "end_sequence_timestamp")
-    store = call.exchange.store
-    filter_ = _filter(call, times, _MOST_FILLS)
-    fills, cursor = _page(store.fills(filter_), filter_.limit)
-    in_quote = store.orders_in_quote({fill.order_id for fill in fills})
+    fills, cursor = call.view.fills(_filter(call, times, _MOST_FILLS))
+    in_quote = call.exchange.store.orders_in_quote({fill.order_id for fill in fills})
     return {
         "fills": [fill_json(fill, size_in_quote=fill.order_id in in_quote) for fill in fills],
-        "cursor": cursor,
+        "cursor": "" if cursor is None else str(cursor),
     }
+
+
+def _order_json(call: SignedCall, order: Order) -> dict[str, Any]:
+    return order_json(order, is_cancelling=call.view.is_cancelling(order))
 
 
 def _cancel(call: SignedCall, order_id: str) -> dict[str, Any]:
@@ -117,23 +116,15 @@ def _filter(call: SignedCall, times: tuple[str, str], most: int) -> Filter:
         start_ms=milliseconds(start) if start else None,
         end_ms=milliseconds(end) if end else None,
         before=None if cursor < 0 else cursor,
-        limit=call.integer("limit", _DEFAULT_LIMIT, least=1, most=most) + 1,
+        limit=call.integer("limit", _DEFAULT_LIMIT, least=1, most=most),
     )
-
-
-def _page(events: Sequence[Event], asked: int) -> tuple[Sequence[Event], str]:
-    """Return a page and the cursor of the next: one more event than fits was asked for."""
-    if len(events) < asked:
-        return events, ""
-    page = events[:-1]
-    return page, str(page[-1].sequence)
 
 
 _V3: Final = "/api/v3/brokerage/orders"
 ROUTES: Final = [
-    Route(_V3, signed("trade", create_order), methods=["POST"]),
-    Route(f"{_V3}/batch_cancel", signed("trade", cancel_orders), methods=["POST"]),
-    Route(f"{_V3}/historical/batch", signed("view", list_orders)),
-    Route(f"{_V3}/historical/fills", signed("view", list_fills)),
-    Route(f"{_V3}/historical/{{order_id}}", signed("view", get_order)),
+    Route(_V3, signed("trade", CallName.PLACE, create_order), methods=["POST"]),
+    Route(f"{_V3}/batch_cancel", signed("trade", CallName.CANCEL, cancel_orders), methods=["POST"]),
+    Route(f"{_V3}/historical/batch", signed("view", CallName.LIST_ORDERS, list_orders)),
+    Route(f"{_V3}/historical/fills", signed("view", CallName.LIST_FILLS, list_fills)),
+    Route(f"{_V3}/historical/{{order_id}}", signed("view", CallName.GET_ORDER, get_order)),
 ]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
+from starlette.requests import Request
 from starlette.routing import Route
 
 from simulator.coinbase.calls import Call, SignedCall, public, signed
@@ -11,6 +12,8 @@ from simulator.coinbase.errors import invalid_argument, not_found
 from simulator.coinbase.wire import iso, plain
 from simulator.engine.book import Book
 from simulator.engine.values import Side
+from simulator.faults.kinds import CallName
+from simulator.faults.state import ProductState
 from simulator.market.candles import MINUTE_MS, decimal_of, text_of, units_of
 
 _GRANULARITIES: Final = {
@@ -26,11 +29,12 @@ _GRANULARITIES: Final = {
 }
 _MOST_CANDLES: Final = 350
 _MOST_LEVELS: Final = 500
+_MOST_PRODUCTS: Final = 10_000
 
 
 def server_time(call: Call) -> dict[str, Any]:
     """Answer with the venue clock, in the form of the newer API."""
-    now_ms = call.exchange.now_ms
+    now_ms = call.view.now_ms()
     return {
         "iso": iso(now_ms),
         "epochSeconds": str(now_ms // 1000),
@@ -39,16 +43,29 @@ def server_time(call: Call) -> dict[str, Any]:
 
 
 def list_products(call: Call) -> dict[str, Any]:
-    """Answer with all spot products; there are no futures."""
+    """Answer with spot products, each with its last price; there are no futures.
+
+    All of them, or those named by repeated `product_ids`; a page of them by `limit` and `offset`.
+    """
     wanted = call.all("product_ids", "product_id")
+    limit = call.integer("limit", _MOST_PRODUCTS, least=1, most=_MOST_PRODUCTS)
+    offset = call.integer("offset", 0, least=0, most=2**31)
     is_spot = call.one("product_type") in (None, "SPOT", "UNKNOWN_PRODUCT_TYPE")
-    products = [_product(call, book) for book in call.books(wanted)] if is_spot else []
-    return {"products": products, "num_products": len(products)}
+    states = call.view.product_ids(call.name)
+    shown = [name for name in states if not wanted or name in wanted] if is_spot else []
+    page = shown[offset : offset + limit]
+    books = call.exchange.engine.books
+    return {
+        "products": [_product(call, books[name], states[name]) for name in page],
+        "num_products": len(page),
+    }
 
 
 def get_product(call: Call) -> dict[str, Any]:
     """Answer with one product."""
-    return _product(call, _book(call, call.request.path_params["product_id"]))
+    book = _book(call, call.request.path_params["product_id"])
+    state = call.view.product_state(book.rules.product_id, call.name)
+    return _product(call, book, state)
 
 
 def get_trades(call: Call) -> dict[str, Any]:
@@ -96,18 +113,18 @@ def get_candles(call: Call) -> dict[str, Any]:
     if (end - start) * 1000 // (width * MINUTE_MS) > _MOST_CANDLES:
         raise invalid_argument(f"number of candles requested should be less than {_MOST_CANDLES}")
     limit = call.integer("limit", _MOST_CANDLES, least=1, most=_MOST_CANDLES)
-    candles = call.exchange.feed.candles(
-        book.rules.product_id, width, start * 1000, end * 1000, call.exchange.now_ms
-    )
+    product_id = book.rules.product_id
+    candles = call.view.candles(product_id, width, start * 1000, end * 1000)
     return {
         "candles": [
             {
                 "start": str(candle.open_ms // 1000),
-                "low": text_of(candle.low),
-                "high": text_of(candle.high),
-                "open": text_of(candle.open),
-                "close": text_of(candle.close),
-                "volume": text_of(candle.volume),
+                "low": plain(candle.low),
+                "high": plain(candle.high),
+                "open": plain(candle.open),
+                "close": plain(candle.close),
+                "volume": plain(candle.volume),
+                **candle.malformed,
             }
             for candle in reversed(candles[-limit:])
         ]
@@ -123,13 +140,16 @@ def get_book(call: Call) -> dict[str, Any]:
 
 def get_best_prices(call: SignedCall) -> dict[str, Any]:
     """Answer with the best bid and ask of some or all products."""
-    books = call.books(call.all("product_ids"))
+    states = call.view.product_ids(call.name)
+    books = [
+        book for book in call.books(call.all("product_ids")) if book.rules.product_id in states
+    ]
     return {"pricebooks": [_pricebook(call, book, 1) for book in books]}
 
 
 def _book(call: Call, product_id: str) -> Book:
     book = call.exchange.book(product_id)
-    if book is None:
+    if book is None or call.view.product_state(product_id, call.name).is_absent:
         raise not_found("valid product_id is required")
     return book
 
@@ -151,12 +171,18 @@ def _price(price: Decimal | None) -> str:
     return "" if price is None else plain(price)
 
 
-def _product(call: Call, book: Book) -> dict[str, Any]:
-    rules = book.rules
+def _products_or_quotes(request: Request) -> CallName:
+    names = ("product_ids", "product_id")
+    is_named = any(request.query_params.get(name) for name in names)
+    return CallName.QUOTES if is_named else CallName.PRODUCTS
+
+
+def _product(call: Call, book: Book, state: ProductState) -> dict[str, Any]:
+    rules = state.rules(book.rules)
     day = call.exchange.feed.day_figures(rules.product_id, call.exchange.now_ms)
     volume = decimal_of(day.volume)
     change = (units_of(book.price) - day.open) / day.open * 100
-    return {
+    row = {
         "product_id": rules.product_id,
         "price": plain(book.price),
         "price_percentage_change_24h": f"{change:.8f}",
@@ -194,20 +220,21 @@ def _product(call: Call, book: Book) -> dict[str, Any]:
         "product_venue": "CBE",
         "approximate_quote_24h_volume": plain((volume * book.price).quantize(Decimal("0.01"))),
     }
+    return state.row(row)
 
 
 _V3: Final = "/api/v3/brokerage"
 ROUTES: Final = [
-    Route(f"{_V3}/time", public(server_time)),
-    Route(f"{_V3}/market/products", public(list_products)),
-    Route(f"{_V3}/market/products/{{product_id}}", public(get_product)),
-    Route(f"{_V3}/market/products/{{product_id}}/ticker", public(get_trades)),
-    Route(f"{_V3}/market/products/{{product_id}}/candles", public(get_candles)),
-    Route(f"{_V3}/market/product_book", public(get_book)),
-    Route(f"{_V3}/products", signed("view", list_products)),
-    Route(f"{_V3}/products/{{product_id}}", signed("view", get_product)),
-    Route(f"{_V3}/products/{{product_id}}/ticker", signed("view", get_trades)),
-    Route(f"{_V3}/products/{{product_id}}/candles", signed("view", get_candles)),
-    Route(f"{_V3}/product_book", signed("view", get_book)),
-    Route(f"{_V3}/best_bid_ask", signed("view", get_best_prices)),
+    Route(f"{_V3}/time", public(CallName.TIME, server_time)),
+    Route(f"{_V3}/market/products", public(_products_or_quotes, list_products)),
+    Route(f"{_V3}/market/products/{{product_id}}", public(CallName.PRODUCT, get_product)),
+    Route(f"{_V3}/market/products/{{product_id}}/ticker", public(CallName.TICKER, get_trades)),
+    Route(f"{_V3}/market/products/{{product_id}}/candles", public(CallName.CANDLES, get_candles)),
+    Route(f"{_V3}/market/product_book", public(CallName.BOOK, get_book)),
+    Route(f"{_V3}/products", signed("view", _products_or_quotes, list_products)),
+    Route(f"{_V3}/products/{{product_id}}", signed("view", CallName.PRODUCT, get_product)),
+    Route(f"{_V3}/products/{{product_id}}/ticker", signed("view", CallName.TICKER, get_trades)),
+    Route(f"{_V3}/products/{{product_id}}/candles", signed("view", CallName.CANDLES, get_candles)),
+    Route(f"{_V3}/product_book", signed("view", CallName.BOOK, get_book)),
+    Route(f"{_V3}/best_bid_ask", signed("view", CallName.QUOTES, get_best_prices)),
 ]

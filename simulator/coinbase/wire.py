@@ -94,10 +94,9 @@ def parse_order(body: Mapping[str, Any]) -> OrderRequest:
     return request
 
 
-def order_json(order: Order) -> dict[str, Any]:
+def order_json(order: Order, *, is_cancelling: bool = False) -> dict[str, Any]:
     """Return an order as the order endpoints show it."""
     request = order.request
-    is_done = order.status is not OrderStatus.OPEN
     sign = 1 if request.side is Side.BUY else -1
     average = order.average_price.quantize(_AVERAGE_QUANTUM) if order.filled_size else Decimal(0)
     return {
@@ -116,7 +115,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "fee": "",
         "number_of_fills": str(order.fill_count),
         "filled_value": plain(order.filled_value),
-        "pending_cancel": False,
+        "pending_cancel": is_cancelling,
         "size_in_quote": request.quote_size is not None,
         "total_fees": plain(order.fees),
         "size_inclusive_of_fees": request.quote_size is not None,
@@ -124,7 +123,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "trigger_status": "INVALID_ORDER_TYPE",
         "order_type": request.type,
         "reject_reason": "REJECT_REASON_UNSPECIFIED",
-        "settled": is_done,
+        "settled": order.status.is_done,
         "product_type": "SPOT",
         "reject_message": "",
         "cancel_message": order.cancel_reason,

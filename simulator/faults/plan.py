@@ -209,9 +209,15 @@ class FaultPlan:
         """Return a fault that is in force."""
         return self._entries.get(fault_id)
 
-    def transport(self, situation: Situation) -> Hit | None:
-        """Return what the client sees of a call instead of a plain answer."""
-        return next(iter(self._ask(situation, {Layer.TRANSPORT}, most=1)), None)
+    def transport(self, situation: Situation, without: Collection[Kind] = ()) -> Hit | None:
+        """Return what the client sees of a call instead of a plain answer.
+
+        Args:
+            situation: The call.
+            without: Kinds that cannot meet this call, and are not asked.
+        """
+        kinds = [kind for kind in Kind if kind not in without]
+        return next(iter(self._ask(situation, {Layer.TRANSPORT}, kinds, most=1)), None)
 
     def order(self, situation: Situation, without: Collection[Kind] = ()) -> tuple[Hit, ...]:
         """Return what happens to an order that is being accepted: at most one hit a kind.
@@ -225,7 +231,7 @@ class FaultPlan:
 
     def cancel(self, situation: Situation) -> Hit | None:
         """Return what happens to a cancellation."""
-        return next(iter(self._ask(situation, {Layer.CANCEL}, most=1)), None)
+        return next(iter(self._one_a_kind(situation, {Layer.CANCEL})), None)
 
     def candles(self, situation: Situation) -> tuple[Hit, ...]:
         """Return the faults of a candle answer; each decides with `Hit.meets` on each candle."""
@@ -289,10 +295,14 @@ class FaultPlan:
         return tuple(found.values())
 
     def _ask(
-        self, situation: Situation, layers: Collection[Layer], most: int | None = None
+        self,
+        situation: Situation,
+        layers: Collection[Layer],
+        kinds: Collection[Kind] = (),
+        most: int | None = None,
     ) -> tuple[Hit, ...]:
         hits: list[Hit] = []
-        for entry in self._matching(situation, layers, ()):
+        for entry in self._matching(situation, layers, kinds):
             if hit := self._ask_one(entry, situation):
                 hits.append(hit)
             if len(hits) == most:

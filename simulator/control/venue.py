@@ -1,10 +1,8 @@
-"""The control surface: accounts, clock and a full dump, for loopback peers only."""
+"""Accounts, clock and a full dump."""
 
 import asyncio
-import ipaddress
-import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -13,11 +11,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simulator.coinbase.keys import DEFAULT_KEY_TYPE, UnknownKeyTypeError, new_key
+from simulator.coinbase.transport import answer
 from simulator.coinbase.wire import entry_id, iso, plain
+from simulator.control.calls import (
+    BadControlCallError,
+    body_of,
+    exchange_of,
+    loopback_only,
+)
 from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT, Balance
 from simulator.engine.fees import UnknownFeeTierError, fee_tier
 from simulator.engine.values import Fill, Order
 from simulator.exchange import Exchange, NotInStepModeError
+from simulator.faults.kinds import CallName, Kind
+from simulator.faults.plan import Situation
 from simulator.store import Account, Filter
 
 _PERMISSIONS: Final = ("view", "trade", "transfer")
@@ -28,18 +35,10 @@ _MOST_MINUTES: Final = 100_000
 _EVERYTHING: Final = -1  # SQLite's "no limit"
 
 
-class BadControlCallError(Exception):
-    """A control call that cannot be done; the message says why."""
-
-    def __init__(self, message: str, status: int = 422) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 async def create_account(request: Request) -> dict[str, Any]:
     """Take on a client: its deposits, fee tier, permissions and a fresh key."""
-    body = await _body(request)
-    exchange = _exchange(request)
+    body = await body_of(request)
+    exchange = exchange_of(request)
     try:
         tier = fee_tier(str(body.get("fee_tier") or exchange.default_tier))
         key = new_key(str(body.get("key_type") or DEFAULT_KEY_TYPE))
@@ -67,10 +66,10 @@ async def create_account(request: Request) -> dict[str, Any]:
 
 async def advance(request: Request) -> dict[str, Any]:
     """Play whole minutes of a standing clock; answers when all of them are over."""
-    minutes = (await _body(request)).get("minutes", 1)
+    minutes = (await body_of(request)).get("minutes", 1)
     if type(minutes) is not int or not 0 < minutes <= _MOST_MINUTES:
         raise BadControlCallError(f"minutes must be a whole number from 1 to {_MOST_MINUTES}")
-    exchange = _exchange(request)
+    exchange = exchange_of(request)
     lock: asyncio.Lock = request.app.state.advancing
     async with lock:
         for _ in range(minutes):
@@ -79,30 +78,43 @@ async def advance(request: Request) -> dict[str, Any]:
             except NotInStepModeError as error:
                 raise BadControlCallError(str(error), 409) from error
             await asyncio.sleep(0)  # lets other requests in between two minutes
-    return _clock_json(exchange)
+    return _clock_json(exchange, exchange.now_ms)
 
 
-async def get_clock(request: Request) -> dict[str, Any]:
-    """Tell the time and the market."""
-    return _clock_json(_exchange(request))
+async def get_clock(request: Request) -> Response:
+    """Answer with time and market: the venue's clock as clients read it, with its faults.
+
+    With `exact=true` it is the exchange's own, and always answered.
+    """
+    exchange = exchange_of(request)
+    if request.query_params.get("exact") == "true":
+        return JSONResponse(_clock_json(exchange, exchange.now_ms))
+    hit = exchange.faults.transport(Situation(CallName.TIME, exchange.now_ms), (Kind.KEYS_REFUSED,))
+    exchange.save_faults()
+
+    def perform() -> Response:
+        return JSONResponse(_clock_json(exchange, exchange.shown_ms(CallName.TIME)))
+
+    return perform() if hit is None else await answer(hit, perform)
 
 
 async def set_clock(request: Request) -> dict[str, Any]:
     """Switch mode or speed."""
-    body = await _body(request)
+    body = await body_of(request)
     mode, speed = body.get("mode"), body.get("speed")
     if mode not in (None, "speed", "step"):
         raise BadControlCallError("mode must be speed or step")
     is_number = isinstance(speed, int | float) and not isinstance(speed, bool)
     if speed is not None and not (is_number and 0 < speed <= _MOST_MINUTES):
         raise BadControlCallError("speed must be a positive number")
-    _exchange(request).set_clock(mode, None if speed is None else float(speed))
-    return _clock_json(_exchange(request))
+    exchange_of(request).set_clock(mode, None if speed is None else float(speed))
+    exchange = exchange_of(request)
+    return _clock_json(exchange, exchange.now_ms)
 
 
 async def dump(request: Request) -> dict[str, Any]:
     """Show accounts with all their orders, fills and balances, and the venue's own books."""
-    exchange = _exchange(request)
+    exchange = exchange_of(request)
     params = request.query_params
     chosen = exchange.find_accounts(params.get("account_id"), params.get("api_key"))
     return {
@@ -118,22 +130,7 @@ async def dump(request: Request) -> dict[str, Any]:
 
 async def healthz(request: Request) -> dict[str, Any]:
     """Say that the process answers."""
-    return {"status": "ok", "epoch": _exchange(request).epoch}
-
-
-def _exchange(request: Request) -> Exchange:
-    exchange: Exchange = request.app.state.exchange
-    return exchange
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except ValueError as error:
-        raise BadControlCallError("the body is not JSON", 400) from error
-    if not isinstance(body, dict):
-        raise BadControlCallError("the body is not an object", 400)
-    return body
+    return {"status": "ok", "epoch": exchange_of(request).epoch}
 
 
 def _permissions(asked: Any) -> tuple[str, ...]:
@@ -172,11 +169,11 @@ def _account_json(exchange: Exchange, account: Account) -> dict[str, Any]:
     }
 
 
-def _clock_json(exchange: Exchange) -> dict[str, Any]:
+def _clock_json(exchange: Exchange, shown_ms: int) -> dict[str, Any]:
     tier = fee_tier(exchange.default_tier)
     return {
-        "now": iso(exchange.now_ms),
-        "now_ms": exchange.now_ms,
+        "now": iso(shown_ms),
+        "now_ms": shown_ms,
         "epoch": exchange.epoch,
         "mode": exchange.clock.mode,
         "speed": exchange.clock.speed,
@@ -259,25 +256,11 @@ def _fill_json(fill: Fill) -> dict[str, Any]:
     }
 
 
-def _loopback_only(
-    handler: Callable[[Request], Awaitable[dict[str, Any]]], status: int = 200
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
-            return JSONResponse({"error": "control calls are for loopback peers only"}, 403)
-        try:
-            return JSONResponse(await handler(request), status)
-        except BadControlCallError as error:
-            return JSONResponse({"error": str(error)}, error.status)
-
-    return endpoint
-
-
 ROUTES: Final = [
-    Route("/control/accounts", _loopback_only(create_account, 201), methods=["POST"]),
-    Route("/control/advance", _loopback_only(advance), methods=["POST"]),
-    Route("/control/clock", _loopback_only(get_clock)),
-    Route("/control/clock", _loopback_only(set_clock), methods=["POST"]),
-    Route("/control/dump", _loopback_only(dump)),
-    Route("/control/healthz", _loopback_only(healthz)),
+    Route("/control/accounts", loopback_only(create_account, 201), methods=["POST"]),
+    Route("/control/advance", loopback_only(advance), methods=["POST"]),
+    Route("/control/clock", loopback_only(get_clock)),
+    Route("/control/clock", loopback_only(set_clock), methods=["POST"]),
+    Route("/control/dump", loopback_only(dump)),
+    Route("/control/healthz", loopback_only(healthz)),
 ]
