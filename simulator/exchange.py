@@ -70,6 +70,7 @@ class Exchange:
         self._by_api_key: dict[str, Account] = {}
         self._tiers: dict[str, FeeTier] = {}
         self._on_fault = on_fault
+        self._is_changing = False
         self.default_tier = fee_tier(config.fee_tier).name
         is_new = remembered.get("identity") != self.market.identity or (
             remembered.get("start_ms") != str(self.market.start_ms)
@@ -122,7 +123,7 @@ class Exchange:
 
     def open_account(self, account: Account, balances: Mapping[str, Decimal]) -> None:
         """Take on a client with its deposits."""
-        with self._durable():
+        with self.durable():
             self._admit(account)
             for currency, amount in balances.items():
                 self.engine.ledger.add(account.account_id, currency, amount)
@@ -144,7 +145,7 @@ class Exchange:
 
     def add_fault(self, fault: Fault) -> Entry:
         """Put a fault in force."""
-        with self._durable(always=True):
+        with self.durable(always=True):
             return self.faults.add(fault)
 
     def lift_fault(self, fault_id: str) -> Entry:
@@ -155,14 +156,14 @@ class Exchange:
         """
         if self.faults.entry(fault_id) is None:
             raise UnknownFaultError(fault_id)
-        with self._durable(always=True):
+        with self.durable(always=True):
             entry = self.faults.remove(fault_id)
             self._lift([entry])
         return entry
 
     def lift_all_faults(self) -> Sequence[Entry]:
         """Lift every fault, with all that it still does to orders."""
-        with self._durable(always=True):
+        with self.durable(always=True):
             entries = self.faults.clear()
             self._lift(entries)
         return entries
@@ -170,14 +171,22 @@ class Exchange:
     def save_faults(self) -> None:
         """Make durable how often faults have acted, if that has changed."""
         if self.faults.revision != self._saved_revision:
-            with self._durable():
+            with self.durable():
                 pass
 
-    def place(self, account: Account, request: OrderRequest, configuration: str) -> Order:
+    def place(
+        self,
+        account: Account,
+        request: OrderRequest,
+        configuration: str,
+        *,
+        by_hand: bool = False,
+    ) -> Order:
         """Place an order; the same client order id again returns the first order untouched.
 
         The faults in force are met here: the order may be refused by what its product takes at
-        present, wait unmatched, trade in part only or stay open; see `docs/simulator.md`.
+        present, wait unmatched, trade in part only or stay open; see `docs/simulator.md`. Of an
+        order by hand, only what its product takes is judged.
 
         Raises:
             OrderRefusedError: Nothing has changed, and the client order id is still free.
@@ -187,12 +196,8 @@ class Exchange:
             return known
         state = self.product_state(request.product_id, CallName.PLACE, account.account_id)
         state.check(request)
-        situation = Situation(
-            CallName.PLACE, self.now_ms, account.account_id, (request.product_id,)
-        )
-        is_immediate = request.time_in_force is TimeInForce.IOC
-        hits = self.faults.order(situation, () if is_immediate else (Kind.IOC_RESTS,))
-        clock = self._clock_fault(CallName.PLACE, account.account_id)
+        hits = () if by_hand else self._order_hits(account, request)
+        clock = None if by_hand else self._clock_fault(CallName.PLACE, account.account_id)
         is_stamped = clock is not None and clock.flag("stamps")
         sequence = self.engine.next_sequence()
         order = Order(
@@ -204,11 +209,11 @@ class Exchange:
             received_at=datetime.now(UTC).isoformat(),
             configuration=configuration,
         )
-        with self._durable():
+        with self.durable():
             self._accept(order, hits, state)
         return order
 
-    def cancel(self, account: Account, order_id: str) -> None:
+    def cancel(self, account: Account, order_id: str, *, by_hand: bool = False) -> None:
         """Cancel an order that is not done; a fault may let it live on for a while.
 
         Raises:
@@ -220,10 +225,11 @@ class Exchange:
             raise OrderNotOpenError(done.status if done else None)
         product_id = order.request.product_id
         situation = Situation(CallName.CANCEL, self.now_ms, account.account_id, (product_id,))
-        with self._durable():
+        with self.durable():
             if self.order_faults.of(order_id).find(Kind.CANCEL_LATE):
                 return  # It is being cancelled already.
-            if late := self.faults.cancel(situation):
+            late = None if by_hand else self.faults.cancel(situation)
+            if late is not None:
                 self.order_faults.note(order_id, [late], self.now_ms)
             else:
                 self.engine.cancel(order, _USER_CANCELLED)
@@ -236,7 +242,7 @@ class Exchange:
         """
         if self.clock.mode != "step":
             raise NotInStepModeError("the clock runs by itself; switch to step mode first")
-        with self._durable():
+        with self.durable():
             self._play(self.now_ms + MINUTE_MS)
 
     def advance_to(self, until_ms: int) -> None:
@@ -250,25 +256,52 @@ class Exchange:
         if self.clock.mode != "step":
             raise NotInStepModeError("the clock runs by itself; switch to step mode first")
         if until_ms > self.now_ms:
-            with self._durable():
+            with self.durable():
                 self._play(until_ms)
 
     def run_for(self, elapsed_seconds: float) -> None:
         """Let a running clock move on by this much wall time."""
         target = self.clock.target_after(elapsed_seconds)
         if target > self.now_ms:
-            with self._durable(always=target > self.clock.lease_ms):
+            with self.durable(always=target > self.clock.lease_ms):
                 self._play(target)
 
     def set_clock(self, mode: Mode | None, speed: float | None) -> None:
         """Switch mode or speed; a clock that is stopped first runs to the end of its minute."""
-        with self._durable(always=True):
+        with self.durable(always=True):
             self.clock.mode = mode or self.clock.mode
             self.clock.speed = speed or self.clock.speed
             if self.clock.mode == "step":
                 self._play(self.clock.minute_end())
             self.clock.lease_ms = self.now_ms
             self._remember_pace()
+
+    @contextmanager
+    def durable(self, *, always: bool = False) -> Iterator[None]:
+        """Commit what happens inside together with the clock; stop the process if that fails.
+
+        Blocks may be nested: all of it is committed with the outermost one.
+        """
+        if self._is_changing:
+            yield
+            return
+        self._is_changing = True
+        try:
+            with self.store.transaction():
+                yield
+                changes = self.engine.take_changes()
+                self.store.write(changes)
+                if changes or always or self.clock.mode == "step":
+                    self._remember_clock()
+                self._write_faults()
+        except (OrderRefusedError, OrderNotOpenError):
+            raise  # Nothing has changed.
+        except Exception:
+            logger.critical("a change could not be made durable; stopping", exc_info=True)
+            self._on_fault()
+            raise
+        finally:
+            self._is_changing = False
 
     def close(self) -> None:
         """Give up the unused rest of the clock's lease and close the file."""
@@ -309,6 +342,13 @@ class Exchange:
             return None
         situation = Situation(call, self.now_ms, account_id)
         return next(iter(self.faults.state(situation, Kind.CLOCK)), None)
+
+    def _order_hits(self, account: Account, request: OrderRequest) -> Sequence[Hit]:
+        situation = Situation(
+            CallName.PLACE, self.now_ms, account.account_id, (request.product_id,)
+        )
+        is_immediate = request.time_in_force is TimeInForce.IOC
+        return self.faults.order(situation, () if is_immediate else (Kind.IOC_RESTS,))
 
     def _accept(self, order: Order, hits: Sequence[Hit], state: ProductState) -> None:
         book = self.engine.books.get(order.request.product_id)
@@ -353,7 +393,7 @@ class Exchange:
 
     def _start_anew(self) -> None:
         """Begin a new epoch: clients keep their balances, orders of the old market are void."""
-        with self._durable(always=True):
+        with self.durable(always=True):
             for order in self.store.open_orders():
                 self.engine.void(order, "The market started anew")
             self._quote_all()
@@ -376,7 +416,7 @@ class Exchange:
         for product_id, book in self.engine.books.items():
             for fill in self.store.ladder_fills(product_id, book.quote_ms):
                 book.consume(fill.side.opposite, fill.price, fill.size)
-        with self._durable(always=True):
+        with self.durable(always=True):
             self._play(self.clock.lease_ms)
             if self.clock.mode == "step":
                 self._play(self.clock.minute_end())
@@ -415,24 +455,6 @@ class Exchange:
                 tick = self.feed.last_tick(product_id, now_ms)
                 if tick.time_ms > book.quote_ms:
                     self.engine.tick(product_id, decimal_of(tick.price), Decimal(0), tick.time_ms)
-
-    @contextmanager
-    def _durable(self, *, always: bool = False) -> Iterator[None]:
-        """Commit what happens inside together with the clock; stop the process if that fails."""
-        try:
-            with self.store.transaction():
-                yield
-                changes = self.engine.take_changes()
-                self.store.write(changes)
-                if changes or always or self.clock.mode == "step":
-                    self._remember_clock()
-                self._write_faults()
-        except OrderRefusedError:
-            raise
-        except Exception:
-            logger.critical("a change could not be made durable; stopping", exc_info=True)
-            self._on_fault()
-            raise
 
     def _write_faults(self) -> None:
         if self.faults.revision != self._saved_revision:

@@ -78,6 +78,17 @@ CREATE INDEX IF NOT EXISTS fills_by_account ON fills (account_id, sequence);
 CREATE INDEX IF NOT EXISTS fills_by_order ON fills (order_id);
 CREATE INDEX IF NOT EXISTS fills_by_quote ON fills (product_id, quote_ms);
 
+CREATE TABLE IF NOT EXISTS hand_moves (
+    move_id INTEGER PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    order_id TEXT,
+    currency TEXT,
+    amount TEXT,
+    time_ms INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS hand_moves_by_account ON hand_moves (account_id, move_id);
+
 CREATE TABLE IF NOT EXISTS fault_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     body TEXT NOT NULL

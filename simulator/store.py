@@ -85,6 +85,25 @@ class Filter:
     any_status_ids: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class HandMove:
+    """Something that an account's holder did at the venue, beside any bot.
+
+    Attributes:
+        kind: `order`, `cancel`, `deposit` or `withdrawal`.
+        order_id: Of an order or a cancellation.
+        currency: Of a deposit or a withdrawal, with its amount.
+        time_ms: Venue time.
+    """
+
+    account_id: str
+    kind: str
+    order_id: str | None
+    currency: str | None
+    amount: Decimal | None
+    time_ms: int
+
+
 class Store:
     """The open database."""
 
@@ -203,6 +222,26 @@ class Store:
         """Return fills, newest first."""
         rows = self._select(f"SELECT {_FILL_COLUMNS} FROM fills", "time_ms", filter_)  # noqa: S608
         return [fill_of(row) for row in rows]
+
+    def add_hand_move(self, move: HandMove) -> None:
+        """Add something done by hand, inside a transaction."""
+        self._db.execute(
+            "INSERT INTO hand_moves (account_id, kind, order_id, currency, amount, time_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            text_amounts(astuple(move)),
+        )
+
+    def hand_moves(self, account_id: str) -> list[HandMove]:
+        """Return what was done by hand in an account, oldest first."""
+        rows = self._db.execute(
+            "SELECT account_id, kind, order_id, currency, amount, time_ms FROM hand_moves"
+            " WHERE account_id = ? ORDER BY move_id",
+            (account_id,),
+        )
+        return [
+            HandMove(**{**row, "amount": row["amount"] and Decimal(row["amount"])})
+            for row in map(dict, rows)
+        ]
 
     def fills_before(self, order_id: str, sequence: int) -> int:
         """Return how many fills of an order came before one."""

@@ -1,7 +1,7 @@
-"""The control surface, for loopback peers only: accounts, clock, dump and faults."""
+"""The control surface, for loopback peers only: accounts, clock, dump, faults and hands."""
 
 from typing import Final
 
-from simulator.control import faults, venue
+from simulator.control import faults, hands, venue
 
-ROUTES: Final = [*venue.ROUTES, *faults.ROUTES]
+ROUTES: Final = [*venue.ROUTES, *faults.ROUTES, *hands.ROUTES]

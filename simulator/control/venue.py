@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -12,19 +11,20 @@ from starlette.routing import Route
 
 from simulator.coinbase.keys import DEFAULT_KEY_TYPE, UnknownKeyTypeError, new_key
 from simulator.coinbase.transport import answer
-from simulator.coinbase.wire import entry_id, iso, plain
+from simulator.coinbase.wire import iso, plain
 from simulator.control.calls import (
     BadControlCallError,
     body_of,
     exchange_of,
     loopback_only,
 )
-from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT, Balance
+from simulator.control.show import balances_json, fill_json, move_json, order_json
+from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT
 from simulator.engine.fees import UnknownFeeTierError, fee_tier
-from simulator.engine.values import Fill, Order
 from simulator.exchange import Exchange, NotInStepModeError
 from simulator.faults.kinds import CallName, Kind
 from simulator.faults.plan import Situation
+from simulator.hands import HandKind
 from simulator.store import Account, Filter
 
 _PERMISSIONS: Final = ("view", "trade", "transfer")
@@ -122,8 +122,8 @@ async def dump(request: Request) -> dict[str, Any]:
         "now": iso(exchange.now_ms),
         "accounts": [_dump_account(exchange, account) for account in chosen],
         "venue": {
-            "liquidity": _balances_json(exchange.balances(LIQUIDITY_ACCOUNT)),
-            "fees": _balances_json(exchange.balances(FEES_ACCOUNT)),
+            "liquidity": balances_json(exchange.balances(LIQUIDITY_ACCOUNT)),
+            "fees": balances_json(exchange.balances(FEES_ACCOUNT)),
         },
     }
 
@@ -165,7 +165,7 @@ def _account_json(exchange: Exchange, account: Account) -> dict[str, Any]:
         "key_type": account.key_type,
         "fee_tier": account.fee_tier,
         "permissions": list(account.permissions),
-        "balances": _balances_json(exchange.balances(account.account_id)),
+        "balances": balances_json(exchange.balances(account.account_id)),
     }
 
 
@@ -187,72 +187,17 @@ def _clock_json(exchange: Exchange, shown_ms: int) -> dict[str, Any]:
     }
 
 
-def _balances_json(balances: Mapping[str, Balance]) -> dict[str, dict[str, str]]:
-    return {
-        currency: {
-            "total": plain(balance.total),
-            "available": plain(balance.available),
-            "hold": plain(balance.held),
-        }
-        for currency, balance in sorted(balances.items())
-    }
-
-
 def _dump_account(exchange: Exchange, account: Account) -> dict[str, Any]:
     everything = Filter(account.account_id, limit=_EVERYTHING)
     orders = exchange.store.orders(everything)[::-1]
     fills = exchange.store.fills(everything)[::-1]
+    moves = exchange.store.hand_moves(account.account_id)
+    by_hand = {move.order_id for move in moves if move.kind == HandKind.ORDER}
     return {
         **_account_json(exchange, account),
-        "orders": [_order_json(order) for order in orders],
-        "fills": [_fill_json(fill) for fill in fills],
-    }
-
-
-def _order_json(order: Order) -> dict[str, Any]:
-    request = order.request
-    amounts = {
-        "base_size": request.base_size,
-        "quote_size": request.quote_size,
-        "limit_price": request.limit_price,
-    }
-    return {
-        "order_id": order.order_id,
-        "client_order_id": request.client_order_id,
-        "product_id": request.product_id,
-        "side": request.side,
-        "type": request.type,
-        "time_in_force": request.time_in_force,
-        "post_only": request.post_only,
-        **{name: None if size is None else plain(size) for name, size in amounts.items()},
-        "status": order.status,
-        "filled_size": plain(order.filled_size),
-        "filled_value": plain(order.filled_value),
-        "average_price": plain(order.average_price),
-        "fees": plain(order.fees),
-        "hold": plain(order.hold),
-        "number_of_fills": order.fill_count,
-        "cancel_reason": order.cancel_reason,
-        "created_time": iso(order.created_ms),
-        "last_fill_time": None if order.last_fill_ms is None else iso(order.last_fill_ms),
-        "received_at": order.received_at,
-        "sequence": order.sequence,
-    }
-
-
-def _fill_json(fill: Fill) -> dict[str, Any]:
-    return {
-        "trade_id": fill.trade_id,
-        "entry_id": entry_id(fill),
-        "order_id": fill.order_id,
-        "product_id": fill.product_id,
-        "side": fill.side,
-        "price": plain(fill.price),
-        "size": plain(fill.size),
-        "fee": plain(fill.fee),
-        "liquidity": fill.liquidity,
-        "time": iso(fill.time_ms),
-        "sequence": fill.sequence,
+        "orders": [order_json(order, by_hand=order.order_id in by_hand) for order in orders],
+        "fills": [fill_json(fill) for fill in fills],
+        "hands": [move_json(move) for move in moves],
     }
 
 

@@ -1,0 +1,82 @@
+"""Balances, orders, fills and moves by hand as control calls show them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from simulator.coinbase.wire import entry_id, iso, plain
+from simulator.engine.accounts import Balance
+from simulator.engine.values import Fill, Order
+from simulator.store import HandMove
+
+
+def balances_json(balances: Mapping[str, Balance]) -> dict[str, dict[str, str]]:
+    """Return balances by currency."""
+    return {
+        currency: {
+            "total": plain(balance.total),
+            "available": plain(balance.available),
+            "hold": plain(balance.held),
+        }
+        for currency, balance in sorted(balances.items())
+    }
+
+
+def order_json(order: Order, *, by_hand: bool) -> dict[str, Any]:
+    """Return an order as it is, whatever its client is shown."""
+    request = order.request
+    amounts = {
+        "base_size": request.base_size,
+        "quote_size": request.quote_size,
+        "limit_price": request.limit_price,
+    }
+    return {
+        "order_id": order.order_id,
+        "client_order_id": request.client_order_id,
+        "product_id": request.product_id,
+        "side": request.side,
+        "type": request.type,
+        "time_in_force": request.time_in_force,
+        "post_only": request.post_only,
+        **{name: None if size is None else plain(size) for name, size in amounts.items()},
+        "status": order.status,
+        "filled_size": plain(order.filled_size),
+        "filled_value": plain(order.filled_value),
+        "average_price": plain(order.average_price),
+        "fees": plain(order.fees),
+        "hold": plain(order.hold),
+        "number_of_fills": order.fill_count,
+        "cancel_reason": order.cancel_reason,
+        "created_time": iso(order.created_ms),
+        "last_fill_time": None if order.last_fill_ms is None else iso(order.last_fill_ms),
+        "received_at": order.received_at,
+        "sequence": order.sequence,
+        "by_hand": by_hand,
+    }
+
+
+def fill_json(fill: Fill) -> dict[str, Any]:
+    """Return a fill as it is."""
+    return {
+        "trade_id": fill.trade_id,
+        "entry_id": entry_id(fill),
+        "order_id": fill.order_id,
+        "product_id": fill.product_id,
+        "side": fill.side,
+        "price": plain(fill.price),
+        "size": plain(fill.size),
+        "fee": plain(fill.fee),
+        "liquidity": fill.liquidity,
+        "time": iso(fill.time_ms),
+        "sequence": fill.sequence,
+    }
+
+
+def move_json(move: HandMove) -> dict[str, Any]:
+    """Return something that was done by hand."""
+    return {
+        "kind": move.kind,
+        "order_id": move.order_id,
+        "currency": move.currency,
+        "amount": None if move.amount is None else plain(move.amount),
+        "time": iso(move.time_ms),
+    }
