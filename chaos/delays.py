@@ -73,7 +73,9 @@ def stop_delays(
     return found
 
 
-def late_stops(delays: Iterable[StopDelay]) -> list[Violation]:
+def late_stops(
+    delays: Iterable[StopDelay], seconds_max: float = STOP_SECONDS_MAX
+) -> list[Violation]:
     """Those that took too long."""
     return [
         Violation(
@@ -82,7 +84,7 @@ def late_stops(delays: Iterable[StopDelay]) -> list[Violation]:
             f" stop {delay.crossing.stop} was crossed at {delay.crossing.seen_at:.3f}",
         )
         for delay in delays
-        if delay.seconds > STOP_SECONDS_MAX
+        if delay.seconds > seconds_max
     ]
 
 

@@ -71,6 +71,7 @@ class Options:
         bots: how many bots trade, every second one at the exchange.
         seed: decides who is killed when, what users do, and the market.
         alerts_per_second, commands_per_second: of all users together.
+        stop_seconds_max: how long a crossed stop may take while everything serves.
     """
 
     kills: int
@@ -78,6 +79,7 @@ class Options:
     seed: int = 1
     alerts_per_second: float = 4.0
     commands_per_second: float = 2.0
+    stop_seconds_max: float = STOP_SECONDS_MAX
 
 
 @dataclass
@@ -203,7 +205,8 @@ class _Session:
         found += violations(records, self.commands.bans)
         found += lost_alerts(records, self.alerts.acknowledged)
         found += unclosed(records, self.commands.closes)
-        found += late_stops(delays) + late_alerts(records, self.uptime.whole)
+        found += late_stops(delays, self._options.stop_seconds_max)
+        found += late_alerts(records, self.uptime.whole)
         found += [
             Violation("refused", json.dumps(one))
             for one in (*self.alerts.refused, *self.commands.refused)
@@ -332,7 +335,9 @@ class _Session:
 
     async def _read_histories(self, delays: Sequence[StopDelay], records: Records) -> None:
         """Keep what the workflows of late stops went through."""
-        late = {d.crossing.position_id for d in delays if d.seconds > STOP_SECONDS_MAX}
+        late = {
+            d.crossing.position_id for d in delays if d.seconds > self._options.stop_seconds_max
+        }
         bots = {row["bot_id"] for row in records.all("orders") if row["position_id"] in late}
         client = await Client.connect(self._stack.run["temporal_address"])
         for bot_id in sorted(bots)[:HISTORIES_MAX]:

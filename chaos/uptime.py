@@ -23,8 +23,8 @@ from tests.support.up import RunningStack
 
 LOOK_SECONDS = 0.1
 PROBE_SECONDS = 2.0
-NOT_FOR_EXITS = frozenset({"api"})
-"""Processes that no exit needs."""
+NOT_FOR_EXITS = frozenset({"api", "worker"})
+"""Processes that no exit needs, where there is a worker for exits alone."""
 
 SUPERVISOR = "supervisor"
 
@@ -127,7 +127,7 @@ class Uptime:
             self.recoveries[name].append(time.time() - killed_at)
 
     def _judge(self) -> None:
-        needed = set(self._pids) - NOT_FOR_EXITS
+        needed = set(self._pids) - (NOT_FOR_EXITS if "exits" in self._pids else {"api"})
         is_whole = bool(needed) and all(self.serves(name) for name in needed)
         if is_whole and self._whole_since is None:
             self._whole_since = time.time()
