@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     worker_metrics_port: int = Field(
         default=9465, ge=0, le=65535, description="Prometheus, worker process."
     )
+    exits_metrics_port: int = Field(
+        default=9467, ge=0, le=65535, description="Prometheus, exits worker process."
+    )
     temporal_port: int = Field(default=7233, ge=0, le=65535)
     temporal_ui_port: int = Field(default=8233, ge=0, le=65535)
     temporal_metrics_port: int = Field(default=9466, ge=0, le=65535)
@@ -204,6 +207,9 @@ class Settings(BaseSettings):
     )
     api_processes: int = Field(default=1, ge=1, le=64)
     database_pool_size: int = Field(default=10, ge=1, le=200)
+    exits_pool_size: int = Field(
+        default=10, ge=1, le=200, description="Database connections a role, exits worker process."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

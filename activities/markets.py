@@ -1,4 +1,4 @@
-"""The long-lived look at one venue's prices."""
+"""The long-lived watch of one venue's prices."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 
 class MarketActivities:
-    """Watching, one service call."""
+    """Watching, one service call.
 
-    def __init__(self, watching: VenueWatching) -> None:
+    `watching` is None in the main worker: the watch of an installation that had only that one ends
+    there at once and goes on in the exits worker.
+    """
+
+    def __init__(self, watching: VenueWatching | None) -> None:
         self._watching = watching
 
     @activity.defn(name="markets.watch")
@@ -26,6 +30,8 @@ class MarketActivities:
 
         A worker that is told to stop gives the watch back at once: what it saw is committed.
         """
+        if self._watching is None:
+            return WatchResult()
         async with heartbeating():
             watching = asyncio.create_task(self._watching.watch(request))
             stopping = asyncio.create_task(activity.wait_for_worker_shutdown())

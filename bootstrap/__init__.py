@@ -1,11 +1,12 @@
 """From settings to running objects: the only place that knows concrete classes.
 
-Two containers: what a worker needs and what the API needs. Both are async context managers, so
-that whatever they opened is closed again.
+A container for each kind of process: the API, the main worker, the exits worker. They are async
+context managers, so that whatever they opened is closed again.
 """
 
 from bootstrap.api import ApiContainer, build_container
-from bootstrap.ground import MissingSetting
+from bootstrap.core import MissingSetting
+from bootstrap.exits import ExitsContainer, build_exits
 from bootstrap.memory import settle_memory
 from bootstrap.notifying import open_delivery
 from bootstrap.people import ensure_people
@@ -13,9 +14,11 @@ from bootstrap.worker import WorkerContainer, build_worker
 
 __all__ = [
     "ApiContainer",
+    "ExitsContainer",
     "MissingSetting",
     "WorkerContainer",
     "build_container",
+    "build_exits",
     "build_worker",
     "ensure_people",
     "open_delivery",

@@ -11,7 +11,8 @@ from adapters.stripe.events import StripeEventVerifier
 from adapters.temporal.client import TemporalWorkflows
 from adapters.vault import Vault
 from adapters.venues.registry import VenueRegistry
-from bootstrap.ground import Ground, open_ground, required
+from bootstrap.core import required
+from bootstrap.ground import Ground, open_ground
 from bootstrap.people import identity_policy, paper_accounts
 from domain.markets import VenueKey
 from domain.ports import WallClock

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from temporalio.runtime import Runtime
 
-from adapters.clock import SystemClock
 from adapters.stripe.provider import StripeProvider
 from adapters.temporal.accounts import TemporalAccounts
 from adapters.temporal.alerts import TemporalAlerts
@@ -17,8 +16,8 @@ from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.exports import TemporalExports
 from adapters.temporal.kill_switches import TemporalKillSwitches
 from adapters.vault import Vault
-from adapters.venues.paper import PaperFees
 from adapters.venues.registry import VenueRegistry
+from bootstrap.core import open_core
 from bootstrap.notifying import open_notifying
 from bootstrap.objects import open_store
 from domain.exports import ObjectStore
@@ -29,13 +28,7 @@ from services.billing.refreshing import Refreshing
 from services.database import Database
 from services.identity.mailed_links import MailedLinks
 from services.notifying.assembly import Notifying
-from services.paper_ledger import PostgresPaperLedger
-from services.stored_credentials import StoredCredentials
 from settings import Settings
-
-
-class MissingSetting(Exception):
-    """A process was started without something only its supervisor or operator can give it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,73 +77,46 @@ class Ground:
         )
 
 
-def required(value: str | None, name: str) -> str:
-    """A setting that must be there.
-
-    Raises:
-        MissingSetting: it is not.
-    """
-    if not value:
-        raise MissingSetting(f"{name} is not set; `nija up` sets it for its children")
-    return value
-
-
 @asynccontextmanager
 async def open_ground(
     settings: Settings, runtime: Runtime | None, *, ping_first: bool
 ) -> AsyncIterator[Ground]:
     """Open what both kinds of process stand on; `ping_first` as in `services.database`."""
-    database = Database(
-        required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
-        required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
-        pool_size=settings.database_pool_size,
-        ping_first=ping_first,
-    )
-    keys = settings.vault_keys.get_secret_value() if settings.vault_keys else None
-    vault = Vault(required(keys, "NIJA_VAULT_KEYS"))
-    venues = VenueRegistry(
-        realm=Realm(settings.venues),
-        simulator_url=settings.simulator_url,
-        credentials=StoredCredentials(database, vault),
-        ledger=PostgresPaperLedger(database),
-        paper_fees=PaperFees(
-            maker_rate=settings.paper_maker_fee_rate, taker_rate=settings.paper_taker_fee_rate
-        ),
-    )
-    workflows = TemporalWorkflows(
-        settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",
-        settings.temporal_namespace,
-        settings.task_queue,
-        runtime,
-    )
-    provider, clock = _provider(settings), SystemClock()
-    links = MailedLinks(database, vault, clock, base_url=settings.base_url)
+    provider = _provider(settings)
     try:
-        async with (
-            open_store(settings) as store,
-            open_notifying(settings, database, workflows, links, vault, clock) as notifying,
-        ):
-            yield Ground(
-                settings,
-                Realm(settings.venues),
-                clock,
-                database,
-                vault,
-                venues,
-                workflows,
-                provider,
-                TemporalBilling(workflows, settings.task_queue),
-                TemporalExports(workflows, settings.task_queue),
-                store,
-                TemporalKillSwitches(workflows, settings.task_queue),
-                links,
-                notifying,
+        async with open_core(
+            settings, runtime, ping_first=ping_first, pool_size=settings.database_pool_size
+        ) as core:
+            database, vault, workflows, clock = (
+                core.database,
+                core.vault,
+                core.workflows,
+                core.clock,
             )
+            links = MailedLinks(database, vault, clock, base_url=settings.base_url)
+            async with (
+                open_store(settings) as store,
+                open_notifying(settings, database, workflows, links, vault, clock) as notifying,
+            ):
+                yield Ground(
+                    settings,
+                    core.realm,
+                    clock,
+                    database,
+                    vault,
+                    core.venues,
+                    workflows,
+                    provider,
+                    TemporalBilling(workflows, settings.task_queue),
+                    TemporalExports(workflows, settings.task_queue),
+                    store,
+                    TemporalKillSwitches(workflows, settings.task_queue),
+                    links,
+                    notifying,
+                )
     finally:
         if provider is not None:
             await provider.close()
-        await venues.close()
-        await database.close()
 
 
 def _provider(settings: Settings) -> StripeProvider | None:

@@ -1,4 +1,4 @@
-"""What a worker process runs: activities, the sweeper, the pump of notices."""
+"""What the main worker runs: entries and all else but exits, the sweeper, the pump of notices."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from activities.accounts import AccountActivities
 from activities.billing import BillingActivities
@@ -19,7 +17,8 @@ from activities.notify import NotifyActivities
 from activities.orders import OrderActivities
 from activities.signal import SignalActivities
 from adapters.temporal.client import TemporalWorkflows
-from bootstrap.ground import Ground, open_ground, required
+from bootstrap.core import metrics_runtime, required
+from bootstrap.ground import Ground, open_ground
 from bootstrap.notifying import open_delivery
 from domain.valuation import Stablecoins
 from services.alerts.following import AlertFollowing
@@ -36,7 +35,6 @@ from services.idempotency import IdempotencyKeys
 from services.identity.erasing import DeletionSweep, Erasing
 from services.limits.sweeping import LimitSweep
 from services.markets.evaluating import EvaluationService
-from services.markets.watching import VenueWatching
 from services.notifying.pump import Pump
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
@@ -75,7 +73,7 @@ class WorkerContainer:
 @asynccontextmanager
 async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
     """Everything a worker process runs."""
-    runtime = _runtime(settings.worker_metrics_port)
+    runtime = metrics_runtime(settings.worker_metrics_port)
     app_url = required(settings.app_database_url, "NIJA_APP_DATABASE_URL")
     async with (
         open_ground(settings, runtime, ping_first=False) as ground,
@@ -104,18 +102,10 @@ def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerCont
         bots=BotActivities(
             GuardService(database, clock),
             HuntService(database, venues, evaluations, signals, clock, scan_length=scan_length),
+            ground.workflows,
         ),
         orders=OrderActivities(OrderPlacing(database, venues, clock, settling), settling),
-        markets=MarketActivities(
-            VenueWatching(
-                database,
-                venues,
-                ground.workflows,
-                clock,
-                interval_seconds=settings.watch_interval_seconds,
-                scan_length=scan_length,
-            )
-        ),
+        markets=MarketActivities(None),
         billing=_billing_activities(ground),
         exports=ExportActivities(ExportWriting(database, ground.store, clock)),
         signals=SignalActivities(following),
@@ -182,11 +172,3 @@ def _erasing(ground: Ground) -> Erasing:
         (billing,),
         tell_patience=LAST_MAIL_PATIENCE if ground.settings.smtp_url else timedelta(0),
     )
-
-
-def _runtime(metrics_port: int) -> Runtime | None:
-    """The Temporal SDK's own metrics on a port of their own; none without a port."""
-    if not metrics_port:
-        return None
-    address = f"127.0.0.1:{metrics_port}"
-    return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))

@@ -330,6 +330,14 @@ class WorkflowService(Protocol):
         """
         ...
 
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        """Have a bot's exits carried out: the rows that make them due were committed before.
+
+        Raises:
+            WorkflowServiceUnavailable: not delivered; the exits worker will see the rows.
+        """
+        ...
+
     async def ensure_watch(self, key: VenueKey) -> None:
         """Start the watch of a venue if it does not run.
 

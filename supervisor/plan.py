@@ -19,6 +19,7 @@ class Ports:
     api: int
     metrics: int
     worker_metrics: int
+    exits_metrics: int
     temporal: int
     temporal_ui: int
     temporal_metrics: int
@@ -77,6 +78,7 @@ def make_plan(settings: Settings) -> Plan:
             api=claims.take("api_port", host=settings.bind_host),
             metrics=claims.take("metrics_port"),
             worker_metrics=claims.take("worker_metrics_port"),
+            exits_metrics=claims.take("exits_metrics_port"),
             temporal=claims.take("temporal_port", wanted=embeds_temporal),
             temporal_ui=claims.take("temporal_ui_port", wanted=embeds_temporal),
             temporal_metrics=claims.take("temporal_metrics_port", wanted=embeds_temporal),

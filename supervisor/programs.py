@@ -1,4 +1,4 @@
-"""Our own programs as children: the simulator, the worker and the API."""
+"""Our own programs as children: the simulator, the two workers and the API."""
 
 from __future__ import annotations
 
@@ -30,10 +30,16 @@ class PythonProgram:
     stop_seconds = STOP_SECONDS
 
     def __init__(
-        self, name: str, module: str, env: Mapping[str, str], log: Path, ready_url: str
+        self,
+        name: str,
+        module: str,
+        env: Mapping[str, str],
+        log: Path,
+        ready_url: str,
+        arguments: tuple[str, ...] = (),
     ) -> None:
         self.name = name
-        self._command = Command((sys.executable, "-m", module), env, log)
+        self._command = Command((sys.executable, "-m", module, *arguments), env, log)
         self._ready_url = ready_url
 
     def prepare(self) -> None:
@@ -83,9 +89,15 @@ def simulator_program(settings: Settings, plan: Plan, data_dir: Path, log: Path)
 
 
 def worker_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
-    """The Temporal worker; it opens its metrics page when it polls."""
+    """The main worker; it opens its metrics page when it polls."""
     ready_url = f"http://127.0.0.1:{plan.ports.worker_metrics}/metrics"
     return PythonProgram("worker", "worker", env, log, ready_url)
+
+
+def exits_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
+    """The worker that carries out exits and nothing else."""
+    ready_url = f"http://127.0.0.1:{plan.ports.exits_metrics}/metrics"
+    return PythonProgram("exits", "worker", env, log, ready_url, ("exits",))
 
 
 def api_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
@@ -93,7 +105,7 @@ def api_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
     return PythonProgram("api", "api.main", env, log, f"{plan.api_url}/ready")
 
 
-def service_environment(  # what the worker and the API need to know
+def service_environment(  # what the workers and the API need to know
     settings: Settings,
     plan: Plan,
     *,
@@ -102,7 +114,7 @@ def service_environment(  # what the worker and the API need to know
     temporal_address: str,
     secrets: Secrets,
 ) -> dict[str, str]:
-    """The environment of the worker and the API: ours, with every address and secret filled in."""
+    """The environment of the workers and the API: ours, with every address and secret filled in."""
     jwt_secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
     vault_keys = settings.vault_keys.get_secret_value() if settings.vault_keys else None
     filled = {
@@ -110,6 +122,7 @@ def service_environment(  # what the worker and the API need to know
         "NIJA_API_PORT": str(plan.ports.api),
         "NIJA_METRICS_PORT": str(plan.ports.metrics),
         "NIJA_WORKER_METRICS_PORT": str(plan.ports.worker_metrics),
+        "NIJA_EXITS_METRICS_PORT": str(plan.ports.exits_metrics),
         "NIJA_DATABASE_URL": urls.owner,
         "NIJA_APP_DATABASE_URL": urls.app,
         "NIJA_SYSTEM_DATABASE_URL": urls.system,

@@ -22,6 +22,7 @@ from supervisor.people import People, first_people, with_demo_account
 from supervisor.plan import Plan, external_urls, make_plan
 from supervisor.programs import (
     api_program,
+    exits_program,
     service_environment,
     simulator_program,
     worker_program,
@@ -29,7 +30,7 @@ from supervisor.programs import (
 from supervisor.run_file import RunInfo, write_run_file
 
 LOG_CHECK_SECONDS = 60.0
-PIDS = ("api", "worker", "temporal", "postgres", "simulator")
+PIDS = ("api", "worker", "exits", "temporal", "postgres", "simulator")
 
 
 class Stack:
@@ -143,6 +144,7 @@ class Stack:
             secrets=self._secrets,
         )
         return [
+            exits_program(env, self.plan, self._folder.log("exits")),
             worker_program(env, self.plan, self._folder.log("worker")),
             api_program(env, self.plan, self._folder.log("api")),
         ]

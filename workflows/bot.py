@@ -21,7 +21,6 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.bots import BotActivities
-    from activities.orders import OrderActivities
     from domain.contracts.bots import (
         BOT_WORKFLOW,
         QUERY_STATUS,
@@ -35,13 +34,10 @@ with workflow.unsafe.imports_passed_through():
         HuntInput,
         HuntResult,
         Nudge,
-        OrderInput,
-        OrderResult,
-        OrderTask,
         TradeSignal,
     )
-    from domain.orders import OrderState
     from workflows import policies
+    from workflows.execution import OrderExecution
 
 USER = SearchAttributeKey.for_keyword("NijaUser")
 BOT = SearchAttributeKey.for_keyword("NijaBot")
@@ -61,8 +57,7 @@ class BotWorkflow:
         self._memory: BotMemory = start.memory
         self._signals: list[TradeSignal] = list(start.memory.pending_signals)
         self._remembered: list[UUID] = list(start.memory.remembered_signals)
-        self._orders: dict[UUID, asyncio.Task[None]] = {}
-        self._sending: set[UUID] = set()
+        self._orders = OrderExecution(start.bot.user_id, self._order_ended)
         self._hunting = False
         self._view = GuardResult()
         self._guard_due = start.memory.guard_due
@@ -99,14 +94,14 @@ class BotWorkflow:
             self._view = await workflow.execute_activity_method(
                 BotActivities.guard, self._bot, summary="exits and live orders", **policies.GUARD
             )
-            self._carry_out(self._view.orders)
+            self._orders.carry_out(self._view.orders, closing=self._closing)
             self._publish()
             if self._view.finished or self._history_is_long():
                 self._closing = True
 
     def _may_leave(self) -> bool:
         """Whether this run may end: look-ups may be left to the next one, sends may not."""
-        return self._closing and not self._hunting and not self._sending
+        return self._closing and not self._hunting and not self._orders.is_sending
 
     async def _hunt_entries(self) -> None:
         while not self._closing:
@@ -126,7 +121,7 @@ class BotWorkflow:
                 break
             del self._signals[: len(signals)]
             self._remember(signals)
-            self._carry_out(result.orders)
+            self._orders.carry_out(result.orders, closing=self._closing)
             if result.exits_requested:
                 self._guard_due = True
             if result.more:
@@ -154,6 +149,9 @@ class BotWorkflow:
             await hunt
         return None
 
+    def _order_ended(self) -> None:
+        self._guard_due = True
+
     async def _wait(self, ready: Callable[[], bool], seconds_max: float | None = None) -> bool:
         """Wait for `ready` or the longest silence; False after a silence."""
         silence = policies.SILENCE_MAX
@@ -164,54 +162,6 @@ class BotWorkflow:
         except TimeoutError:
             return False
         return True
-
-    # --- orders -----------------------------------------------------------------------------
-
-    def _carry_out(self, orders: tuple[OrderTask, ...]) -> None:
-        for order in orders:
-            # A run that closes still sends, and leaves looking up to the next one.
-            is_wanted = order.state is OrderState.INTENDED or not self._closing
-            if is_wanted and order.order_id not in self._orders:
-                self._orders[order.order_id] = asyncio.create_task(self._carry_out_one(order))
-
-    async def _carry_out_one(self, order: OrderTask) -> None:
-        """Send and settle one order, then let the guard look at what has become of it."""
-        request = OrderInput(user_id=self._bot.user_id, order_id=order.order_id)
-        result = OrderResult(state=order.state)
-        try:
-            if result.state is OrderState.INTENDED:
-                result = await self._place(request, order)
-            if not result.state.is_final:
-                result = await self._settle(request, order)
-            if not result.state.is_final:
-                await workflow.sleep(policies.UNSETTLED_PAUSE)
-        except ActivityError:
-            # Sending or looking up did not end. The row says how far it came.
-            await workflow.sleep(policies.UNSETTLED_PAUSE)
-        finally:
-            del self._orders[order.order_id]
-            if result.guard_due or not result.state.is_final:
-                self._guard_due = True
-
-    async def _place(self, request: OrderInput, order: OrderTask) -> OrderResult:
-        self._sending.add(order.order_id)
-        try:
-            return await workflow.execute_activity_method(
-                OrderActivities.place,
-                request,
-                summary=f"send {order.leg} {order.symbol}",
-                **policies.PLACE,
-            )
-        finally:
-            self._sending.discard(order.order_id)
-
-    async def _settle(self, request: OrderInput, order: OrderTask) -> OrderResult:
-        return await workflow.execute_activity_method(
-            OrderActivities.settle,
-            request,
-            summary=f"look up {order.leg} {order.symbol}",
-            **policies.SETTLE,
-        )
 
     # --- signals and queries ----------------------------------------------------------------
 
@@ -277,7 +227,7 @@ class BotWorkflow:
             venue=self._view.venue or self._memory.venue,
             mode=self._view.mode or self._memory.mode,
             open_positions=self._view.open_positions,
-            orders_in_flight=len(self._orders),
+            orders_in_flight=self._orders.count,
             pending_signals=len(self._signals),
             doing=self._doing,
         )

@@ -85,6 +85,12 @@ LOOK = LocalActivityOptions(
     start_to_close_timeout=timedelta(seconds=15),
     retry_policy=_KEEP_TRYING,
 )
+EXITS = LocalActivityOptions(
+    # Short of the time that a run's workflow task may take, so that a hanging database is asked
+    # anew and not held on to.
+    start_to_close_timeout=timedelta(seconds=10),
+    retry_policy=_KEEP_TRYING,
+)
 WATCH = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=15),
     heartbeat_timeout=HEARTBEAT_TIMEOUT,

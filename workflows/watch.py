@@ -1,4 +1,4 @@
-"""Keeps one venue watched: runs the watching activity for ever, on whichever worker lives."""
+"""Keeps one venue watched: runs the watching activity for ever, in whichever exits worker lives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.markets import MarketActivities
     from domain.contracts.bots import WatchInput
+    from domain.contracts.exits import exits_task_queue
     from workflows import policies
 
 
@@ -16,11 +17,11 @@ class WatchWorkflow:
 
     @workflow.run
     async def run(self, request: WatchInput) -> None:
-        """Watch, then continue as new."""
+        """Watch, then continue as new, in the exits worker if this began in the main one."""
         await workflow.execute_activity_method(
             MarketActivities.watch,
             request,
             summary=f"prices of {request.venue} ({request.realm})",
             **policies.WATCH,
         )
-        workflow.continue_as_new(request)
+        workflow.continue_as_new(request, task_queue=exits_task_queue(workflow.info().task_queue))

@@ -23,11 +23,21 @@ from domain.contracts.bots import (
     WatchInput,
     bot_workflow_id,
 )
+from domain.contracts.exits import (
+    EXITS_WORKFLOW,
+    SIGNAL_DUE,
+    ExitsInput,
+    exits_task_queue,
+    exits_workflow_id,
+)
 from domain.markets import VenueKey
 from domain.ports import WorkflowServiceUnavailable
 
 CALL_TIMEOUT = timedelta(seconds=5)
 HEALTH_TIMEOUT = timedelta(seconds=2)
+EXITS_TASK_TIMEOUT = timedelta(seconds=3)
+"""How long a workflow task of a killed exits worker keeps the next one waiting."""
+
 _UNAVAILABLE = frozenset(
     {
         RPCStatusCode.UNAVAILABLE,
@@ -100,8 +110,28 @@ class TemporalWorkflows:
                 task_queue=self._task_queue,
                 start_signal=signal.value,
                 start_signal_args=[message],
-                search_attributes=_attributes(ref),
+                search_attributes=_attributes(ref, "starting"),
                 static_summary="trading bot",
+                rpc_timeout=CALL_TIMEOUT,
+            )
+        except RPCError as failure:
+            raise _translated(failure) from failure
+
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        """Signal-with-start on the exits worker's own task queue."""
+        client = await self.client()
+        ref = BotRef(user_id=user_id, bot_id=bot_id)
+        try:
+            await client.start_workflow(
+                EXITS_WORKFLOW,
+                ExitsInput(bot=ref),
+                id=exits_workflow_id(bot_id),
+                task_queue=exits_task_queue(self._task_queue),
+                start_signal=SIGNAL_DUE,
+                start_signal_args=[Nudge()],
+                task_timeout=EXITS_TASK_TIMEOUT,
+                search_attributes=_attributes(ref, "exiting"),
+                static_summary="exits of a bot",
                 rpc_timeout=CALL_TIMEOUT,
             )
         except RPCError as failure:
@@ -115,7 +145,8 @@ class TemporalWorkflows:
                 "watch",
                 WatchInput(venue=key.venue, realm=key.realm.value),
                 id=f"watch:{key}",
-                task_queue=self._task_queue,
+                task_queue=exits_task_queue(self._task_queue),
+                task_timeout=EXITS_TASK_TIMEOUT,
                 static_summary=f"prices of {key.venue}",
                 rpc_timeout=CALL_TIMEOUT,
             )
@@ -125,12 +156,12 @@ class TemporalWorkflows:
             raise _translated(failure) from failure
 
 
-def _attributes(ref: BotRef) -> TypedSearchAttributes:
+def _attributes(ref: BotRef, state: str) -> TypedSearchAttributes:
     return TypedSearchAttributes(
         [
             SearchAttributePair(SearchAttributeKey.for_keyword("NijaUser"), str(ref.user_id)),
             SearchAttributePair(SearchAttributeKey.for_keyword("NijaBot"), str(ref.bot_id)),
-            SearchAttributePair(SearchAttributeKey.for_keyword("NijaState"), "starting"),
+            SearchAttributePair(SearchAttributeKey.for_keyword("NijaState"), state),
         ]
     )
 

@@ -92,7 +92,7 @@ class VenueWatching:
         key = VenueKey(request.venue, Realm(request.realm))
         ends_at = self._clock.now() + WATCH_LENGTH
         looks = 0
-        await self._tell(await self._unanswered(key), BotSignal.TRIGGER_FIRED, None)
+        await self._wake_exits(await self._unanswered(key))
         while self._clock.now() < ends_at:
             started = asyncio.get_running_loop().time()
             try:
@@ -119,7 +119,7 @@ class VenueWatching:
         symbols = await self._symbols(key)
         look = await self._fetch(market, clock, symbols, since)
         fired = await self._commit(key, look)
-        await self._tell(fired, BotSignal.TRIGGER_FIRED, clock.now)
+        await self._wake_exits(fired)
         await self._note_scans(key, clock.now)
         if since is None or BAR.floor(since) < BAR.floor(clock.now):
             await self._tell(await self._bots(key), BotSignal.BAR_CLOSED, BAR.floor(clock.now))
@@ -258,6 +258,19 @@ class VenueWatching:
                 .distinct()
             )
             return set(rows.all())
+
+    async def _wake_exits(self, bots: set[BotId]) -> None:
+        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+
+        async def wake(user_id: UUID, bot_id: UUID) -> None:
+            async with gate:
+                try:
+                    await self._workflows.wake_exits(user_id, bot_id)
+                except WorkflowServiceUnavailable:
+                    # The rows say it too: the exits worker's poll wakes it.
+                    _log.warning("watch.exits_not_woken", bot_id=str(bot_id))
+
+        await asyncio.gather(*(wake(user_id, bot_id) for user_id, bot_id in sorted(bots)))
 
     async def _tell(self, bots: set[BotId], signal: BotSignal, at: datetime | None) -> None:
         gate = asyncio.Semaphore(TELLING_AT_ONCE)

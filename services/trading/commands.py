@@ -48,6 +48,9 @@ from services.trading.starting import (
 FLAT_SECONDS_MAX = 5.0
 FLAT_LOOK_SECONDS = 0.1
 
+_WITH_EXITS = frozenset({BotSignal.STOP, BotSignal.EMERGENCY_STOP, BotSignal.ORDER_UPDATE})
+"""Commands that may have asked positions to leave."""
+
 _log = structlog.get_logger("nija.trading")
 
 
@@ -397,6 +400,8 @@ class TradingService:
 
     async def _inform(self, bot: Bot, signal: BotSignal) -> None:
         try:
+            if signal in _WITH_EXITS:
+                await self._workflows.wake_exits(bot.user_id, bot.id)
             await self._workflows.signal_bot(
                 bot.user_id, bot.id, signal, Nudge(revision=bot.revision)
             )

@@ -159,6 +159,10 @@ class FakeWorkflows:
         if not self.is_up:
             raise WorkflowServiceUnavailable
 
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        if not self.is_up:
+            raise WorkflowServiceUnavailable
+
     async def ensure_watch(self, key: VenueKey) -> None:
         return None
 

@@ -43,6 +43,9 @@ class Bots:
     async def signal_bot(self, user_id: UUID, bot_id: UUID, signal: Any, message: Any) -> None:
         self.told.append((bot_id, signal))
 
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        return None
+
     async def ensure_watch(self, key: Any) -> None:
         return None
 

@@ -14,6 +14,7 @@ from temporalio.worker import Replayer
 
 from activities.accounts import AccountActivities
 from activities.bots import BotActivities
+from activities.exits import ExitActivities
 from activities.export import ExportActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.markets import MarketActivities
@@ -21,13 +22,15 @@ from activities.notify import NotifyActivities
 from activities.orders import OrderActivities
 from activities.signal import SignalActivities
 from tests.support.sandbox import sandboxed
-from worker import WORKFLOWS
+from worker import EXITS_WORKFLOWS, WORKFLOWS
 from workflows.bot import BotWorkflow
 
+ALL_WORKFLOWS = {*WORKFLOWS, *EXITS_WORKFLOWS}
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 ACTIVITIES = (
     AccountActivities,
     BotActivities,
+    ExitActivities,
     ExportActivities,
     KillSwitchActivities,
     NotifyActivities,
@@ -40,6 +43,7 @@ ACTIVITIES = (
 WORKFLOW_NAMES = {
     "account_deletion",
     "bot",
+    "exits",
     "export",
     "watch",
     "subscription",
@@ -53,6 +57,7 @@ ACTIVITY_NAMES = {
     "accounts.erase",
     "bots.guard",
     "bots.hunt",
+    "exits.make_due",
     "exports.give_up",
     "exports.write",
     "kill_switch.begin",
@@ -100,7 +105,7 @@ def test_there_are_histories_to_replay() -> None:
 async def test_a_recorded_history_replays(path: Path) -> None:
     history = _history(path)
     replayer = Replayer(
-        workflows=list(WORKFLOWS),
+        workflows=list(ALL_WORKFLOWS),
         data_converter=pydantic_data_converter,
         workflow_runner=sandboxed(),
     )
@@ -111,7 +116,7 @@ async def test_a_recorded_history_replays(path: Path) -> None:
 
 
 def test_workflow_names_are_the_ones_in_histories() -> None:
-    names = {workflow._Definition.must_from_class(it).name for it in WORKFLOWS}
+    names = {workflow._Definition.must_from_class(it).name for it in ALL_WORKFLOWS}
 
     assert names == WORKFLOW_NAMES
 

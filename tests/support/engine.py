@@ -38,6 +38,7 @@ from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
 from services.trading.commands import TradingService
+from services.trading.exiting import ExitService
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.signals import SignalHandling
@@ -68,9 +69,10 @@ class FakeWall:
 
 @dataclass
 class FakeWorkflows:
-    """Remembers what bots were told."""
+    """Remembers what bots were told, and whose exits were woken."""
 
     told: list[tuple[UUID, BotSignal]] = field(default_factory=list)
+    woken: list[UUID] = field(default_factory=list)
     watched: list[VenueKey] = field(default_factory=list)
     is_down: bool = False
 
@@ -83,6 +85,11 @@ class FakeWorkflows:
         if self.is_down:
             raise WorkflowServiceUnavailable
         self.told.append((bot_id, signal))
+
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        if self.is_down:
+            raise WorkflowServiceUnavailable
+        self.woken.append(bot_id)
 
     async def ensure_watch(self, key: VenueKey) -> None:
         self.watched.append(key)
@@ -121,6 +128,7 @@ class Engine:
         self.settling = OrderSettling(database, venue, wall, grace=GRACE)
         self.placing = OrderPlacing(database, venue, wall, self.settling)
         self.guard_service = GuardService(database, wall)
+        self.exit_service = ExitService(database, wall)
         self.evaluations = EvaluationService(database, venue, wall)
         self.signals = SignalHandling(database, venue, self.evaluations, wall)
         self.hunt_service = HuntService(

@@ -7,6 +7,7 @@ counted twice.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,12 +86,17 @@ def market_rules(symbol: str) -> MarketRules:
 
 
 class FakeMarket:
-    """Market data that a test writes; `down` names the questions that get no answer."""
+    """Market data that a test writes.
+
+    `down` names the questions that fail, `hanging` those whose answers come once `released` is set.
+    """
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self.now = NOON
         self.epoch = "epoch-1"
         self.down: set[str] = set()
+        self.hanging: set[str] = set()
+        self.released = asyncio.Event()
         self.rules_by_symbol = {symbol: market_rules(symbol) for symbol in symbols}
         self.last: dict[str, Decimal] = dict.fromkeys(symbols, Decimal(100))
         self.minutes: dict[str, list[Candle]] = {symbol: [] for symbol in symbols}
@@ -106,6 +112,7 @@ class FakeMarket:
 
     async def rules(self) -> Mapping[str, MarketRules]:
         self._require("rules")
+        await self._hang("rules")
         return self.rules_by_symbol
 
     def known_rules(self) -> Mapping[str, MarketRules]:
@@ -124,6 +131,7 @@ class FakeMarket:
         self, symbol: str, timeframe: Timeframe, *, since: datetime, until: datetime
     ) -> Sequence[Candle]:
         self._require("candles", symbol)
+        await self._hang("candles")
         known = self.minutes if timeframe is Timeframe.M1 else self.bars
         return [
             candle
@@ -158,6 +166,10 @@ class FakeMarket:
         )
         self.last[symbol] = last
         self.now += Timeframe.M1.length
+
+    async def _hang(self, question: str) -> None:
+        if question in self.hanging:
+            await self.released.wait()
 
     def _require(self, question: str, symbol: str = "") -> None:
         if self.down & {question, f"{question}:{symbol}"}:

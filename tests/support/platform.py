@@ -15,6 +15,8 @@ from adapters.clock import SystemClock
 from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.venues.coinbase import CoinbaseMarketData
 from bootstrap import open_delivery
+from bootstrap.core import open_core
+from bootstrap.exits import assemble_exits
 from bootstrap.ground import open_ground
 from bootstrap.worker import assemble
 from domain.markets import VenueKey
@@ -54,7 +56,7 @@ class Platform:
 async def stepped_platform(
     urls: DatabaseUrls, temporal_address: str, simulator: Simulator, **settings: object
 ) -> AsyncIterator[Platform]:
-    """Run a worker in this process against fresh servers; everything ends with the block."""
+    """Run both workers in this process against fresh servers; everything ends with the block."""
     values = {
         "app_database_url": urls.app,
         "system_database_url": urls.system,
@@ -73,11 +75,15 @@ async def stepped_platform(
         async with (
             open_ground(chosen, None, ping_first=False) as ground,
             open_delivery(ground.notifying, urls.app, chosen) as delivery,
+            open_core(chosen, None, ping_first=False, pool_size=chosen.exits_pool_size) as core,
         ):
             await ground.workflows.ensure_watch(VenueKey("coinbase", ground.realm))
             client = await ground.workflows.client()
-            container = assemble(ground, *delivery)
-            async with worker._worker(client, chosen.task_queue, container):
+            container, exits = assemble(ground, *delivery), assemble_exits(core)
+            async with (
+                worker._worker(client, chosen.task_queue, container),
+                worker._exits_worker(client, chosen.task_queue, exits),
+            ):
                 yield Platform(
                     database=database,
                     simulator=simulator,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,21 +14,30 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.bots import BotActivities
+from activities.exits import ExitActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.orders import OrderActivities
 from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
 from domain.contracts.bots import BotSignal, Nudge
+from domain.contracts.exits import exits_task_queue
+from domain.markets import Realm
 from domain.orders import OrderRequest, PlaceOutcome, Side
 from domain.ports import WorkflowServiceUnavailable
 from domain.principal import Principal, Role
+from services.database import Database
+from services.orders.placing import OrderPlacing
+from services.orders.settling import OrderSettling
+from services.trading.exit_dispatch import ExitDispatch
+from services.trading.exiting import ExitService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
 from services.trading.kill_switches import KillSwitches
-from tests.support.engine import Engine, RunningBot
+from tests.support.engine import GRACE, Engine, RunningBot
 from tests.support.fake_venue import FakeAccount, FakeVenue
 from tests.support.sandbox import sandboxed
 from workflows.bot import BotWorkflow
+from workflows.exits import ExitWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 
 WAIT_SECONDS = 90.0
@@ -109,10 +118,36 @@ class SwitchedEngine(Engine):
         self.switches = KillSwitches(self.database, starter, self.wall)
         self.rounds = KillSwitchRounds(self.database, temporal, self.wall)
         self.sweep = KillSwitchSweep(self.database, starter)
+        # As a process of its own has them: connections that it shares with nothing.
+        self.exits_database = Database(urls.app, urls.system, pool_size=10)
+        settling = OrderSettling(self.exits_database, self.venue, self.wall, grace=GRACE)
+        placing = OrderPlacing(self.exits_database, self.venue, self.wall, settling)
+        self.exit_orders = OrderActivities(placing, settling)
+        self.exit_service = ExitService(self.exits_database, self.wall)
+        self.dispatch = ExitDispatch(
+            self.exits_database, temporal, self.venue, realm=Realm.SIMULATED, interval_seconds=0.05
+        )
 
-    def worker(self) -> AbstractAsyncContextManager[Any]:
-        """A worker process, in this one."""
-        bots = BotActivities(self.guard_service, self.hunt_service)
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[None]:
+        """Both worker processes, in this one."""
+        async with self.main_worker(), self.exits_worker():
+            yield
+
+    def exits_worker(self) -> Worker:
+        """The one that carries out exits."""
+        exits, orders = ExitActivities(self.exit_service), self.exit_orders
+        return Worker(
+            self._client,
+            task_queue=exits_task_queue(self.task_queue),
+            workflows=[ExitWorkflow],
+            activities=[exits.make_due, orders.place, orders.settle],
+            workflow_runner=sandboxed(),
+        )
+
+    def main_worker(self, *, activities_at_once: int = 100) -> Worker:
+        """The one that does the rest."""
+        bots = BotActivities(self.guard_service, self.hunt_service, self.temporal)
         orders = OrderActivities(self.placing, self.settling)
         switch = KillSwitchActivities(self.rounds)
         return Worker(
@@ -131,6 +166,7 @@ class SwitchedEngine(Engine):
             ],
             workflow_runner=sandboxed(),
             max_cached_workflows=500,
+            max_concurrent_activities=activities_at_once,
         )
 
     async def start_bots(self, count: int) -> list[RunningBot]:
@@ -165,6 +201,13 @@ class SwitchedEngine(Engine):
             await self.venue.arrived.wait()
             self.venue.arrived.clear()
 
+    async def until_left(self, *, seconds: float) -> None:
+        """Wait until an exit has arrived at the venue."""
+        async with asyncio.timeout(seconds):
+            while not any(request.side is Side.SELL for request in self.venue.arrivals):
+                await self.venue.arrived.wait()
+                self.venue.arrived.clear()
+
     async def until_quiet(self) -> None:
         """Wait until no order is live any more."""
         await self.until(
@@ -185,7 +228,8 @@ class SwitchedEngine(Engine):
     async def terminate_bots(self) -> None:
         """Leave no workflow behind."""
         async for execution in self._client.list_workflows(
-            f"TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Running'"
+            f"TaskQueue IN ('{self.task_queue}', '{exits_task_queue(self.task_queue)}')"
+            " AND ExecutionStatus = 'Running'"
         ):
             with suppress(RPCError):  # it may have ended by itself
                 await self._client.get_workflow_handle(execution.id).terminate("the test is over")
@@ -198,4 +242,5 @@ async def switched_engine(urls: DatabaseUrls, client: Client) -> AsyncIterator[S
     try:
         yield engine
     finally:
+        await engine.exits_database.close()
         await engine.close()

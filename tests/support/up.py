@@ -51,6 +51,7 @@ class RunningStack:
                     "NIJA_API_PORT",
                     "NIJA_METRICS_PORT",
                     "NIJA_WORKER_METRICS_PORT",
+                    "NIJA_EXITS_METRICS_PORT",
                     "NIJA_TEMPORAL_PORT",
                     "NIJA_TEMPORAL_UI_PORT",
                     "NIJA_TEMPORAL_METRICS_PORT",

@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from uuid import uuid4
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import beating
-from activities.bots import BotActivities
+from activities.bots import EXITS_RECHECK_SECONDS, BotActivities
 from activities.markets import MarketActivities
 from domain.contracts.bots import (
     BotRef,
     GuardResult,
     HuntInput,
     HuntResult,
+    OrderTask,
     WatchInput,
     WatchResult,
 )
+from domain.orders import OrderState
+from domain.ports import WorkflowServiceUnavailable
 
 REF = BotRef(user_id=uuid4(), bot_id=uuid4())
 
 
+ENTRY = OrderTask(order_id=uuid4(), state=OrderState.INTENDED, leg="entry", symbol="BTC-USD")
+STOP = OrderTask(order_id=uuid4(), state=OrderState.INTENDED, leg="stop", symbol="ETH-USD")
+
+
+@dataclass
 class Guards:
+    result: GuardResult = field(default_factory=lambda: GuardResult(state="running"))
+
     async def guard(self, ref: BotRef) -> GuardResult:
-        return GuardResult(state="running")
+        return self.result
 
 
+@dataclass
 class Hunts:
+    result: HuntResult = field(default_factory=lambda: HuntResult(decisions=1))
+
     async def hunt(self, request: HuntInput) -> HuntResult:
-        return HuntResult(decisions=1)
+        return self.result
+
+
+@dataclass
+class Exits:
+    woken: list[UUID] = field(default_factory=list)
+    is_down: bool = False
+
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        if self.is_down:
+            raise WorkflowServiceUnavailable
+        self.woken.append(bot_id)
 
 
 class Watches:
@@ -49,8 +73,78 @@ class Watches:
         return WatchResult(looks=1)
 
 
-def bots() -> BotActivities:
-    return BotActivities(Guards(), Hunts())  # type: ignore[arg-type]
+def bots(
+    guards: Guards | None = None, hunts: Hunts | None = None, exits: Exits | None = None
+) -> BotActivities:
+    return BotActivities(guards or Guards(), hunts or Hunts(), exits or Exits())  # type: ignore[arg-type]
+
+
+async def test_the_main_worker_leaves_exit_orders_to_the_exits_worker() -> None:
+    exits = Exits()
+    found = GuardResult(orders=(ENTRY, STOP), may_enter=True)
+
+    result = await ActivityEnvironment().run(bots(Guards(found), exits=exits).guard, REF)
+
+    assert result == GuardResult(orders=(ENTRY,), may_enter=True)
+    assert exits.woken == [REF.bot_id]
+
+
+async def test_a_bot_that_enters_no_more_is_guarded_again_soon_while_it_exits() -> None:
+    """Its run ends once it is flat, and the exits worker ends no runs."""
+    found = GuardResult(orders=(STOP,))
+
+    result = await ActivityEnvironment().run(bots(Guards(found)).guard, REF)
+
+    assert result.recheck_seconds == EXITS_RECHECK_SECONDS
+
+
+async def test_a_guard_without_exits_wakes_nothing() -> None:
+    exits = Exits()
+    found = GuardResult(orders=(ENTRY,), recheck_seconds=7)
+
+    result = await ActivityEnvironment().run(bots(Guards(found), exits=exits).guard, REF)
+
+    assert result == found
+    assert exits.woken == []
+
+
+async def test_exits_that_a_hunt_made_are_carried_out_by_the_exits_worker() -> None:
+    exits = Exits()
+    hunts = Hunts(HuntResult(orders=(STOP, ENTRY)))
+
+    result = await ActivityEnvironment().run(
+        bots(hunts=hunts, exits=exits).hunt, HuntInput(bot=REF)
+    )
+
+    assert result.orders == (ENTRY,)
+    assert exits.woken == [REF.bot_id]
+
+
+async def test_a_hunt_that_asked_for_exits_wakes_them_at_once() -> None:
+    exits = Exits()
+    hunts = Hunts(HuntResult(exits_requested=True))
+
+    await ActivityEnvironment().run(bots(hunts=hunts, exits=exits).hunt, HuntInput(bot=REF))
+
+    assert exits.woken == [REF.bot_id]
+
+
+async def test_exits_that_could_not_be_woken_keep_no_entry() -> None:
+    hunts = Hunts(HuntResult(orders=(STOP, ENTRY)))
+
+    result = await ActivityEnvironment().run(
+        bots(hunts=hunts, exits=Exits(is_down=True)).hunt, HuntInput(bot=REF)
+    )
+
+    assert result.orders == (ENTRY,)
+
+
+async def test_the_main_worker_gives_an_old_watch_back_at_once() -> None:
+    watched = await ActivityEnvironment().run(
+        MarketActivities(None).watch, WatchInput(venue="coinbase", realm="simulated")
+    )
+
+    assert watched == WatchResult()
 
 
 async def test_a_first_hunt_asks_for_no_guard() -> None:

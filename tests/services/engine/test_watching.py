@@ -41,7 +41,7 @@ async def test_prices_between_stop_and_target_fire_nothing(
     await engine.watching.look(KEY)
 
     assert await fired(engine, position) == set()
-    assert engine.workflows.told == []
+    assert engine.workflows.woken == []
 
 
 async def test_touching_the_target_is_enough_and_tells_the_bot(
@@ -53,7 +53,7 @@ async def test_touching_the_target_is_enough_and_tells_the_bot(
     await engine.watching.look(KEY)
 
     assert await fired(engine, position) == {"target_1"}
-    assert engine.workflows.told == [(bot.bot_id, BotSignal.TRIGGER_FIRED)]
+    assert engine.workflows.woken == [bot.bot_id]
 
 
 async def test_a_candle_that_crosses_both_fires_the_stop_alone(
@@ -127,7 +127,7 @@ async def test_looking_twice_fires_once(watched: tuple[Engine, RunningBot, Posit
     await engine.watching.look(KEY)
     await engine.watching.look(KEY)
 
-    assert engine.workflows.told == [(bot.bot_id, BotSignal.TRIGGER_FIRED)]
+    assert engine.workflows.woken == [bot.bot_id]
     assert await fired(engine, position) == {"stop"}
 
 

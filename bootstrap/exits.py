@@ -1,0 +1,66 @@
+"""What an exits worker runs: the price watch, exit orders, and the poll that finds them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from activities.exits import ExitActivities
+from activities.markets import MarketActivities
+from activities.orders import OrderActivities
+from adapters.temporal.client import TemporalWorkflows
+from bootstrap.core import Core, metrics_runtime, open_core
+from services.markets.watching import VenueWatching
+from services.orders.placing import OrderPlacing
+from services.orders.settling import OrderSettling
+from services.trading.exit_dispatch import ExitDispatch
+from services.trading.exiting import ExitService
+from settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ExitsContainer:
+    """Activities and the poll of an exits worker."""
+
+    workflows: TemporalWorkflows
+    exits: ExitActivities
+    orders: OrderActivities
+    markets: MarketActivities
+    dispatch: ExitDispatch
+
+
+@asynccontextmanager
+async def build_exits(settings: Settings) -> AsyncIterator[ExitsContainer]:
+    """Everything an exits worker runs, on connections of its own."""
+    async with open_core(
+        settings,
+        metrics_runtime(settings.exits_metrics_port),
+        ping_first=False,
+        pool_size=settings.exits_pool_size,
+    ) as core:
+        yield assemble_exits(core)
+
+
+def assemble_exits(core: Core) -> ExitsContainer:
+    """Wire an exits worker on open parts."""
+    settings, database, venues, clock = core.settings, core.database, core.venues, core.clock
+    settling = OrderSettling(
+        database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
+    )
+    watching = VenueWatching(
+        database,
+        venues,
+        core.workflows,
+        clock,
+        interval_seconds=settings.watch_interval_seconds,
+        scan_length=timedelta(seconds=float(settings.scan_seconds)),
+    )
+    return ExitsContainer(
+        workflows=core.workflows,
+        exits=ExitActivities(ExitService(database, clock)),
+        orders=OrderActivities(OrderPlacing(database, venues, clock, settling), settling),
+        markets=MarketActivities(watching),
+        dispatch=ExitDispatch(database, core.workflows, venues, realm=core.realm),
+    )

@@ -1,0 +1,128 @@
+"""A bot's exits, for the worker process that does nothing else.
+
+Needs nothing but the positions, their triggers and their orders. The bot's row is not locked:
+whatever holds it (a decision, a command, a process that froze in its transaction) keeps no exit
+waiting. Each position is a transaction of its own, so one that is locked or whose rows cannot be
+read costs the others nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import BotRef, OrderTask
+from domain.contracts.exits import ExitsDue
+from domain.orders import FINAL_STATES, Leg, OrderState
+from domain.ports import WallClock
+from domain.positions import PositionState
+from models.bots import BotRun, RunState
+from models.trading import Order, Position, Trigger, TriggerState
+from services.database import Database
+from services.trading.leaving import leave
+
+LOCKED_RECHECK_SECONDS = 0.25
+"""The wait for a position that another transaction holds at this moment."""
+
+FAILED_RECHECK_SECONDS = 5.0
+"""The wait after an exit could not be made for a reason that is a defect of ours."""
+
+_FINAL = tuple(state.value for state in FINAL_STATES)
+
+_log = structlog.get_logger("nija.exits")
+
+
+class ExitService:
+    """Makes the exit orders that are due."""
+
+    def __init__(self, database: Database, clock: WallClock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def make_due(self, ref: BotRef) -> ExitsDue:
+        """Commit the exit orders that are due and list the live ones."""
+        async with self._database.for_user(ref.user_id) as session:
+            due = await _due_positions(session, ref.bot_id)
+            live = await _live_exits(session, ref.bot_id)
+        waits: list[float] = []
+        for position_id in due:
+            try:
+                wait = await self._leave(ref, position_id)
+            except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
+                _log.exception(
+                    "exit.failed", position_id=str(position_id), error=type(failure).__name__
+                )
+                wait = FAILED_RECHECK_SECONDS
+            if wait is not None:
+                waits.append(wait)
+        if due:
+            # Another process may have made them at the same moment.
+            async with self._database.for_user(ref.user_id) as session:
+                live = await _live_exits(session, ref.bot_id)
+        return ExitsDue(orders=live, recheck_seconds=min(waits, default=None))
+
+    async def _leave(self, ref: BotRef, position_id: UUID) -> float | None:
+        """Make the exit order of one position; the wait before it can be made, if any."""
+        async with self._database.for_user(ref.user_id) as session:
+            position = (
+                await session.exec(
+                    select(Position)
+                    .where(Position.id == position_id, _is_due())
+                    .with_for_update(skip_locked=True)
+                )
+            ).one_or_none()
+            if position is None:
+                return LOCKED_RECHECK_SECONDS
+            run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
+            made = await leave(session, run, ref.bot_id, position, self._clock.now())
+        return made.retry_seconds
+
+
+def _is_due() -> ColumnElement[bool]:
+    fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
+    return (col(Position.state) == PositionState.OPEN.value) & (
+        col(Position.close_requested).is_not(None) | col(Position.id).in_(fired)
+    )
+
+
+async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:
+    """Positions that are to be left and have no live exit, oldest first."""
+    has_exit = select(Order.position_id).where(
+        Order.bot_id == bot_id, Order.leg != Leg.ENTRY.value, col(Order.state).not_in(_FINAL)
+    )
+    return (
+        await session.exec(
+            select(Position.id)
+            .join(BotRun, col(BotRun.id) == Position.run_id)
+            .where(
+                BotRun.bot_id == bot_id,
+                BotRun.state != RunState.ENDED.value,
+                _is_due(),
+                col(Position.id).not_in(has_exit),
+            )
+            .order_by(col(Position.opened_at), col(Position.id))
+        )
+    ).all()
+
+
+async def _live_exits(session: AsyncSession, bot_id: UUID) -> tuple[OrderTask, ...]:
+    rows = (
+        await session.exec(
+            select(Order.id, Order.state, Order.leg, Order.symbol)
+            .where(
+                Order.bot_id == bot_id,
+                Order.leg != Leg.ENTRY.value,
+                col(Order.state).not_in(_FINAL),
+            )
+            .order_by(col(Order.intended_at))
+        )
+    ).all()
+    return tuple(
+        OrderTask(order_id=order_id, state=OrderState(state), leg=leg, symbol=symbol)
+        for order_id, state, leg, symbol in rows
+    )
