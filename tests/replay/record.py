@@ -29,6 +29,7 @@ from domain.orders import Leg, OrderState
 from tests.support.alert_worker import ACCEPTED, EXECUTED, PROCESSING, alert_stage
 from tests.support.bot_worker import BotStage, bot_stage
 from tests.support.deletion_worker import deletion_stage
+from tests.support.exits_worker import exits_stage
 from tests.support.export_worker import export_stage
 from tests.support.notify_worker import notify_stage
 from tests.support.stack import temporal_server
@@ -148,11 +149,26 @@ async def report_made(client: Client) -> WorkflowHistory:
         return await handle.fetch_history()
 
 
+async def exits_made(client: Client) -> WorkflowHistory:
+    """A database that is away, a send that fails, an unknown exit that is looked up, a repetition."""
+    async with exits_stage(client) as stage:
+        rows = stage.rows
+        rows.failures = 1
+        rows.rechecks.append(0.2)
+        stop, target = rows.intend(Leg.STOP), rows.intend(Leg.TARGET_1)
+        rows.place_fails.add(stop.order_id)
+        rows.places_as[target.order_id] = OrderState.UNKNOWN
+        await stage.wake()
+        await stage.ended()
+        return await stage.handle.fetch_history()
+
+
 OTHER_SCENES: Mapping[str, Callable[[Client], Awaitable[WorkflowHistory]]] = {
     scene.__name__: scene
     for scene in (
         account_deleted,
         alert_followed,
+        exits_made,
         export_given_up,
         export_written,
         switch_told,

@@ -90,6 +90,7 @@ def test_there_are_histories_to_replay() -> None:
     assert [path.stem for path in HISTORIES] == [
         "account_deleted",
         "alert_followed",
+        "exits_made",
         "export_given_up",
         "export_written",
         "hunt_given_up",

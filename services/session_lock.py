@@ -1,0 +1,113 @@
+"""Work that one process at a time does: an advisory lock held by a connection of its own.
+
+PostgreSQL releases the lock when the connection ends, so a process that dies gives it up in that
+moment. One that froze is noticed by the server, which ends a session that says nothing for
+`SILENCE_SECONDS_MAX`; the holder says something every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+
+import psycopg
+import structlog
+
+PING_SECONDS = 1.0
+SILENCE_SECONDS_MAX = 15
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 5.0
+
+_log = structlog.get_logger("nija.lock")
+
+
+class SessionLock:
+    """An advisory lock that this process holds, or tries to get once a second.
+
+    Args:
+        url: of the role that holds it.
+        key: of the lock, the same in every process.
+        name: for the log.
+    """
+
+    def __init__(self, url: str, key: int, name: str) -> None:
+        self._url = url
+        self._key = key
+        self._name = name
+        self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._held = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._lost.set()
+
+    async def __aenter__(self) -> Self:
+        """Begin to try."""
+        self._keeping = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give it up."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping
+        await self._drop()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process held it a second ago."""
+        return self._held.is_set()
+
+    async def held(self) -> None:
+        """Return once this process holds it."""
+        await self._held.wait()
+
+    async def lost(self) -> None:
+        """Return once this process does not hold it."""
+        await self._lost.wait()
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS + CONNECT_SECONDS):
+                    is_held = await self._try()
+            except (psycopg.Error, OSError, TimeoutError) as failure:
+                _log.warning("lock.unreachable", lock=self._name, error=type(failure).__name__)
+                is_held = False
+                await self._drop()
+            self._note(is_held=is_held)
+            await asyncio.sleep(PING_SECONDS)
+
+    async def _try(self) -> bool:
+        """Get the lock, or make sure that the connection that holds it lives."""
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                options=f"-c idle_session_timeout={SILENCE_SECONDS_MAX}s",
+            )
+        if self.is_held:
+            await self._connection.execute("SELECT 1")
+            return True
+        cursor = await self._connection.execute(
+            "SELECT pg_try_advisory_lock(%s)", (self._key,), prepare=False
+        )
+        row = await cursor.fetchone()
+        return row is not None and bool(row[0])
+
+    def _note(self, *, is_held: bool) -> None:
+        if is_held == self.is_held:
+            return
+        _log.info("lock.held" if is_held else "lock.lost", lock=self._name)
+        now_set, now_clear = (self._held, self._lost) if is_held else (self._lost, self._held)
+        now_set.set()
+        now_clear.clear()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._note(is_held=False)
+        if connection is not None:
+            with suppress(psycopg.Error, OSError):
+                await connection.close()
