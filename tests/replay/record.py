@@ -150,7 +150,7 @@ async def report_made(client: Client) -> WorkflowHistory:
 
 
 async def exits_made(client: Client) -> WorkflowHistory:
-    """A database that is away, a send that fails, an unknown exit that is looked up, a repetition."""
+    """A database that is away, a send that fails, an exit of unknown fate, a repetition."""
     async with exits_stage(client) as stage:
         rows = stage.rows
         rows.failures = 1
