@@ -204,7 +204,11 @@ def main() -> None:
         settings = load()
     except ValidationError as failure:
         sys.exit(f"A setting is wrong:\n{failure}")
-    configure_logging(settings.log_level, settings.log_format, service=role)
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        service="worker" if role == MAIN else "exits-worker",
+    )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_exits(settings) if role == EXITS else run(settings))

@@ -26,7 +26,6 @@ from enum import StrEnum
 from domain.money import ZERO
 from domain.orders import FillReport, OrderReport, OrderState, Side
 
-
 _NEVER_THERE = frozenset(
     {OrderState.INTENDED, OrderState.REFUSED, OrderState.DENIED, OrderState.ABSENT}
 )

@@ -97,7 +97,7 @@ def worker_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgr
 def exits_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
     """The worker that carries out exits and nothing else."""
     ready_url = f"http://127.0.0.1:{plan.ports.exits_metrics}/metrics"
-    return PythonProgram("exits", "worker", env, log, ready_url, ("exits",))
+    return PythonProgram("exits-worker", "worker", env, log, ready_url, ("exits",))
 
 
 def api_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:

@@ -30,7 +30,7 @@ from supervisor.programs import (
 from supervisor.run_file import RunInfo, write_run_file
 
 LOG_CHECK_SECONDS = 60.0
-PIDS = ("api", "worker", "exits", "temporal", "postgres", "simulator")
+PIDS = ("api", "worker", "exits-worker", "temporal", "postgres", "simulator")
 
 
 class Stack:
@@ -144,7 +144,7 @@ class Stack:
             secrets=self._secrets,
         )
         return [
-            exits_program(env, self.plan, self._folder.log("exits")),
+            exits_program(env, self.plan, self._folder.log("exits-worker")),
             worker_program(env, self.plan, self._folder.log("worker")),
             api_program(env, self.plan, self._folder.log("api")),
         ]

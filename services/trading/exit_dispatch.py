@@ -13,12 +13,17 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import union
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, select
 
 from domain.markets import Realm, VenueKey
+from domain.orders import FINAL_STATES, Leg
 from domain.ports import Venues, WorkflowService, WorkflowServiceUnavailable
-from services.database import Database
+from models.bots import BotRun, RunState
+from models.trading import Order, Position
+from services.database import Database, all_rows
+from services.trading.due_exits import is_to_leave
 from services.trading.kill_switch_closing import ask_covered_positions
 
 POLL_SECONDS = 0.25
@@ -36,17 +41,7 @@ BotId = tuple[UUID, UUID]
 BotPosition = tuple[UUID, UUID, UUID]
 """User, bot and a position that is to be left."""
 
-_DUE = text("""
-SELECT p.user_id, r.bot_id, p.id FROM positions p JOIN bot_runs r ON r.id = p.run_id
-WHERE p.state = 'open' AND p.close_requested IS NOT NULL AND r.state <> 'ended'
-UNION
-SELECT t.user_id, t.bot_id, t.position_id FROM triggers t
-JOIN positions p ON p.id = t.position_id JOIN bot_runs r ON r.id = p.run_id
-WHERE t.state = 'fired' AND p.state = 'open' AND r.state <> 'ended'
-UNION
-SELECT user_id, bot_id, position_id FROM orders
-WHERE leg <> 'entry' AND state NOT IN ('filled', 'cancelled', 'refused', 'denied', 'absent')
-""")
+_FINAL = tuple(state.value for state in FINAL_STATES)
 
 _log = structlog.get_logger("nija.exits")
 
@@ -99,9 +94,16 @@ class ExitDispatch:
         return len(due)
 
     async def _due(self) -> set[BotPosition]:
+        to_leave = (
+            select(col(Position.user_id), col(BotRun.bot_id), col(Position.id))
+            .join(BotRun, col(BotRun.id) == Position.run_id)
+            .where(BotRun.state != RunState.ENDED.value, is_to_leave())
+        )
+        leaving = select(col(Order.user_id), col(Order.bot_id), col(Order.position_id)).where(
+            Order.leg != Leg.ENTRY.value, col(Order.state).not_in(_FINAL)
+        )
         async with self._database.as_system() as session:
-            connection = await session.connection()
-            return {(user, bot, position) for user, bot, position in await connection.execute(_DUE)}
+            return set(await all_rows(session, union(to_leave, leaving)))
 
     def _is_left_alone(self, position: BotPosition, now: float) -> bool:
         """Whether a poll has seen it before, and nothing has been woken for it for long."""

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,10 +19,10 @@ from domain.contracts.bots import BotRef, OrderTask
 from domain.contracts.exits import ExitsDue
 from domain.orders import FINAL_STATES, Leg, OrderState
 from domain.ports import WallClock
-from domain.positions import PositionState
 from models.bots import BotRun, RunState
-from models.trading import Order, Position, Trigger, TriggerState
+from models.trading import Order, Position
 from services.database import Database
+from services.trading.due_exits import is_to_leave
 from services.trading.leaving import leave
 
 LOCKED_RECHECK_SECONDS = 0.25
@@ -72,7 +71,7 @@ class ExitService:
             position = (
                 await session.exec(
                     select(Position)
-                    .where(Position.id == position_id, _is_due())
+                    .where(Position.id == position_id, is_to_leave())
                     .with_for_update(skip_locked=True)
                 )
             ).one_or_none()
@@ -81,13 +80,6 @@ class ExitService:
             run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
             made = await leave(session, run, ref.bot_id, position, self._clock.now())
         return made.retry_seconds
-
-
-def _is_due() -> ColumnElement[bool]:
-    fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
-    return (col(Position.state) == PositionState.OPEN.value) & (
-        col(Position.close_requested).is_not(None) | col(Position.id).in_(fired)
-    )
 
 
 async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:
@@ -102,7 +94,7 @@ async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:
             .where(
                 BotRun.bot_id == bot_id,
                 BotRun.state != RunState.ENDED.value,
-                _is_due(),
+                is_to_leave(),
                 col(Position.id).not_in(has_exit),
             )
             .order_by(col(Position.opened_at), col(Position.id))

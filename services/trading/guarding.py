@@ -21,16 +21,10 @@ from domain.orders import (
 from domain.ports import WallClock
 from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
-from models.trading import (
-    ExitRequest,
-    ExitRequestState,
-    Order,
-    Position,
-    Trigger,
-    TriggerState,
-)
+from models.trading import Order, Position
 from services.database import Database
 from services.orders.emptied import remove_emptied
+from services.trading.due_exits import is_to_leave
 from services.trading.leaving import leave
 
 _FINAL = tuple(state.value for state in FINAL_STATES)
@@ -152,18 +146,10 @@ async def _hold_run(session: AsyncSession, run_id: UUID) -> bool:
 
 
 async def _positions_to_leave(session: AsyncSession, run_id: UUID) -> Sequence[Position]:
-    fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
-    asked = select(ExitRequest.position_id).where(ExitRequest.state == ExitRequestState.OPEN.value)
     return (
         await session.exec(
             select(Position)
-            .where(
-                Position.run_id == run_id,
-                Position.state == PositionState.OPEN.value,
-                col(Position.close_requested).is_not(None)
-                | col(Position.id).in_(fired)
-                | col(Position.id).in_(asked),
-            )
+            .where(Position.run_id == run_id, is_to_leave())
             .order_by(col(Position.opened_at), col(Position.id))
             .with_for_update()
         )

@@ -11,7 +11,7 @@ from chaos.run import Options, run
 OPTIONS = Options(kills=12, bots=10, seed=8, stop_seconds_max=20)
 """The bound of stops is wide: other tests share the cores."""
 
-PROCESSES = {"api", "postgres", "simulator", "temporal", "worker"}
+PROCESSES = {"api", "postgres", "simulator", "temporal", "worker", "exits-worker"}
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -51,7 +51,7 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-SERVICES = {"postgres", "temporal", "temporal-ui", "migrate", "worker", "exits", "api"}
+SERVICES = {"postgres", "temporal", "temporal-ui", "migrate", "worker", "exits-worker", "api"}
 SERVICE_KEYS = {
     "build", "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "image",
     "init", "ports", "read_only", "restart", "security_opt", "shm_size", "stop_grace_period",
@@ -81,7 +81,7 @@ def test_compose_waits_only_for_what_can_be_waited_for() -> None:
 
 def test_compose_sets_only_settings_that_exist() -> None:
     services = compose()["services"]
-    for name in ("migrate", "worker", "exits", "api"):
+    for name in ("migrate", "worker", "exits-worker", "api"):
         assert set(services[name]["environment"]) <= names()
 
 
@@ -95,7 +95,7 @@ def test_compose_holds_no_secret_and_names_each_it_needs() -> None:
         assert value.startswith("${")
 
 
-@pytest.mark.parametrize("name", ["worker", "exits", "api"])
+@pytest.mark.parametrize("name", ["worker", "exits-worker", "api"])
 def test_scaled_services_have_no_name_or_port_of_their_own(name: str) -> None:
     service = compose()["services"][name]
     assert "container_name" not in service

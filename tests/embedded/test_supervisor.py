@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 UP = [sys.executable, "-m", "tests.embedded.fakes.up"]
-PIDS = ("api", "worker", "exits", "temporal", "postgres", "simulator", "supervisor")
+PIDS = ("api", "worker", "exits-worker", "temporal", "postgres", "simulator", "supervisor")
 
 
 class Up:
@@ -116,9 +116,9 @@ def test_the_life_of_a_stack(folder: Path) -> None:
             assert second.process.wait(10) != 0
             assert "NIJA_DATA_DIR" in second.said()
 
-        for name in ("worker", "exits", "postgres", "temporal"):
+        for name in ("worker", "exits-worker", "postgres", "temporal"):
             os.kill(run["pids"][name], signal.SIGKILL)
-        changed = ("worker", "exits", "postgres", "temporal")
+        changed = ("worker", "exits-worker", "postgres", "temporal")
         eventually(
             lambda: all(first.run()["pids"][n] not in (None, run["pids"][n]) for n in changed)
         )

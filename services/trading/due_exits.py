@@ -1,0 +1,20 @@
+"""Which positions are to be left: one definition for the guard, the exits worker and its poll."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement
+from sqlmodel import col, select
+
+from domain.positions import PositionState
+from models.trading import ExitRequest, ExitRequestState, Position, Trigger, TriggerState
+
+
+def is_to_leave() -> ColumnElement[bool]:
+    """Open positions that were asked to leave, whole or in part, or whose trigger has fired."""
+    fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
+    asked = select(ExitRequest.position_id).where(ExitRequest.state == ExitRequestState.OPEN.value)
+    return (col(Position.state) == PositionState.OPEN.value) & (
+        col(Position.close_requested).is_not(None)
+        | col(Position.id).in_(fired)
+        | col(Position.id).in_(asked)
+    )
