@@ -65,7 +65,7 @@ class ExitDispatch:
         self._interval = interval_seconds
         # When the workflow was woken for a position; None for one that one poll has seen so far.
         self._woken_at: dict[BotPosition, float | None] = {}
-        self._watched_at = float("-inf")
+        self._watched_at: float | None = None
 
     async def run(self) -> None:
         """Poll until cancelled; a server that is away is asked again at the next poll."""
@@ -88,7 +88,7 @@ class ExitDispatch:
         bots = {position[:2] for position in due if self._is_left_alone(position, now)}
         self._woken_at = {position: self._woken_at.get(position) for position in due}
         await self._wake(sorted(bots), now)
-        if now - self._watched_at >= WATCH_SECONDS:
+        if self._watched_at is None or now - self._watched_at >= WATCH_SECONDS:
             await self._watch()
             self._watched_at = now
         return len(due)

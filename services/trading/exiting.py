@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -26,7 +27,7 @@ from services.trading.due_exits import is_to_leave
 from services.trading.leaving import leave
 
 LOCKED_RECHECK_SECONDS = 0.25
-"""The wait for a position that another transaction holds at this moment."""
+"""The wait for a row that another transaction holds, or for a database that is away."""
 
 FAILED_RECHECK_SECONDS = 5.0
 """The wait after an exit could not be made for a reason that is a defect of ours."""
@@ -52,6 +53,11 @@ class ExitService:
         for position_id in due:
             try:
                 wait = await self._leave(ref, position_id)
+            except (OperationalError, InterfaceError, OSError) as failure:
+                _log.warning(
+                    "exit.later", position_id=str(position_id), error=type(failure).__name__
+                )
+                wait = LOCKED_RECHECK_SECONDS
             except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
                 _log.exception(
                     "exit.failed", position_id=str(position_id), error=type(failure).__name__

@@ -34,6 +34,7 @@ BOUNDARIES = {
     "api/kit/rate_limits.py": "what failed first is told, whatever counting it meets",
     "api/nija/routes/operations.py": "a health check says unavailable to what can be explained",
     "services/orders/reconciling.py": "one account's trouble is not the others'",
+    "services/trading/exiting.py": "one position's rows are not the others'",
     "supervisor/activity.py": "a screen must never bring the stack down",
 }
 # Indicators are statistics, not money; the other entries read numbers that are no amounts.
