@@ -141,6 +141,14 @@ class VenueAccount(Protocol):
     those: a command ends confirmed, refused or unknown.
     """
 
+    @property
+    def repeats_known_orders(self) -> bool:
+        """Whether `place` answers a client order id that the venue knows with the order it has.
+
+        True only where that is certain while listings lag; a repetition is safe then.
+        """
+        ...
+
     async def balances(self) -> Balances:
         """Every currency the account holds, with what open orders hold of it."""
         ...

@@ -19,7 +19,7 @@ class Balance(SQLModel, table=True):
     """What an account holds of one currency: moved by every fill, compared with the venue's word.
 
     The total may be below zero for a moment, when a fill is booked before the money that paid for
-    it was noticed.
+    it was noticed. `short_since` (wall time) is when the venue first had less than positions hold.
     """
 
     __tablename__ = "balances"
@@ -34,6 +34,7 @@ class Balance(SQLModel, table=True):
     total: Decimal = amount_field()
     held: Decimal = amount_field(default=ZERO)
     observed_at: datetime = timestamp_field()
+    short_since: datetime | None = timestamp_field(nullable=True)
 
 
 class FlowKind(StrEnum):
@@ -41,6 +42,8 @@ class FlowKind(StrEnum):
 
     OPENING = "opening"
     EXTERNAL = "external"
+    EXTERNAL_TRADE = "external_trade"
+    """One side of a trade that was not ours: no money came in or went out."""
     RESET = "reset"
 
 

@@ -26,6 +26,24 @@ _CLOSED_TRADES = (
 )
 
 
+class ExitState(StrEnum):
+    """How an exit that is due gets on."""
+
+    WORKING = "working"
+    FAILING = "failing"
+    """An order of it was refused, or it is not through although it has been due for long."""
+
+
+class CancelOutcome(StrEnum):
+    """What became of the latest attempt to cancel an order; only its report tells its end."""
+
+    ASKING = "asking"
+    """The attempt was recorded and may have left; what became of it is not known."""
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
 class Position(SQLModel, table=True):
     """An entry with its exits: NIJA's position and trade are this one row.
 
@@ -33,6 +51,15 @@ class Position(SQLModel, table=True):
     are a fold over the position's fills, written in the transaction that stores the fills.
     `surplus_quantity` is what exits traded beyond what was held, `came_back` that the position was
     taken for cancelled when its entry filled after all.
+
+    `closed_elsewhere_quantity` left the account by other hands, at a price that nobody knows;
+    `written_off_quantity` was given up by its user. Neither is part of the realised P&L; fees paid
+    for them are.
+
+    While an exit is due, `exit_due_at` is since when (wall time), `exit_state` whether it gets on,
+    `exit_attempts` how many orders in a row filled nothing and `exit_error` why the latest did not.
+    `sellable_quantity` is what the venue had free for the exit when it last refused one for want of
+    funds.
     """
 
     __tablename__ = "positions"
@@ -46,6 +73,10 @@ class Position(SQLModel, table=True):
         CheckConstraint("exit_quantity <= entry_quantity", name="never_oversold"),
         CheckConstraint("surplus_quantity >= 0", name="surplus_not_negative"),
         CheckConstraint("open_quantity >= 0", name="open_not_negative"),
+        CheckConstraint(
+            "closed_elsewhere_quantity >= 0 AND written_off_quantity >= 0", name="gone_not_negative"
+        ),
+        one_of("exit_state", ExitState),
         Index(
             "uq_positions_live_symbol",
             "account_id",
@@ -121,12 +152,22 @@ class Position(SQLModel, table=True):
     opened_at: datetime = timestamp_field()
     closed_at: datetime | None = timestamp_field(nullable=True)
     came_back: bool = False
+    closed_elsewhere_quantity: Decimal = amount_field(default=ZERO)
+    written_off_quantity: Decimal = amount_field(default=ZERO)
+    exit_state: str | None = None
+    exit_due_at: datetime | None = timestamp_field(nullable=True)
+    exit_attempts: int = 0
+    exit_error: str | None = None
+    sellable_quantity: Decimal | None = amount_field(nullable=True)
 
 
 class Order(SQLModel, table=True):
     """An order and the intent it came from. The row exists before anything is sent.
 
     `missed_at` is when the venue, which had accepted it, first did not list it; unset once it does.
+    `sends` counts how often it was sent, always under its one client order id; `sent_at` (wall) and
+    `venue_sent_at` are of the latest, `venue_first_sent_at` of the first. `cancels` counts attempts
+    to cancel it; the latest was recorded at `cancel_asked_at` (wall), before it left.
     """
 
     __tablename__ = "orders"
@@ -148,6 +189,8 @@ class Order(SQLModel, table=True):
         CheckConstraint("quantity > 0", name="quantity_positive"),
         CheckConstraint("filled_quantity >= 0", name="filled_not_negative"),
         CheckConstraint("attempt >= 1", name="attempt_from_one"),
+        CheckConstraint("sends >= 0 AND cancels >= 0", name="counts_not_negative"),
+        one_of("cancel_outcome", CancelOutcome),
         CheckConstraint("(type = 'limit') = (limit_price IS NOT NULL)", name="limit_has_price"),
         Index(
             "uq_orders_live_exit",
@@ -190,6 +233,12 @@ class Order(SQLModel, table=True):
     sent_at: datetime | None = timestamp_field(nullable=True)
     venue_sent_at: datetime | None = timestamp_field(nullable=True)
     missed_at: datetime | None = timestamp_field(nullable=True)
+    sends: int = 0
+    venue_first_sent_at: datetime | None = timestamp_field(nullable=True)
+    cancels: int = 0
+    cancel_asked_at: datetime | None = timestamp_field(nullable=True)
+    cancel_outcome: str | None = None
+    cancel_reason: str | None = None
     settled_at: datetime | None = timestamp_field(nullable=True)
 
 

@@ -67,6 +67,11 @@ class PaperAccount:
         self._ledger = ledger
         self._fee_overrides = fees or PaperFees()
 
+    @property
+    def repeats_known_orders(self) -> bool:
+        """A client order id that is known is answered with its order."""
+        return True
+
     async def balances(self) -> Balances:
         """Every currency the account holds."""
         return await self._ledger.balances(self._ref)

@@ -1,7 +1,9 @@
 """Sending an intended order, once.
 
 The row is marked as being sent, and that commits, before anything leaves. From then on only a
-look-up at the venue can say what became of the order; nothing here ever sends a second time.
+look-up at the venue can say what became of the order. Nothing is sent a second time, but for an
+exit that a look-up made intended again: under the same client order id, at a venue that answers an
+id it knows with the order it has.
 """
 
 from __future__ import annotations
@@ -39,16 +41,24 @@ from domain.ports import (
 )
 from models.bots import Bot, BotRun, BotState, RunState
 from models.controls import KillSwitch
-from models.markets import VenueState
 from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
 from services.orders.dust import BY_RULES
-from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX, OrderSettling
+from services.orders.settling import (
+    ENTRY_SEND_LENGTH_MAX,
+    RESEND_REFUSED,
+    SEND_LENGTH_MAX,
+    OrderSettling,
+)
+from services.orders.venue_time import time_without_asking
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
+
+RULES_SECONDS_MAX = 3.0
+"""How long a refusal by the market's rules waits to be booked for the rules of now."""
 
 KEYS_REFUSED = ("keys_refused", "The broker refused the API keys")
 
@@ -57,6 +67,7 @@ _log = structlog.get_logger("nija.orders")
 
 @dataclass(frozen=True, slots=True)
 class _Sendable:
+    order: Order
     request: OrderRequest
     ref: AccountRef
     key: VenueKey
@@ -78,7 +89,7 @@ class OrderPlacing:
         """Send an order if it is still only intended, then settle what can be settled at once.
 
         Raises:
-            VenueUnavailable: before anything was sent; the order is still intended. An exit is sent
+            VenueUnavailable: before anything was sent; the entry is still intended. An exit is sent
                 without the venue's clock.
             VenueUnavailable, VenueRefusedKeys: after it was accepted; the acceptance is recorded.
         """
@@ -89,9 +100,7 @@ class OrderPlacing:
         try:
             account = await self._venues.account(sendable.ref)
         except VenueRefusedKeys:
-            # An exit ends too: it is made again with growing pauses, as one the venue refused.
-            state = OrderState.DENIED if sendable.is_entry else OrderState.REFUSED
-            return await self._end_unsent(user_id, order_id, state, KEYS_REFUSED, venue_now)
+            return await self._end_without_keys(user_id, order_id, venue_now)
         deadline = _deadline(is_entry=sendable.is_entry)
         order = await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry)
         if order is None:
@@ -109,7 +118,7 @@ class OrderPlacing:
         )
         if not isinstance(outcome, Accepted):
             market = await self._rules_now(sendable, outcome)
-            return await self._record(user_id, order_id, outcome, venue_now, market)
+            return await self._record_failure(order, outcome, venue_now, market)
         return await self._settle(order, sendable.ref, outcome, venue_now)
 
     async def _settle(
@@ -127,28 +136,25 @@ class OrderPlacing:
         try:
             result = await self._settling.settle_accepted(order, ref, accepted.venue_order_id)
         except (VenueUnavailable, VenueRefusedKeys):
-            await self._record(order.user_id, order.id, accepted, venue_now)
+            await self._record(order, accepted, venue_now)
             raise
         if result.state is OrderState.SENDING:
-            return await self._record(order.user_id, order.id, accepted, venue_now)
+            return await self._record(order, accepted, venue_now)
         return result
 
     async def _venue_now(self, user_id: UUID, sendable: _Sendable) -> datetime:
-        """The venue's clock; an exit does not wait for it but goes on from when it was last seen.
+        """The venue's clock; an exit does not ask for it but goes by what is known of it.
 
         Raises:
-            VenueUnavailable: the clock does not answer, and this is an entry or was never seen.
+            VenueUnavailable: the clock does not answer, and this is an entry.
         """
-        try:
+        if sendable.is_entry:
             return (await self._venues.market_data(sendable.key).clock()).now
-        except VenueUnavailable:
-            if sendable.is_entry:
-                raise
-            async with self._database.for_user(user_id) as session:
-                seen = await session.get(VenueState, (sendable.key.venue, sendable.key.realm.value))
-            if seen is None:
-                raise
-            return seen.clock_at + max(timedelta(0), self._clock.now() - seen.seen_at)
+        async with self._database.for_user(user_id) as session:
+            wall = self._clock.now()
+            return await time_without_asking(
+                session, self._venues, sendable.key, sendable.order, wall
+            )
 
     async def _load(self, user_id: UUID, order_id: UUID) -> _Sendable | None:
         async with self._database.for_user(user_id) as session:
@@ -157,7 +163,7 @@ class OrderPlacing:
                 return None
             ref = await account_ref(session, order.account_id)
         is_entry = Leg(order.leg).is_entry
-        return _Sendable(_request(order), ref, VenueKey(ref.venue, ref.realm), is_entry)
+        return _Sendable(order, _request(order), ref, VenueKey(ref.venue, ref.realm), is_entry)
 
     async def _mark_sending(
         self, user_id: UUID, order_id: UUID, venue_now: datetime, *, is_entry: bool
@@ -177,26 +183,33 @@ class OrderPlacing:
                 else _exit_refusal(position, order)
             )
             if refusal is not None:
-                await self._book_unsent(session, order_id, OrderState.DENIED, refusal, venue_now)
+                # One that was sent before may be at the venue: it is looked for as an absent one.
+                state = OrderState.ABSENT if order.sends else OrderState.DENIED
+                await self._book_unsent(session, order_id, state, refusal, venue_now)
                 return None
             order.state = OrderState.SENDING
+            order.sends += 1
             order.sent_at = self._clock.now()
             order.venue_sent_at = venue_now
+            order.venue_first_sent_at = order.venue_first_sent_at or venue_now
             session.add(order)
         return order
 
-    async def _end_unsent(
-        self,
-        user_id: UUID,
-        order_id: UUID,
-        state: OrderState,
-        refusal: tuple[str, str],
-        venue_now: datetime,
+    async def _end_without_keys(
+        self, user_id: UUID, order_id: UUID, venue_now: datetime
     ) -> OrderResult:
+        """End an order that cannot be sent for want of keys.
+
+        An exit ends as one that the venue refused and is made again with growing pauses; one that
+        was sent before is of unknown fate until the venue can be asked.
+        """
         async with self._database.for_user(user_id) as session:
             _position, order = await lock_position_and_order(session, order_id)
             if order.state == OrderState.INTENDED:
-                await self._book_unsent(session, order_id, state, refusal, venue_now)
+                state = OrderState.UNKNOWN if order.sends else OrderState.REFUSED
+                if Leg(order.leg).is_entry:
+                    state = OrderState.DENIED
+                await self._book_unsent(session, order_id, state, KEYS_REFUSED, venue_now)
         return await self._settling.result(user_id, order_id)
 
     async def _book_unsent(
@@ -253,33 +266,59 @@ class OrderPlacing:
         """The market's present rules, where an exit was refused for them."""
         if sendable.is_entry or not (isinstance(outcome, Refused) and outcome.code in BY_RULES):
             return None
+        market_data = self._venues.market_data(sendable.key)
         try:
-            rules = await self._venues.market_data(sendable.key).fresh_rules()
-        except (VenueUnavailable, VenueRefusedKeys):
+            async with asyncio.timeout(RULES_SECONDS_MAX):
+                rules = await market_data.fresh_rules()
+        except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
             return None  # the next refusal asks again
         return rules.get(sendable.request.symbol)
 
-    async def _record(
+    async def _record(self, order: Order, accepted: Accepted, venue_now: datetime) -> OrderResult:
+        async with self._database.for_user(order.user_id) as session:
+            order = await book(
+                session,
+                order.id,
+                fills=(),
+                state=OrderState.OPEN,
+                venue_order_id=accepted.venue_order_id,
+                at=venue_now,
+                wall=self._clock.now(),
+            )
+        return OrderResult(state=OrderState(order.state))
+
+    async def _record_failure(
         self,
-        user_id: UUID,
-        order_id: UUID,
-        outcome: PlaceOutcome,
+        sent: Order,
+        outcome: Refused | Unknown,
         venue_now: datetime,
         market: MarketRules | None = None,
     ) -> OrderResult:
-        state, venue_order_id, refusal = _booked_as(outcome)
-        async with self._database.for_user(user_id) as session:
-            order = await book(
-                session,
-                order_id,
-                fills=(),
-                state=state,
-                venue_order_id=venue_order_id,
-                at=venue_now,
-                wall=self._clock.now(),
-                refusal=refusal,
-                market=market,
-            )
+        """Book what a send that was not accepted tells about the order.
+
+        That is nothing once the order was sent again, or found at the venue, meanwhile. A refused
+        repetition says nothing about the send before it.
+        """
+        match outcome:
+            case Refused(code, reason) if sent.sends > 1:
+                state, refusal = OrderState.UNKNOWN, (RESEND_REFUSED, f"{code}: {reason}")
+            case Refused(code, reason):
+                state, refusal = OrderState.REFUSED, (code, reason)
+            case Unknown(reason):
+                state, refusal = OrderState.UNKNOWN, ("unknown", reason)
+        async with self._database.for_user(sent.user_id) as session:
+            _position, order = await lock_position_and_order(session, sent.id)
+            if order.sends == sent.sends and OrderState(order.state).needs_lookup:
+                order = await book(
+                    session,
+                    order.id,
+                    fills=(),
+                    state=state,
+                    at=venue_now,
+                    wall=self._clock.now(),
+                    refusal=refusal,
+                    market=market,
+                )
         return OrderResult(state=OrderState(order.state))
 
 
@@ -318,18 +357,6 @@ async def _send(account: VenueAccount, request: OrderRequest, deadline: float) -
             return await account.place(request)
     except TimeoutError:
         return Unknown("The venue did not answer in time")
-
-
-def _booked_as(
-    outcome: PlaceOutcome,
-) -> tuple[OrderState, str | None, tuple[str, str] | None]:
-    match outcome:
-        case Accepted(venue_order_id):
-            return OrderState.OPEN, venue_order_id, None
-        case Refused(code, reason):
-            return OrderState.REFUSED, None, (code, reason)
-        case Unknown(reason):
-            return OrderState.UNKNOWN, None, ("unknown", reason)
 
 
 def _request(order: Order) -> OrderRequest:

@@ -6,6 +6,7 @@ The venue's own report is the only source; what it amounts to is decided by
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from domain.contracts.bots import OrderResult
 from domain.markets import VenueKey
 from domain.money import ZERO
 from domain.orders import FillReport, Leg, OrderReport, OrderState, Side
-from domain.ports import AccountRef, VenueAccount, Venues, WallClock
+from domain.ports import AccountRef, VenueAccount, Venues, VenueUnavailable, WallClock
 from domain.positions import PositionState
 from domain.reconciliation import Anomaly, Correction, OurOrder, settle
 from models.bots import BotRun, RunState
@@ -30,7 +31,9 @@ from models.trading import Fill, Order, Position
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.booking import book
+from services.orders.booking import book, lock_position_and_order
+from services.orders.cancelling import OrderCancelling
+from services.orders.venue_time import time_of_look_up
 
 LOOKUP_MARGIN = timedelta(minutes=5)
 """How long before the recorded sending a look-up starts, for clocks that disagree."""
@@ -52,6 +55,18 @@ is given to one that the venue accepted and no longer knows, from when it was fi
 before it is taken for absent. What the venue could not be asked in that time is asked once it can
 be (`is_doubted`)."""
 
+RESEND_AFTER = timedelta(seconds=5)
+"""Wall time since an exit was sent after which it is sent again if the venue does not list it and
+repeating a client order id makes no second order there; longer after each time."""
+
+RESEND_DOUBLINGS_MAX = 4
+
+RESEND_REFUSED = "resend_refused"
+"""Refusal code of an exit whose repetition was refused: its first send may still have arrived."""
+
+ACCEPTED_SECONDS_MAX = 2.0
+"""How long the look at an order that was just accepted may delay the record of its acceptance."""
+
 _log = structlog.get_logger("nija.orders")
 
 
@@ -65,6 +80,7 @@ class OrderSettling:
         self._venues = venues
         self._clock = clock
         self._grace = grace
+        self._cancelling = OrderCancelling(database, clock)
 
     async def result(self, user_id: UUID, order_id: UUID) -> OrderResult:
         """Where an order stands by our own books."""
@@ -105,33 +121,104 @@ class OrderSettling:
             VenueUnavailable, VenueRefusedKeys: the venue could not be asked.
         """
         order.venue_order_id = venue_order_id
-        return await self._look_up(order, _our_order(order, {}), ref)
+        ours = _our_order(order, {})
+        return await self._look_up(order, ours, ref, seconds_max=ACCEPTED_SECONDS_MAX)
 
-    async def _look_up(self, order: Order, ours: OurOrder, ref: AccountRef) -> OrderResult:
-        sent_at = order.venue_sent_at or order.created_at
+    async def _look_up(
+        self, order: Order, ours: OurOrder, ref: AccountRef, *, seconds_max: float | None = None
+    ) -> OrderResult:
         account = await self._venues.account(ref)
-        now = (await self._venues.market_data(VenueKey(ref.venue, ref.realm)).clock()).now
-        report = await _find(account, order, sent_at)
-        fills: Sequence[FillReport] = ()
-        if report is None and self._is_in_flight(order):
-            return _result(order)
-        known_as = order.venue_order_id if report is None else report.venue_order_id
-        if known_as is not None:
-            fills = await account.fills(
-                symbol=order.symbol, venue_order_id=known_as, since=sent_at - LOOKUP_MARGIN
-            )
-        correction = settle(ours, report, fills, now=now, grace=self._grace)
+        try:
+            async with asyncio.timeout(seconds_max):
+                seen = await _seen(account, order)
+        except TimeoutError:
+            raise VenueUnavailable("The venue takes its time to show the order") from None
+        key = VenueKey(ref.venue, ref.realm)
+        now = await time_of_look_up(self._database, self._venues, key, order, self._clock.now())
+        report, fills = seen
+        now = max([now, *(fill.filled_at for fill in fills)])
         if report is not None and order.missed_at is not None:
             await self._note_missed(order, None)
+        if report is None and not _filled(ours, fills):
+            if account.repeats_known_orders and self._is_resend_due(order):
+                return await self._resend(order)
+            if self._is_in_flight(order):
+                return _result(order)
+        correction = settle(ours, report, fills, now=now, grace=self._grace)
+        result = await self._correct(order, ours, ref, report, correction, now)
+        if report is None or report.state.is_final or result.state.is_final:
+            return result
+        return await self._cancel_if_stuck(order, ours, account, report, result)
+
+    async def _correct(
+        self,
+        order: Order,
+        ours: OurOrder,
+        ref: AccountRef,
+        report: OrderReport | None,
+        correction: Correction | None,
+        now: datetime,
+    ) -> OrderResult:
         if correction is None:
             return _result(order)
         if Anomaly.VANISHED in correction.anomalies:
             if order.missed_at is None:
                 await self._note_missed(order, self._clock.now())
             await self._tell_of_vanished(order, ref)
-        if report is None and known_as is not None:
+        if report is None and order.venue_order_id is not None:
             correction = self._end_unlisted(order, ours, correction)
         return await self._book(order, ours, correction, now)
+
+    async def _cancel_if_stuck(
+        self,
+        order: Order,
+        ours: OurOrder,
+        account: VenueAccount,
+        report: OrderReport,
+        result: OrderResult,
+    ) -> OrderResult:
+        """Cancel an immediate order that the venue still has open, and look what became of it."""
+        if ours.state.is_final or not self._cancelling.is_due(order):
+            return result
+        await self._cancelling.cancel(order, account, report.venue_order_id)
+        order, ours, ref = await self._load(order.user_id, order.id)
+        if ours.state.is_final or ours.state is OrderState.INTENDED:
+            return _result(order)
+        return await self._look_up(order, ours, ref)
+
+    def _is_resend_due(self, order: Order) -> bool:
+        """Whether an exit that the venue does not list is to be sent under its client order id.
+
+        Only where a venue answers an id that it knows with the order that it has: a listing that
+        lags then makes no second order. One that refused the repetition is not asked again: the
+        refusal says nothing about the first send.
+        """
+        if order.leg == Leg.ENTRY or order.sent_at is None:
+            return False
+        if order.refusal_code == RESEND_REFUSED:
+            return False
+        if OrderState(order.state).needs_lookup:
+            doublings = min(max(order.sends - 1, 0), RESEND_DOUBLINGS_MAX)
+            return self._has_passed(order.sent_at, RESEND_AFTER * (1 << doublings))
+        return order.state == OrderState.OPEN and self._has_passed(order.missed_at, self._grace)
+
+    async def _resend(self, order: Order) -> OrderResult:
+        """Let an exit be sent once more under its client order id; its row stays the same."""
+        async with self._database.for_user(order.user_id) as session:
+            _position, row = await lock_position_and_order(session, order.id)
+            if (row.state, row.sends) != (order.state, order.sends):
+                return _result(row)
+            row.state = OrderState.INTENDED
+            row.missed_at = None
+            session.add(row)
+        _log.warning(
+            "order.resend",
+            order_id=str(order.id),
+            leg=order.leg,
+            symbol=order.symbol,
+            sends=order.sends,
+        )
+        return _result(row)
 
     def _end_unlisted(self, order: Order, ours: OurOrder, correction: Correction) -> Correction:
         """Judge an order that the venue had accepted and does not know any more by its fills.
@@ -253,14 +340,37 @@ async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
     return run is None or run.state != RunState.ENTERING
 
 
-async def _find(account: VenueAccount, order: Order, sent_at: datetime) -> OrderReport | None:
+async def _seen(
+    account: VenueAccount, order: Order
+) -> tuple[OrderReport | None, Sequence[FillReport]]:
+    """What the venue shows of an order: its report, if it lists it, and its fills."""
+    first = order.venue_first_sent_at or order.venue_sent_at or order.created_at
+    # Intended at a time that the venue's clock had shown; sent at one that may have been reckoned.
+    since = min(first, order.created_at) - LOOKUP_MARGIN
+    report = await _find(account, order, since)
+    known_as = order.venue_order_id if report is None else report.venue_order_id
+    if known_as is None:
+        return report, ()
+    fills = await account.fills(symbol=order.symbol, venue_order_id=known_as, since=since)
+    return report, fills
+
+
+def _filled(ours: OurOrder, fills: Sequence[FillReport]) -> Decimal:
+    """What is known to be filled of an order, booked or not."""
+    by_id = dict(ours.fills or {}) | {
+        fill.venue_fill_id: fill.quantity
+        for fill in fills
+        if fill.venue_order_id == ours.venue_order_id
+    }
+    return sum(by_id.values(), ZERO)
+
+
+async def _find(account: VenueAccount, order: Order, since: datetime) -> OrderReport | None:
     if order.venue_order_id is not None:
         report = await account.order(order.venue_order_id, order.symbol)
         if report is not None:
             return report
-    return await account.find_order(
-        order.client_order_id, order.symbol, since=sent_at - LOOKUP_MARGIN
-    )
+    return await account.find_order(order.client_order_id, order.symbol, since=since)
 
 
 def _absence(order: Order) -> tuple[str, str]:

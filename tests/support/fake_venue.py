@@ -72,6 +72,17 @@ class Answer(StrEnum):
     TIME_OUT = "time_out"
 
 
+class Cancel(StrEnum):
+    """What becomes of a cancellation, and what its sender hears."""
+
+    END = "end"
+    LATER = "later"
+    """It is accepted, and the order stays open for now."""
+    REFUSE = "refuse"
+    TIME_OUT = "time_out"
+    END_BUT_TIME_OUT = "end_but_time_out"
+
+
 def market_rules(symbol: str) -> MarketRules:
     base, quote = symbol.split("-")
     return MarketRules(
@@ -203,6 +214,9 @@ class FakeAccount:
     """What happens once, after an order was taken and before its sender hears of it."""
     refuses_keys: bool = False
     knows_nothing: bool = False
+    repeats_known_orders: bool = False
+    cancel_answers: deque[Cancel] = field(default_factory=deque)
+    cancels: list[str] = field(default_factory=list)
     lists_fills_only: bool = False
     listing_delay: timedelta = timedelta(0)
     fills_delay: timedelta = timedelta(0)
@@ -239,7 +253,23 @@ class FakeAccount:
         return outcome
 
     async def cancel(self, venue_order_id: str, symbol: str) -> PlaceOutcome:
-        return Refused("order_not_open", "Everything here ends at once")
+        await self.crash.step("before a cancellation")
+        self.cancels.append(venue_order_id)
+        answer = self.cancel_answers.popleft() if self.cancel_answers else Cancel.END
+        for order in self.orders.values():
+            if order.report.venue_order_id != venue_order_id:
+                continue
+            if order.report.state.is_final:
+                return Refused("order_not_open", "The order has ended")
+            if answer is Cancel.REFUSE:
+                return Refused("cancel_refused", "The venue says no")
+            if answer in {Cancel.END, Cancel.END_BUT_TIME_OUT}:
+                order.report = replace(order.report, state=OrderState.CANCELLED)
+            await self.crash.step("after a cancellation")
+            if answer in {Cancel.TIME_OUT, Cancel.END_BUT_TIME_OUT}:
+                return Unknown("no answer")
+            return Accepted(venue_order_id)
+        return Refused("unknown_order", "There is no such order")
 
     async def order(self, venue_order_id: str, symbol: str) -> OrderReport | None:
         self._require()
@@ -289,6 +319,10 @@ class FakeAccount:
         order = self.orders[client_order_id]
         left = order.request.quantity - order.report.filled_quantity
         self._execute(order, left, OrderState.FILLED)
+
+    def fill_part(self, client_order_id: str, quantity: Decimal) -> None:
+        """Fill a part of a resting order, which goes on resting."""
+        self._execute(self.orders[client_order_id], quantity, OrderState.OPEN)
 
     def _take(self, request: OrderRequest, answer: Answer) -> PlaceOutcome:
         if answer is Answer.REFUSE:

@@ -53,11 +53,12 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
         "leg": "entry",
         "limit_price": None,
         "trigger_id": None,
+        "cancel_outcome": None,
     },
     "paper_fills": {"side": "buy", "liquidity": "taker"},
     "paper_balances": {"held": Decimal(0)},
     "paper_orders": {"state": "open", "side": "buy", "type": "market", "time_in_force": "ioc"},
-    "positions": {"side": "long", "state": "open"},
+    "positions": {"side": "long", "state": "open", "exit_state": None},
     "stream_events": {"channel": "trades", "kind": "trade"},
     "subscriptions": {
         "status": "active",

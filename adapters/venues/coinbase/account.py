@@ -85,6 +85,11 @@ class CoinbaseAccount:
         self._market_data = market_data
         self._fees_question = SharedQuestion(self._ask_fees, fresh_seconds=FEES_FRESH_SECONDS)
 
+    @property
+    def repeats_known_orders(self) -> bool:
+        """A client order id that is known is answered with its order."""
+        return True
+
     async def balances(self) -> Balances:
         """Every currency the account holds, with what open orders hold of it."""
         balances: Balances = {}

@@ -11,7 +11,7 @@ from domain.ports import VenueUnavailable
 from services.orders.settling import DOUBT_LENGTH
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot
-from tests.support.fake_venue import Answer
+from tests.support.fake_venue import Answer, Cancel
 
 pytestmark = pytest.mark.integration
 
@@ -67,6 +67,7 @@ async def test_an_order_that_was_seen_again_is_missed_anew(engine: Engine, bot: 
     await engine.settle(bot, vanished)
     assert (await engine.order(vanished)).missed_at == engine.wall.now()
     engine.account(bot).knows_nothing = False
+    engine.account(bot).cancel_answers.append(Cancel.LATER)
     engine.wall.advance(DOUBT_LENGTH.total_seconds())
     await engine.settle(bot, vanished)
     assert (await engine.order(vanished)).missed_at is None

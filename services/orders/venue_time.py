@@ -1,0 +1,66 @@
+"""The venue's time where an order waits for it: within a moment, and always an answer.
+
+An exit and a look-up need a venue time to note, not an exact one. What stands in for a clock that
+does not answer is never ahead of a venue whose time runs as fast as ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import VenueKey
+from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable
+from models.markets import VenueState
+from models.trading import Order
+from services.database import Database
+
+CLOCK_SECONDS_MAX = 1.5
+"""How long a look-up waits for the venue's clock."""
+
+SEEN_RECENTLY = timedelta(seconds=5)
+"""Wall time in which the clock that the watcher stored counts as the present one."""
+
+
+async def time_without_asking(
+    session: AsyncSession, venues: Venues, key: VenueKey, order: Order, wall: datetime
+) -> datetime:
+    """The venue's time by what is known of it: as the watcher saw it, else as this process did.
+
+    Args:
+        session: any transaction.
+        venues: whose market data may have seen the clock.
+        key: the venue.
+        order: when it was intended is the least that is known.
+        wall: wall time.
+    """
+    least = order.created_at + max(timedelta(0), wall - order.intended_at)
+    seen = await session.exec(
+        select(col(VenueState.clock_at), col(VenueState.seen_at)).where(
+            VenueState.venue == key.venue, VenueState.realm == key.realm.value
+        )
+    )
+    stored = seen.one_or_none()
+    if stored is not None and wall - stored[1] <= SEEN_RECENTLY:
+        return max(order.created_at, stored[0] + max(timedelta(0), wall - stored[1]))
+    known = venues.market_data(key).known_clock()
+    if known is not None:
+        return max(order.created_at, known.now)
+    if stored is not None:
+        return max(order.created_at, stored[0] + max(timedelta(0), wall - stored[1]))
+    return least
+
+
+async def time_of_look_up(
+    database: Database, venues: Venues, key: VenueKey, order: Order, wall: datetime
+) -> datetime:
+    """The venue's clock, asked for a moment; else its time by what is known of it."""
+    try:
+        async with asyncio.timeout(CLOCK_SECONDS_MAX):
+            return (await venues.market_data(key).clock()).now
+    except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
+        async with database.for_user(order.user_id) as session:
+            return await time_without_asking(session, venues, key, order, wall)
