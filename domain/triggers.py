@@ -11,11 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from domain.markets import Candle, Quote
+from domain.markets import MINUTE, Candle, Quote
 from domain.money import ZERO
 
 
@@ -36,11 +36,26 @@ class TriggerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PastPrice:
+    """A price that a trigger had until a venue time."""
+
+    price: Decimal
+    until: datetime
+
+
+PAST_PRICES_MAX = 32
+"""Of more moves than this the two oldest are kept as one, by the price that is harder to cross."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trigger:
     """One price condition.
 
-    Candles are judged after the fact, so a trigger knows since when it holds: the extremes of a
-    candle may be older than the trigger or than its present price.
+    Prices are judged after the fact, so a trigger knows since when it holds and which prices it had
+    before: a candle fires it only if it crosses every price that was in force during the candle,
+    because nobody knows when within it the extreme was traded. So nothing old fires a tightened
+    stop, the price a stop already had still protects, and a candle that is listed late or revised
+    is judged by what was in force in its own minute, however often it is judged.
 
     Attributes:
         trigger_id: identity; putting the same id again replaces the trigger.
@@ -49,11 +64,8 @@ class Trigger:
         condition: at or below, at or above.
         price: in the quote currency.
         armed_at: venue time of the fact that created it. A candle that opened earlier does not fire
-            it.
-        moved_at: venue time of its latest move, None if it never moved.
-        price_before: the price it moved from. A candle that opened before the move fires it only if
-            it crosses both prices: nothing old fires a tightened stop, and the price it already had
-            still protects.
+            it, nor does a quote from before it.
+        past: the prices it had before its moves, oldest first.
     """
 
     trigger_id: str
@@ -62,32 +74,61 @@ class Trigger:
     condition: Condition
     price: Decimal
     armed_at: datetime
-    moved_at: datetime | None = None
-    price_before: Decimal | None = None
+    past: tuple[PastPrice, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.price <= ZERO:
+        if self.price <= ZERO or any(past.price <= ZERO for past in self.past):
             raise ValueError("A trigger price must be positive")
-        if (self.moved_at is None) is not (self.price_before is None):
-            raise ValueError("A move has a time and a price it started from")
+        untils = [past.until for past in self.past]
+        if untils != sorted(untils):
+            raise ValueError("Past prices are in the order of their time")
+
+    @property
+    def moved_at(self) -> datetime | None:
+        """Venue time of the latest move, None if it never moved."""
+        return self.past[-1].until if self.past else None
 
     def moved(self, price: Decimal, at: datetime) -> Trigger:
-        """The same trigger at another price since `at`."""
+        """The same trigger at another price since `at`, or since its last move if that is later."""
         if price == self.price:
             return self
-        return replace(self, price=price, moved_at=at, price_before=self.price)
+        until = at if self.moved_at is None else max(at, self.moved_at)
+        past = (*self.past, PastPrice(self.price, until))
+        if len(past) > PAST_PRICES_MAX:
+            hardest = min if self.condition is Condition.AT_OR_BELOW else max
+            merged = PastPrice(hardest(past[0].price, past[1].price), past[1].until)
+            past = (merged, *past[2:])
+        return replace(self, price=price, past=past)
+
+    def prices_during(self, since: datetime, until: datetime) -> tuple[Decimal, ...]:
+        """Every price in force at some time of [since, until)."""
+        found = []
+        begun = None
+        for past in self.past:
+            if past.until > since and (begun is None or begun < min(until, past.until)):
+                found.append(past.price)
+            begun = past.until
+        if begun is None or begun < until:
+            found.append(self.price)
+        return tuple(found)
 
     def is_crossed(self, low: Decimal, high: Decimal) -> bool:
         """Whether prices from `low` to `high` touch the present price."""
         return self._touches(self.price, low, high)
 
-    def is_fired_by(self, candle: Candle) -> bool:
+    def is_fired_by(self, candle: Candle, length: timedelta = MINUTE) -> bool:
         """Whether a closed candle fires it, going by what the candle can know of its price."""
-        if candle.opened_at < self.armed_at or not self.is_crossed(candle.low, candle.high):
+        if candle.opened_at < self.armed_at:
             return False
-        if self.moved_at is None or self.price_before is None or candle.opened_at >= self.moved_at:
-            return True
-        return self._touches(self.price_before, candle.low, candle.high)
+        in_force = self.prices_during(candle.opened_at, candle.opened_at + length)
+        return all(self._touches(price, candle.low, candle.high) for price in in_force)
+
+    def is_fired_by_quote(self, quote: Quote) -> bool:
+        """Whether a quote fires it: not one from before it, and at its price then and now."""
+        if quote.at < self.armed_at or not self.is_crossed(quote.last, quote.last):
+            return False
+        then = next((past.price for past in self.past if quote.at < past.until), self.price)
+        return self._touches(then, quote.last, quote.last)
 
     def _touches(self, price: Decimal, low: Decimal, high: Decimal) -> bool:
         return low <= price if self.condition is Condition.AT_OR_BELOW else high >= price
@@ -104,6 +145,7 @@ class TriggerBook:
         self._by_owner: dict[str, dict[str, Trigger]] = {}
         self._below: list[tuple[Decimal, str]] = []
         self._above: list[tuple[Decimal, str]] = []
+        self._moved: dict[str, Trigger] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -126,12 +168,15 @@ class TriggerBook:
         self._by_id[trigger.trigger_id] = trigger
         self._by_owner.setdefault(trigger.owner_id, {})[trigger.trigger_id] = trigger
         insort(self._side(trigger.condition), (trigger.price, trigger.trigger_id))
+        if trigger.past:
+            self._moved[trigger.trigger_id] = trigger
 
     def remove(self, trigger_id: str) -> Trigger | None:
         """Take a trigger out; None if it is not there."""
         trigger = self._by_id.pop(trigger_id, None)
         if trigger is None:
             return None
+        self._moved.pop(trigger_id, None)
         side = self._side(trigger.condition)
         del side[bisect_left(side, (trigger.price, trigger_id))]
         owned = self._by_owner[trigger.owner_id]
@@ -166,16 +211,25 @@ class TriggerBook:
 
     def judge_quote(self, quote: Quote) -> tuple[Trigger, ...]:
         """What a quote fires: the last trade counts, as it does in candles."""
-        return self.judge_price(quote.last)
+        crossed = self.crossed(quote.last, quote.last)
+        return _in_order(tuple(trigger for trigger in crossed if trigger.is_fired_by_quote(quote)))
 
-    def judge_candle(self, candle: Candle) -> tuple[Trigger, ...]:
+    def judge_candle(self, candle: Candle, length: timedelta = MINUTE) -> tuple[Trigger, ...]:
         """What a closed candle fires, in the order to act on.
 
         Nobody knows which extreme came first, so the worse is assumed: a crossed stop silences the
         targets of its owner.
         """
-        crossed = self.crossed(candle.low, candle.high)
-        return _in_order(tuple(trigger for trigger in crossed if trigger.is_fired_by(candle)))
+        by_id = {trigger.trigger_id: trigger for trigger in self.crossed(candle.low, candle.high)}
+        # Those that moved since may have been crossed at a price that they no longer have.
+        by_id |= {
+            trigger.trigger_id: trigger
+            for trigger in self._moved.values()
+            if trigger.moved_at is not None and trigger.moved_at > candle.opened_at
+        }
+        return _in_order(
+            tuple(trigger for trigger in by_id.values() if trigger.is_fired_by(candle, length))
+        )
 
     def _side(self, condition: Condition) -> list[tuple[Decimal, str]]:
         return self._below if condition is Condition.AT_OR_BELOW else self._above

@@ -328,7 +328,12 @@ class TriggerState(StrEnum):
 
 
 class Trigger(SQLModel, table=True):
-    """A price condition the watcher waits for: at or below, or at or above, `price`."""
+    """A price condition the watcher waits for: at or below, or at or above, `price`.
+
+    `past_prices` are the prices it had, each with the venue time until when (`moved_at` is the last
+    of them). `set_at` is the database's own time when the row got its present price: a quote that
+    was asked for later is newer, whatever the venue's clock says.
+    """
 
     __tablename__ = "triggers"
     __table_args__ = (
@@ -355,6 +360,14 @@ class Trigger(SQLModel, table=True):
             "price",
             postgresql_where=text("state='armed'"),
         ),
+        Index(
+            "ix_triggers_moved",
+            "venue",
+            "realm",
+            "symbol",
+            "moved_at",
+            postgresql_where=text("state='armed' AND moved_at IS NOT NULL"),
+        ),
         Index("ix_triggers_fired", "bot_id", postgresql_where=text("state='fired'")),
     )
 
@@ -373,6 +386,7 @@ class Trigger(SQLModel, table=True):
     state: str = TriggerState.ARMED
     armed_at: datetime = timestamp_field()
     moved_at: datetime | None = timestamp_field(nullable=True)
-    price_before: Decimal | None = amount_field(nullable=True)
+    past_prices: list[dict[str, str]] = json_field(factory=list)
+    set_at: datetime | None = timestamp_field(nullable=True)
     fired_at: datetime | None = timestamp_field(nullable=True)
     fired_price: Decimal | None = amount_field(nullable=True)

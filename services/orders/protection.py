@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import update
@@ -11,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.orders import Leg
 from domain.strategies.apex import ExitPlan, exit_triggers
-from domain.triggers import Condition, TriggerKind
+from domain.triggers import Condition, PastPrice, TriggerKind
 from domain.triggers import Trigger as PriceCondition
 from models.connections import Account
 from models.trading import Position, Trigger, TriggerState
@@ -46,7 +47,9 @@ async def sync_triggers(
         elif trigger.state == TriggerState.ARMED:
             moved = price_condition(trigger).moved(condition.price, at)
             trigger.price, trigger.moved_at = moved.price, moved.moved_at
-            trigger.price_before = moved.price_before
+            trigger.past_prices = [
+                {"price": str(past.price), "until": past.until.isoformat()} for past in moved.past
+            ]
             session.add(trigger)
     for over in live.values():
         over.state = (
@@ -64,8 +67,10 @@ def price_condition(row: Trigger) -> PriceCondition:
         condition=Condition(row.direction),
         price=row.price,
         armed_at=row.armed_at,
-        moved_at=row.moved_at,
-        price_before=row.price_before,
+        past=tuple(
+            PastPrice(Decimal(past["price"]), datetime.fromisoformat(past["until"]))
+            for past in row.past_prices
+        ),
     )
 
 

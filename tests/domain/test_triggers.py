@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.markets import Candle, Quote
-from domain.triggers import Condition, Trigger, TriggerBook, TriggerKind
+from domain.triggers import PAST_PRICES_MAX, Condition, PastPrice, Trigger, TriggerBook, TriggerKind
 
 AT = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 BELOW, ABOVE = Condition.AT_OR_BELOW, Condition.AT_OR_ABOVE
@@ -31,6 +31,11 @@ def trigger(
 def candle(low: str, high: str, *, minute: int = 0) -> Candle:
     lowest, highest = Decimal(low), Decimal(high)
     return Candle(AT + timedelta(minutes=minute), highest, highest, lowest, lowest, Decimal(1))
+
+
+def quote_at(last: str, *, second: int) -> Quote:
+    price = Decimal(last)
+    return Quote("BTC-USD", price, price, price, AT + timedelta(seconds=second))
 
 
 def book_of(*triggers: Trigger) -> TriggerBook:
@@ -107,6 +112,74 @@ def test_during_a_widening_the_wider_price_counts() -> None:
     assert book.judge_candle(candle("93", "100")) == ()
 
 
+def test_two_moves_within_a_candle_are_judged_at_each_price_in_force() -> None:
+    stop = trigger("long:stop", "99", minute=-10)
+    down = stop.moved(Decimal(95), AT + timedelta(seconds=20))
+    book = book_of(down.moved(Decimal(98), AT + timedelta(seconds=40)))
+
+    assert book.judge_candle(candle("97", "100")) == (), "97 may be of the seconds at 95"
+    assert names(book.judge_candle(candle("95", "100"))) == ["long:stop"]
+    assert names(book.judge_candle(candle("98", "100", minute=1))) == ["long:stop"]
+
+
+@pytest.mark.parametrize(
+    ("minute", "low", "fires"),
+    [
+        (0, "98", False),  # 97 was in force
+        (0, "97", True),
+        (1, "98.5", False),  # 97, then 99
+        (1, "97", True),
+        (2, "98.5", True),  # 99 all along
+        (3, "98.5", False),  # 99, then 90
+        (3, "90", True),
+        (4, "91", False),
+    ],
+)
+def test_a_candle_listed_late_is_judged_by_the_prices_of_its_own_minute(
+    minute: int, low: str, fires: bool
+) -> None:
+    stop = trigger("long:stop", "97", minute=-10).moved(Decimal(99), AT + timedelta(seconds=90))
+    book = book_of(stop.moved(Decimal(90), AT + timedelta(seconds=200)))
+
+    fired = names(book.judge_candle(candle(low, "100", minute=minute)))
+
+    assert fired == (["long:stop"] if fires else [])
+
+
+def test_a_move_told_late_counts_from_the_move_before_it() -> None:
+    stop = trigger("long:stop", "90", minute=-10).moved(Decimal(95), AT + timedelta(seconds=50))
+
+    late = stop.moved(Decimal(97), AT)
+
+    assert late.moved_at == AT + timedelta(seconds=50)
+    assert set(late.prices_during(AT, AT + timedelta(minutes=1))) == {Decimal(90), Decimal(97)}
+
+
+def test_many_moves_are_kept_within_bounds_and_protect_no_less_tightly_than_the_loosest() -> None:
+    stop = trigger("long:stop", "50", minute=-10)
+    for second, price in enumerate(range(51, 51 + 3 * PAST_PRICES_MAX)):
+        stop = stop.moved(Decimal(price), AT + timedelta(milliseconds=second))
+
+    assert len(stop.past) == PAST_PRICES_MAX
+    assert min(stop.prices_during(AT, AT + timedelta(minutes=1))) == Decimal(50)
+
+
+def test_a_quote_from_before_a_trigger_does_not_fire_it() -> None:
+    book = book_of(trigger("long:stop", "95", minute=1))
+
+    assert book.judge_quote(quote_at("90", second=59)) == ()
+    assert names(book.judge_quote(quote_at("90", second=60))) == ["long:stop"]
+
+
+def test_a_quote_from_before_a_move_must_cross_both_prices() -> None:
+    stop = trigger("long:stop", "95", minute=-10)
+    book = book_of(stop.moved(Decimal(99), AT + timedelta(seconds=30)))
+
+    assert book.judge_quote(quote_at("97", second=29)) == ()
+    assert names(book.judge_quote(quote_at("95", second=29))) == ["long:stop"]
+    assert names(book.judge_quote(quote_at("97", second=30))) == ["long:stop"]
+
+
 def test_moving_nowhere_is_no_move() -> None:
     stop = trigger("long:stop", "95")
     assert stop.moved(Decimal(95), AT) is stop
@@ -137,8 +210,9 @@ def test_removing() -> None:
 def test_a_price_is_positive_and_a_move_complete() -> None:
     with pytest.raises(ValueError, match="positive"):
         trigger("a", "0")
-    with pytest.raises(ValueError, match="move"):
-        Trigger("a", "a", STOP, BELOW, Decimal(1), AT, moved_at=AT)
+    with pytest.raises(ValueError, match="order"):
+        past = (PastPrice(Decimal(2), AT), PastPrice(Decimal(3), AT - timedelta(seconds=1)))
+        Trigger("a", "a", STOP, BELOW, Decimal(1), AT, past)
 
 
 prices = st.decimals(min_value=1, max_value=20, places=0)
