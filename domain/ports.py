@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -63,6 +63,14 @@ class MarketData(Protocol):
         """Which venue and realm this is."""
         ...
 
+    @property
+    def settling(self) -> timedelta:
+        """How long after its close a candle may still appear or change; younger ones are not told.
+
+        Candles are final, so to say, from then on: what is revised later still is told as revised.
+        """
+        ...
+
     async def clock(self) -> VenueClock:
         """The venue's own time and epoch."""
         ...
@@ -104,6 +112,14 @@ class MarketData(Protocol):
 
     async def quote(self, symbol: str) -> Quote:
         """Best bid, best ask, last."""
+        ...
+
+    async def quotes(self, symbols: Sequence[str], *, at: datetime) -> Mapping[str, Quote]:
+        """Quotes of many markets within about a second; a market that gives none is left out.
+
+        `symbols` has the most urgent first, `at` is a venue time before the call: the time of the
+        quotes, which are at least as new. Bid and ask may be the last price.
+        """
         ...
 
     async def order_book(self, symbol: str) -> OrderBook:

@@ -72,17 +72,19 @@ class EvaluationService:
         Raises:
             VenueUnavailable: the candles could not be had.
         """
-        newest_open = BAR.floor(clock.now) - BAR.length
+        market = self._venues.market_data(key)
+        # A bar that may still change is no bar yet: an entry is not made from unsettled data.
+        newest_open = BAR.floor(clock.now - market.settling) - BAR.length
         if last_opened_at is not None and last_opened_at >= newest_open:
             return ()
         missed = 1
         if last_opened_at is not None:
             missed = min((newest_open - last_opened_at) // BAR.length, MISSED_BARS_MAX)
+        # The venue is asked outside the lock: one question serves all, and one that hangs fails
+        # those who share it, not one after the other.
+        bars = await market.last_bars(symbol, BAR, count=WINDOW + missed - 1, until=clock.now)
         lock = self._locks.setdefault((key, symbol), asyncio.Lock())
         async with lock:
-            bars = await self._venues.market_data(key).last_bars(
-                symbol, BAR, count=WINDOW + missed - 1, until=clock.now
-            )
             return await self._evaluate_new(key, clock, symbol, bars, last_opened_at)
 
     async def _evaluate_new(

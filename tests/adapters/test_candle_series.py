@@ -43,8 +43,8 @@ class Market:
         return [candle(number) for number in range(first, last) if number not in self.holes]
 
 
-def series(market: Market, settling: timedelta = timedelta(0)) -> CandleSeries:
-    return CandleSeries(Timeframe.M1, market.fetch, settling=settling)
+def series(market: Market, expected: timedelta = timedelta(0)) -> CandleSeries:
+    return CandleSeries(Timeframe.M1, market.fetch, expected=expected)
 
 
 questions = st.lists(
@@ -54,12 +54,12 @@ questions = st.lists(
 
 @given(questions, st.sets(st.integers(0, 600)), st.integers(0, 40), st.integers(20, 80))
 def test_every_answer_is_the_markets(
-    asked: list[tuple[int, int, int]], holes: set[int], settling: int, kept: int
+    asked: list[tuple[int, int, int]], holes: set[int], expected: int, kept: int
 ) -> None:
     market = Market(holes)
 
     async def ask_all() -> None:
-        memory = series(market, timedelta(minutes=settling))
+        memory = series(market, timedelta(minutes=expected))
         for start, count, later in asked:
             since, until = at(start), at(start + count)
             now = until + later * MINUTE
@@ -74,14 +74,14 @@ def test_every_answer_is_the_markets(
         asyncio.run(ask_all())
 
 
-async def test_going_on_asks_for_the_new_bar_only() -> None:
+async def test_going_on_asks_for_the_new_bar_and_the_last_known_ones() -> None:
     market = Market({3})
     memory = series(market)
 
     await memory.between(at(0), at(10), at(10))
     await memory.between(at(1), at(11), at(11))
 
-    assert market.asked == [(at(0), at(10)), (at(10), at(11))]
+    assert market.asked == [(at(0), at(10)), (at(7), at(11))]
     assert memory.settled(at(0), at(11)) == tuple(market.between(at(0), at(11)))
 
 
@@ -96,9 +96,9 @@ async def test_many_callers_ask_once() -> None:
 
 
 async def test_unsettled_bar_may_still_appear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candles_module, "UNSETTLED_FRESH_SECONDS", 0.05)
+    monkeypatch.setattr(candles_module, "EXPECTED_FRESH_SECONDS", 0.05)
     market = Market({9})
-    memory = series(market, settling=timedelta(seconds=30))
+    memory = series(market, expected=timedelta(seconds=90))
 
     late = await memory.between(at(0), at(10), at(10))
     again = await memory.between(at(0), at(10), at(10))
@@ -113,7 +113,7 @@ async def test_unsettled_bar_may_still_appear(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_first_question_about_an_unsettled_bar_is_asked_once_for_all() -> None:
     market = Market()
-    memory = series(market, settling=timedelta(seconds=30))
+    memory = series(market, expected=timedelta(seconds=90))
 
     answers = await asyncio.gather(*(memory.between(at(9), at(10), at(10)) for _ in range(50)))
 

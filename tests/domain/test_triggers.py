@@ -210,8 +210,8 @@ def test_removing() -> None:
 def test_a_price_is_positive_and_a_move_complete() -> None:
     with pytest.raises(ValueError, match="positive"):
         trigger("a", "0")
+    past = (PastPrice(Decimal(2), AT), PastPrice(Decimal(3), AT - timedelta(seconds=1)))
     with pytest.raises(ValueError, match="order"):
-        past = (PastPrice(Decimal(2), AT), PastPrice(Decimal(3), AT - timedelta(seconds=1)))
         Trigger("a", "a", STOP, BELOW, Decimal(1), AT, past)
 
 

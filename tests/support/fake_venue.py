@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -99,15 +100,19 @@ def market_rules(symbol: str) -> MarketRules:
 class FakeMarket:
     """Market data that a test writes.
 
-    `down` names the questions that fail, `hanging` those whose answers come once `released` is set.
+    `down` names the questions that fail, `hanging` those whose answers come once `released` is set:
+    `candles` for all markets, `candles:BTC-USD` for one.
     """
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self.now = NOON
         self.epoch = "epoch-1"
+        self.settling = timedelta(0)
         self.down: set[str] = set()
         self.hanging: set[str] = set()
         self.released = asyncio.Event()
+        self.quoted_at: datetime | None = None
+        """Venue time that quotes carry; None for the present."""
         self.rules_by_symbol = {symbol: market_rules(symbol) for symbol in symbols}
         self.last: dict[str, Decimal] = dict.fromkeys(symbols, Decimal(100))
         self.minutes: dict[str, list[Candle]] = {symbol: [] for symbol in symbols}
@@ -118,12 +123,11 @@ class FakeMarket:
         return KEY
 
     async def clock(self) -> VenueClock:
-        self._require("clock")
+        await self._meet("clock")
         return VenueClock(self.now, self.epoch)
 
     async def rules(self) -> Mapping[str, MarketRules]:
-        self._require("rules")
-        await self._hang("rules")
+        await self._meet("rules")
         return self.rules_by_symbol
 
     def known_rules(self) -> Mapping[str, MarketRules]:
@@ -141,8 +145,7 @@ class FakeMarket:
     async def candles(
         self, symbol: str, timeframe: Timeframe, *, since: datetime, until: datetime
     ) -> Sequence[Candle]:
-        self._require("candles", symbol)
-        await self._hang("candles")
+        await self._meet("candles", symbol)
         known = self.minutes if timeframe is Timeframe.M1 else self.bars
         return [
             candle
@@ -157,9 +160,19 @@ class FakeMarket:
         return list(await self.candles(symbol, timeframe, since=long_ago, until=until))[-count:]
 
     async def quote(self, symbol: str) -> Quote:
-        self._require("quote", symbol)
+        await self._meet("quote", symbol)
+        if symbol not in self.last:
+            raise VenueUnavailable(f"There is no market {symbol}")
         last = self.last[symbol]
-        return Quote(symbol, bid=last, ask=last, last=last, at=self.now)
+        return Quote(symbol, bid=last, ask=last, last=last, at=self.quoted_at or self.now)
+
+    async def quotes(self, symbols: Sequence[str], *, at: datetime) -> Mapping[str, Quote]:
+        found = {}
+        for symbol in symbols:
+            with suppress(VenueUnavailable, TimeoutError):
+                async with asyncio.timeout(0.05):
+                    found[symbol] = await self.quote(symbol)
+        return found
 
     async def order_book(self, symbol: str) -> OrderBook:
         level = BookLevel(self.last[symbol], Decimal(10**6))
@@ -178,11 +191,9 @@ class FakeMarket:
         self.last[symbol] = last
         self.now += Timeframe.M1.length
 
-    async def _hang(self, question: str) -> None:
-        if question in self.hanging:
+    async def _meet(self, question: str, symbol: str = "") -> None:
+        if self.hanging & {question, f"{question}:{symbol}"}:
             await self.released.wait()
-
-    def _require(self, question: str, symbol: str = "") -> None:
         if self.down & {question, f"{question}:{symbol}"}:
             raise VenueUnavailable(f"{question} gets no answer")
 

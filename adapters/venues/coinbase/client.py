@@ -15,6 +15,7 @@ import ccxt.async_support
 
 from adapters.venues.errors import (
     VenueAnswerMalformedError,
+    VenueRejectedQuestionError,
     question_failure,
 )
 from domain.ports import VenueCredentials, VenueRefusedKeys, VenueUnavailable
@@ -25,6 +26,7 @@ DEADLINE_SECONDS = 10.0
 PUBLIC_LANE_MILLISECONDS = 68
 _HTTP_UNAUTHORIZED = 401
 _HTTP_FORBIDDEN = 403
+_HTTP_REJECTED = frozenset({400, 404})
 
 _SILENT = logging.getLogger("nija.ccxt")
 _SILENT.setLevel(logging.WARNING)
@@ -110,15 +112,15 @@ def _can_sign(client: CoinbaseClient) -> bool:
     return all(value.isascii() and value.isprintable() for value in headers.values())
 
 
-async def ask(endpoint: Endpoint, params: Params) -> Answer:
-    """Ask a question that changes nothing at the venue.
+async def ask(endpoint: Endpoint, params: Params, *, seconds: float = DEADLINE_SECONDS) -> Answer:
+    """Ask a question that changes nothing at the venue, and wait for its answer some seconds.
 
     Raises:
         VenueUnavailable: no usable answer within the deadline.
         VenueRefusedKeys: the venue does not accept the keys, or not for this.
     """
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(seconds):
             answer = await endpoint(dict(params))
     except TimeoutError:
         raise VenueUnavailable("Coinbase did not answer in time") from None
@@ -148,6 +150,8 @@ def _answered_failure(failure: AnsweredError) -> VenueUnavailable | VenueRefused
     # keys.
     if status == _HTTP_UNAUTHORIZED or (status == _HTTP_FORBIDDEN and failure.answer.body):
         return VenueRefusedKeys(f"Coinbase answered {status} to these keys")
+    if status in _HTTP_REJECTED and failure.answer.body:
+        return VenueRejectedQuestionError(f"Coinbase answered {status}: {name}")
     return question_failure(failure.error, f"Coinbase answered {status}: {name}")
 
 

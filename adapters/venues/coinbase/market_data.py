@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
+
+import structlog
 
 from adapters.venues.candles import CandleSeries
 from adapters.venues.coinbase import parse
-from adapters.venues.coinbase.client import ask, public_client
-from adapters.venues.errors import VenueRejectedQuestionError
+from adapters.venues.coinbase.client import (
+    DEADLINE_SECONDS,
+    Answer,
+    Params,
+    ask,
+    public_client,
+)
 from adapters.venues.flight import SharedQuestion
+from adapters.venues.lane import QuestionLane
 from adapters.venues.market_rules import ListedMarkets, MarketRulesCache
+from adapters.venues.quote_board import QuoteBoard
 from adapters.venues.simulator_clock import parse_simulator_clock, parse_simulator_fees
 from domain.markets import (
     Candle,
@@ -25,19 +38,29 @@ from domain.markets import (
     VenueClock,
     VenueKey,
 )
+from domain.ports import VenueUnavailable
 
 CANDLES_PER_PAGE = 300
 CANDLES_PER_QUESTION_MAX = 50_000
 LOOK_BACK_PAGES_MAX = 10
 BOOK_LEVELS = 250
+QUESTIONS_MAX = 2_000
+SERIES_MAX = 1_000
+CLOCK_SECONDS = 3.0
+CANDLE_QUESTIONS_AT_ONCE = 6
+CANDLE_SECONDS = 3.0
 REAL_CLOCK_FRESH_SECONDS = 10.0
 REAL_QUOTE_FRESH_SECONDS = 0.25
 REAL_SETTLING = timedelta(seconds=5)
 FEES_FRESH_SECONDS = 60.0
+_Answer = TypeVar("_Answer")
 _GRANULARITIES: Mapping[Timeframe, str] = {
     Timeframe.M1: "ONE_MINUTE",
     Timeframe.M5: "FIVE_MINUTE",
 }
+
+
+_log = structlog.get_logger("nija.market_data")
 
 
 class CoinbaseMarketData:
@@ -69,9 +92,12 @@ class CoinbaseMarketData:
         )
         self._rules = MarketRulesCache(self._key, self._ask_rules)
         self._last_clock: tuple[VenueClock, float] | None = None
-        self._quote_questions: dict[str, SharedQuestion[Quote]] = {}
-        self._book_questions: dict[str, SharedQuestion[OrderBook]] = {}
-        self._series: dict[tuple[str, Timeframe], CandleSeries] = {}
+        self._clock_refresh: asyncio.Task[None] | None = None
+        self._board = QuoteBoard(self._key, self._ask_last_prices, self._ask_quote)
+        self._quote_questions: OrderedDict[str, SharedQuestion[Quote]] = OrderedDict()
+        self._book_questions: OrderedDict[str, SharedQuestion[OrderBook]] = OrderedDict()
+        self._series: OrderedDict[tuple[str, Timeframe], CandleSeries] = OrderedDict()
+        self._candle_lane = QuestionLane("candles", at_once=CANDLE_QUESTIONS_AT_ONCE)
         self._epoch: str | None = None
 
     @property
@@ -79,16 +105,27 @@ class CoinbaseMarketData:
         """Which venue and realm this is."""
         return self._key
 
+    @property
+    def settling(self) -> timedelta:
+        """How long after its close a candle may still appear or change."""
+        return self._settling
+
     async def clock(self) -> VenueClock:
-        """The venue's own time and epoch; a new epoch empties the memory of candles."""
-        clock, asked_at = self._last_clock = await self._clock_question.answer()
+        """The venue's own time and epoch; a new epoch empties the memory of candles.
+
+        The real venue's goes on by this machine's clock, and is asked now and then beside the work.
+        """
+        known = self.known_clock()
+        if known is not None and self._key.realm is Realm.REAL:
+            # Nobody waits for a clock that can be reckoned; it is asked beside the work.
+            if self._clock_refresh is None or self._clock_refresh.done():
+                self._clock_refresh = asyncio.create_task(self._refresh_clock())
+            return known
+        clock, _seen_at = self._last_clock = await self._clock_question.answer()
         if self._epoch != clock.epoch:
             self._epoch = clock.epoch
             self._series.clear()
-        if self._key.realm is Realm.SIMULATED:
-            return clock
-        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - asked_at)
-        return VenueClock(now=clock.now + elapsed, epoch=clock.epoch)
+        return clock
 
     async def rules(self) -> Mapping[str, MarketRules]:
         """Spot markets by symbol: the last good list, which is refreshed beside the work.
@@ -142,16 +179,16 @@ class CoinbaseMarketData:
         last = timeframe.floor(until)
         if last <= first:
             return ()
-        series = await self._series_of(symbol, timeframe)
+        series = self._series_of(symbol, timeframe)
         known = series.settled(first, last)
         if known is not None:
             return known
         now = (await self.clock()).now
-        closed = min(last, timeframe.floor(now))
+        closed = min(last, timeframe.floor(now - self._settling))
         if closed <= first:
             return ()
         # The clock may just have told of a new epoch, with its own candles.
-        return await (await self._series_of(symbol, timeframe)).between(first, closed, now)
+        return await self._series_of(symbol, timeframe).between(first, closed, now)
 
     async def last_bars(
         self, symbol: str, timeframe: Timeframe, *, count: int, until: datetime
@@ -171,25 +208,43 @@ class CoinbaseMarketData:
         return candles[-count:] if count > 0 else ()
 
     async def quote(self, symbol: str) -> Quote:
-        """Best bid, best ask, last."""
-        if symbol not in self._quote_questions:
-            await self._require_market(symbol)
-            self._quote_questions[symbol] = SharedQuestion(
-                lambda: self._ask_quote(symbol), fresh_seconds=self._quote_fresh_seconds
-            )
-        return await self._quote_questions[symbol].answer()
+        """Best bid, best ask, last; needs no list of markets."""
+        question = _kept(
+            self._quote_questions,
+            symbol,
+            lambda: SharedQuestion(
+                lambda: self._ask_quote_now(symbol), fresh_seconds=self._quote_fresh_seconds
+            ),
+        )
+        return await question.answer()
+
+    async def quotes(self, symbols: Sequence[str], *, at: datetime) -> Mapping[str, Quote]:
+        """Quotes of many markets within `quote_board.BUDGET_SECONDS`; those without are left out.
+
+        Args:
+            symbols: the markets, the most urgent first.
+            at: a venue time before the call.
+        """
+        return await self._board.quotes(symbols, at)
 
     async def order_book(self, symbol: str) -> OrderBook:
         """The visible order book, never an older one than the call."""
-        if symbol not in self._book_questions:
-            await self._require_market(symbol)
-            self._book_questions[symbol] = SharedQuestion(lambda: self._ask_order_book(symbol))
-        return await self._book_questions[symbol].answer()
+        question = _kept(
+            self._book_questions,
+            symbol,
+            lambda: SharedQuestion(lambda: self._ask_order_book(symbol)),
+        )
+        return await question.answer()
 
     async def close(self) -> None:
         """Release connections."""
+        if self._clock_refresh is not None:
+            self._clock_refresh.cancel()
         await self._clock_question.close()
         await self._rules.close()
+        await self._board.close()
+        for series in self._series.values():
+            await series.close()
         for quote_question in self._quote_questions.values():
             await quote_question.close()
         for book_question in self._book_questions.values():
@@ -197,30 +252,27 @@ class CoinbaseMarketData:
         await self._prompt.close()
         await self._bulk.close()
 
-    async def _require_market(self, symbol: str) -> None:
-        """Memory is kept for markets that exist only, so that made-up names cannot fill it."""
-        if symbol not in await self.rules():
-            raise VenueRejectedQuestionError(f"Coinbase has no market {symbol}")
-
-    async def _series_of(self, symbol: str, timeframe: Timeframe) -> CandleSeries:
+    def _series_of(self, symbol: str, timeframe: Timeframe) -> CandleSeries:
         key = (symbol, timeframe)
         if key not in self._series:
-            await self._require_market(symbol)
-            self._series.setdefault(
-                key,
-                CandleSeries(
-                    timeframe,
-                    lambda since, until: self._ask_candles(symbol, timeframe, since, until),
-                    settling=self._settling,
-                ),
+            self._series[key] = CandleSeries(
+                timeframe,
+                lambda since, until: self._ask_candles(symbol, timeframe, since, until),
             )
+        self._series.move_to_end(key)
+        if len(self._series) > SERIES_MAX:
+            self._series.popitem(last=False)
         return self._series[key]
 
+    async def _refresh_clock(self) -> None:
+        with suppress(VenueUnavailable):
+            self._last_clock = await self._clock_question.answer()
+
     async def _ask_clock(self) -> tuple[VenueClock, float]:
-        asked_at = asyncio.get_running_loop().time()
         if self._simulator_url is not None:
-            return parse_simulator_clock(await self._ask_simulator()), asked_at
-        answer = await ask(self._prompt.v3_public_get_brokerage_time, {})
+            told = parse_simulator_clock(await self._ask_simulator())
+            return told, asyncio.get_running_loop().time()
+        answer = await ask(self._prompt.v3_public_get_brokerage_time, {}, seconds=CLOCK_SECONDS)
         milliseconds = int(parse.amount(answer, "epochMillis"))
         now = datetime.fromtimestamp(milliseconds / 1000, UTC)
         # Counting from the answer's arrival keeps the time told behind the venue's, never ahead of
@@ -229,7 +281,9 @@ class CoinbaseMarketData:
 
     async def _ask_simulator(self) -> Mapping[str, object]:
         answer: Mapping[str, object] = await ask(
-            lambda _: self._prompt.fetch(f"{self._simulator_url}/control/clock"), {}
+            lambda _: self._prompt.fetch(f"{self._simulator_url}/control/clock"),
+            {},
+            seconds=CLOCK_SECONDS,
         )
         return answer
 
@@ -241,12 +295,33 @@ class CoinbaseMarketData:
             await ask(self._bulk.v3_public_get_brokerage_market_products, {"product_type": "SPOT"})
         )
 
-    async def _ask_quote(self, symbol: str) -> Quote:
+    async def _ask_quote_now(self, symbol: str) -> Quote:
+        try:
+            at = (await self.clock()).now
+        except VenueUnavailable:
+            known = self.known_clock()
+            if known is None:
+                raise
+            at = known.now
+        return await self._ask_quote(symbol, at, DEADLINE_SECONDS)
+
+    async def _ask_quote(self, symbol: str, at: datetime, seconds: float) -> Quote:
         ticker = await ask(
             self._prompt.v3_public_get_brokerage_market_products_product_id_ticker,
             {"product_id": symbol, "limit": 1},
+            seconds=seconds,
         )
-        return parse.parse_quote(ticker, symbol, (await self.clock()).now)
+        return parse.parse_quote(ticker, symbol, at)
+
+    async def _ask_last_prices(
+        self, symbols: Sequence[str], seconds: float
+    ) -> Mapping[str, Decimal]:
+        answer = await ask(
+            self._prompt.v3_public_get_brokerage_market_products,
+            {"product_ids": list(symbols)},
+            seconds=seconds,
+        )
+        return parse.parse_last_prices(answer)
 
     async def _ask_order_book(self, symbol: str) -> OrderBook:
         answer = await ask(
@@ -264,19 +339,38 @@ class CoinbaseMarketData:
         page = timeframe.length * CANDLES_PER_PAGE
         while since < until:
             page_until = min(since + page, until)
-            answer = await ask(
-                self._bulk.v3_public_get_brokerage_market_products_product_id_candles,
-                {
-                    "product_id": symbol,
-                    "granularity": _GRANULARITIES[timeframe],
-                    # Coinbase counts both ends in.
-                    "start": str(int(since.timestamp())),
-                    "end": str(int(page_until.timestamp()) - 1),
-                },
-            )
-            candles.extend(parse.parse_candle(candle) for candle in parse.items(answer, "candles"))
+            params: Params = {
+                "product_id": symbol,
+                "granularity": _GRANULARITIES[timeframe],
+                # Coinbase counts both ends in.
+                "start": str(int(since.timestamp())),
+                "end": str(int(page_until.timestamp()) - 1),
+            }
+            answer = await self._candle_lane.ask(functools.partial(self._ask_page, params))
+            page_of, dropped = parse.parse_candles(answer, timeframe.length)
+            if dropped:
+                _log.warning("candles.malformed", symbol=symbol, reasons=sorted(set(dropped)))
+            candles.extend(page_of)
             since = page_until
         return candles
+
+    async def _ask_page(self, params: Params) -> Answer:
+        endpoint = self._bulk.v3_public_get_brokerage_market_products_product_id_candles
+        return await ask(endpoint, params, seconds=CANDLE_SECONDS)
+
+
+def _kept(
+    memory: OrderedDict[str, SharedQuestion[_Answer]],
+    symbol: str,
+    make: Callable[[], SharedQuestion[_Answer]],
+) -> SharedQuestion[_Answer]:
+    """The shared question about a market; those least used are forgotten, so names fill nothing."""
+    if symbol not in memory:
+        memory[symbol] = make()
+    memory.move_to_end(symbol)
+    if len(memory) > QUESTIONS_MAX:
+        memory.popitem(last=False)
+    return memory[symbol]
 
 
 def _ceil(at: datetime, timeframe: Timeframe) -> datetime:

@@ -7,13 +7,14 @@ all of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from adapters.venues.errors import VenueAnswerMalformedError
 from adapters.venues.market_rules import ListedMarkets
 from domain.markets import (
+    MINUTE,
     BookLevel,
     Candle,
     FeeRates,
@@ -66,6 +67,10 @@ _STATUSES = (
     ("limit_only", MarketStatus.LIMIT_ONLY),
 )
 _PRODUCT_PARTS = 2
+# No amount of a market needs more; a number of a million digits is an attack or a mistake.
+_DIGITS_MAX = 40
+_CHARACTERS_MAX = 100
+_START_MAX = 2**33  # seconds since 1970: the year 2242
 
 
 def parse_rules(product: Json) -> MarketRules:
@@ -110,30 +115,90 @@ def parse_markets(answer: Json) -> ListedMarkets:
     return ListedMarkets(rules, malformed)
 
 
-def parse_candle(candle: Json) -> Candle:
-    """One candle; they come newest first, in no promised order."""
-    return Candle(
-        opened_at=datetime.fromtimestamp(int(amount(candle, "start")), UTC),
-        open=amount(candle, "open"),
-        high=amount(candle, "high"),
-        low=amount(candle, "low"),
-        close=amount(candle, "close"),
+def parse_candles(answer: Json, length: timedelta) -> tuple[list[Candle], list[str]]:
+    """The candles of an answer, and why others of it were left out.
+
+    A malformed candle (a price of zero, a high below its low, an empty cell, a time between two
+    candles) is dropped by itself: it is as if the venue had not listed it yet.
+
+    Raises:
+        VenueAnswerMalformedError: there is no list.
+    """
+    rows = answer.get("candles")
+    if not isinstance(rows, list):
+        raise _malformed("candles")
+    candles: list[Candle] = []
+    dropped: list[str] = []
+    for row in rows:
+        try:
+            candles.append(parse_candle(row, length))
+        except VenueAnswerMalformedError as failure:
+            dropped.append(str(failure))
+    return candles, dropped
+
+
+def parse_candle(candle: object, length: timedelta = MINUTE) -> Candle:
+    """One candle; they come newest first, in no promised order.
+
+    Raises:
+        VenueAnswerMalformedError: a field is missing, or the values contradict each other.
+    """
+    if not isinstance(candle, dict):
+        raise _malformed("candles")
+    start = amount(candle, "start")
+    seconds = int(length.total_seconds())
+    if not ZERO < start < _START_MAX or start % seconds:
+        raise _malformed("start")
+    read = Candle(
+        opened_at=datetime.fromtimestamp(int(start), UTC),
+        open=_price(candle, "open"),
+        high=_price(candle, "high"),
+        low=_price(candle, "low"),
+        close=_price(candle, "close"),
         volume=amount(candle, "volume"),
     )
+    if read.volume < ZERO:
+        raise _malformed("volume")
+    if read.low > min(read.open, read.close) or read.high < max(read.open, read.close):
+        raise _malformed("high")
+    return read
 
 
 def parse_quote(ticker: Json, symbol: str, at: datetime) -> Quote:
-    """Best prices and the last trade's."""
+    """Best prices and the last trade's; a side of the book that is empty is told as the last.
+
+    `at` is a venue time before the question: the prices are at least as new.
+    """
     trades = items(ticker, "trades")
     if not trades:
         raise VenueAnswerMalformedError(f"Coinbase lists no trade of {symbol}")
+    last = _price(trades[0], "price")
     return Quote(
         symbol=symbol,
-        bid=_price(ticker, "best_bid"),
-        ask=_price(ticker, "best_ask"),
-        last=_price(trades[0], "price"),
+        bid=_price_or(ticker, "best_bid", last),
+        ask=_price_or(ticker, "best_ask", last),
+        last=last,
         at=at,
     )
+
+
+def parse_last_prices(answer: Json) -> dict[str, Decimal]:
+    """The last trade's price of each product of a product list that has a usable one.
+
+    Raises:
+        VenueAnswerMalformedError: there is no list.
+    """
+    rows = answer.get("products")
+    if not isinstance(rows, list):
+        raise _malformed("products")
+    prices: dict[str, Decimal] = {}
+    for row in rows:
+        try:
+            if isinstance(row, dict):
+                prices[text(row, "product_id")] = _price(row, "price")
+        except VenueAnswerMalformedError:
+            continue  # a market without a price is one that this answer says nothing about
+    return prices
 
 
 def parse_order_book(answer: Json, symbol: str) -> OrderBook:
@@ -231,11 +296,13 @@ def amount(source: Json, name: str) -> Decimal:
     value = source.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise _malformed(name)
+    if isinstance(value, str) and len(value) > _CHARACTERS_MAX:
+        raise _malformed(name)
     try:
         number = Decimal(value)
     except InvalidOperation:
         raise _malformed(name) from None
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > _DIGITS_MAX:
         raise _malformed(name)
     return number
 
@@ -294,6 +361,13 @@ def _ordered_quantity(order: Json) -> Decimal | None:
 
 def _level(level: Json) -> BookLevel:
     return BookLevel(price=_price(level, "price"), quantity=_price(level, "size"))
+
+
+def _price_or(source: Json, name: str, default: Decimal) -> Decimal:
+    try:
+        return _price(source, name)
+    except VenueAnswerMalformedError:
+        return default
 
 
 def _price(source: Json, name: str) -> Decimal:

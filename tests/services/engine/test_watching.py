@@ -168,13 +168,13 @@ async def test_a_new_epoch_judges_no_candle_of_the_old_one(
     assert state == {"epoch": "epoch-2", "judged_until": market.now}
 
 
-async def test_a_failed_look_is_made_up_for_by_the_next(
+async def test_a_look_that_sees_nothing_is_made_up_for_by_the_next(
     watched: tuple[Engine, RunningBot, Position],
 ) -> None:
     engine, _bot, position = watched
     market = engine.venue.market
     market.add_minute("BTC-USD", low="96", high="101", close="100")
-    market.down.add("quote")
+    market.down |= {"quote", "candles"}
     with pytest.raises(VenueUnavailable):
         await engine.watching.look(KEY)
 

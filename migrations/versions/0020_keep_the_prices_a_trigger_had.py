@@ -4,8 +4,8 @@ A candle that is listed late, or in whose minute a stop moved more than once, is
 price that was in force during it. When a row got its present price is noted by the database itself,
 so that no code path can forget it.
 
-Revision ID: 0017
-Revises: 0016
+Revision ID: 0020
+Revises: 0019
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0017"
-down_revision = "0016"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
