@@ -25,6 +25,7 @@ from chaos.alerts import Alerts
 from chaos.commands import Commands
 from chaos.crossings import Crossings
 from chaos.delays import STOP_SECONDS_MAX, StopDelay, late_alerts, late_stops, stop_delays
+from chaos.faults import Faults
 from chaos.invariants import (
     Violation,
     equities,
@@ -163,7 +164,10 @@ class _Session:
         self._records: Records | None = None
         self._histories: dict[str, Any] = {}
         self._traders: tuple[Trader, ...] = ()
-        self.uptime = Uptime(stack)
+        self.faults = Faults(
+            self._simulator_url, Random(f"faults {options.seed}"), PAIRS, float(SPEED)
+        )
+        self.uptime = Uptime(stack, lambda: self.faults.is_blind)
         self.killer = Killer(self.uptime, self._system_url)
         self.crossings = Crossings(self._simulator_url, self._system_url)
         self.alerts: Alerts | None = None
@@ -223,6 +227,7 @@ class _Session:
                 self.killer,
                 self.alerts,
                 self.commands,
+                self.faults,
                 delays,
                 time.monotonic() - began,
             ),
@@ -256,6 +261,7 @@ class _Session:
         traffic = [
             asyncio.create_task(self._send_alerts()),
             asyncio.create_task(self._give_commands()),
+            asyncio.create_task(self.faults.inject()),
         ]
         await asyncio.sleep(WARM_UP_SECONDS)
         await self.killer.served()
@@ -273,6 +279,7 @@ class _Session:
             await killing
         except NotRecovered as failed:
             return str(failed)
+        await self.faults.end()
         return None
 
     async def _send_alerts(self) -> None:

@@ -44,13 +44,18 @@ class Span:
 class Uptime:
     """Watches all children of a stack.
 
+    Args:
+        stack: whose.
+        is_blind: whether a fault keeps the exchange from showing prices or taking exits.
+
     Attributes:
         whole: past intervals in which everything served that an exit needs.
         recoveries: seconds from each kill until the process served again, by process.
     """
 
-    def __init__(self, stack: RunningStack) -> None:
+    def __init__(self, stack: RunningStack, is_blind: Callable[[], bool]) -> None:
         self._stack = stack
+        self._is_blind = is_blind
         self._serving: dict[str, int] = {}
         self._pids: dict[str, int | None] = {}
         self._killed_at: dict[str, float] = {}
@@ -127,8 +132,8 @@ class Uptime:
             self.recoveries[name].append(time.time() - killed_at)
 
     def _judge(self) -> None:
-        needed = set(self._pids) - (NOT_FOR_EXITS if "exits" in self._pids else {"api"})
-        is_whole = bool(needed) and all(self.serves(name) for name in needed)
+        needed = set(self._pids) - (NOT_FOR_EXITS if "exits-worker" in self._pids else {"api"})
+        is_whole = bool(needed) and all(map(self.serves, needed)) and not self._is_blind()
         if is_whole and self._whole_since is None:
             self._whole_since = time.time()
         elif not is_whole:
