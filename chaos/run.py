@@ -180,7 +180,8 @@ class _Session:
             "histories": self._histories,
             "bans": self.commands.bans if self.commands else [],
             "crossings": list(self.crossings.seen.values()),
-            "whole": self.uptime.whole,
+            "for_exits": self.uptime.for_exits.spans,
+            "for_all": self.uptime.for_all.spans,
             "dump": self._dump,
         }
 
@@ -204,13 +205,15 @@ class _Session:
         self.uptime.close()
         ended_at = time.time()
         records = await self._read()
-        delays = stop_delays(records, self.crossings.seen.values(), self.uptime.whole, ended_at)
+        delays = stop_delays(
+            records, self.crossings.seen.values(), self.uptime.for_exits.spans, ended_at
+        )
         await self._read_histories(delays, records)
         found += violations(records, self.commands.bans)
         found += lost_alerts(records, self.alerts.acknowledged)
         found += unclosed(records, self.commands.closes)
         found += late_stops(delays, self._options.stop_seconds_max)
-        found += late_alerts(records, self.uptime.whole)
+        found += late_alerts(records, self.uptime.for_all.spans)
         found += [
             Violation("refused", json.dumps(one))
             for one in (*self.alerts.refused, *self.commands.refused)
