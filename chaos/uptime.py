@@ -87,7 +87,8 @@ class Uptime:
         self._serving: dict[str, int] = {}
         self._pids: dict[str, int | None] = {}
         self._killed_at: dict[str, float] = {}
-        self._log_from: dict[int, int] = {}
+        self._log_from: dict[tuple[str, int], int] = {}
+        self._began: set[str] = set()
         self.for_exits = Timeline()
         self.for_all = Timeline()
         self.recoveries: dict[str, list[float]] = defaultdict(list)
@@ -193,7 +194,9 @@ class Uptime:
         """A worker logs that it polls; its metrics page is there some seconds earlier."""
         log = self._stack.data_dir / "logs" / f"{name}.log"
         size = log.stat().st_size
-        start = self._log_from.setdefault(pid, size)
+        # The first of its name may have been ready before anything was watched.
+        start = self._log_from.setdefault((name, pid), size if name in self._began else 0)
+        self._began.add(name)
         with log.open("rb") as stream:
             stream.seek(start if start <= size else 0)
             return READY in stream.read()
