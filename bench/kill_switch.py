@@ -70,12 +70,12 @@ def measure() -> dict[str, Any]:
 async def _measure(stack: RunningStack) -> dict[str, Any]:
     began = time.monotonic()
     admin = stack.register("admin@bench.example")
-    await _execute(stack, "UPDATE users SET role = 'admin' WHERE email = %s", admin.email)
+    await execute(stack, "UPDATE users SET role = 'admin' WHERE email = %s", admin.email)
     await populate(stack, BOTS, live=True, pairs=PAIRS)
-    await _execute(stack, "UPDATE users SET subscription_tier = %s", "enterprise")
+    await execute(stack, "UPDATE users SET subscription_tier = %s", "enterprise")
     bots = await wait_running(stack, BOTS)
     populated_after = time.monotonic() - began
-    show = _Show(stack, admin, bots)
+    show = Show(stack, admin, bots)
     busy = await show.play(PAIRS[0], _undisturbed)
     await asyncio.to_thread(
         stack.data, "DELETE", "/admin/kill-switch", admin, reason="the first act is over"
@@ -95,7 +95,7 @@ async def _undisturbed() -> AsyncIterator[None]:
     yield
 
 
-class _Show:
+class Show:
     """The acts, on one stack."""
 
     def __init__(self, stack: RunningStack, admin: Person, bots: Sequence[Bot]) -> None:
@@ -107,15 +107,15 @@ class _Show:
     async def play(self, symbol: str, scene: Callable[[], Any]) -> dict[str, Any]:
         """Every bot is to buy; the switch is engaged inside the scene while orders leave."""
         signals = [uuid.uuid4() for _ in self._bots]
-        sending = asyncio.create_task(self._send(symbol, signals))
-        await _until(lambda: self._has_left(symbol), QUIET_SECONDS_MAX)
+        sending = asyncio.create_task(self.send(symbol, signals))
+        await until(lambda: self._has_left(symbol), QUIET_SECONDS_MAX)
         async with scene():
             began = time.monotonic()
-            answer = await self._engage(close_positions=False)
+            answer = await self.engage(close_positions=False)
             answered_at, took = datetime.now(UTC), time.monotonic() - began
         await sending
         causes = [f"signal:{signal_id}" for signal_id in signals]
-        await _until(lambda: self._is_quiet(causes), QUIET_SECONDS_MAX)
+        await until(lambda: self._is_quiet(causes), QUIET_SECONDS_MAX)
         return {
             "call_took_s": round(took, 2),
             "sends_in_flight": answer["sends_in_flight"],
@@ -140,9 +140,9 @@ class _Show:
     async def close_positions(self) -> dict[str, Any]:
         """Tell the engaged switch to close what is open; until everything is flat."""
         began = time.monotonic()
-        answer = await self._engage(close_positions=True)
+        answer = await self.engage(close_positions=True)
         took = time.monotonic() - began
-        report = await _until(self._flat_report, FLAT_SECONDS_MAX)
+        report = await until(self._flat_report, FLAT_SECONDS_MAX)
         return {
             "positions": answer["active_positions"],
             "call_took_s": round(took, 2),
@@ -150,7 +150,8 @@ class _Show:
             "report": report,
         }
 
-    async def _send(self, symbol: str, signals: Sequence[uuid.UUID]) -> None:
+    async def send(self, symbol: str, signals: Sequence[uuid.UUID]) -> None:
+        """Have the first so many bots buy."""
         gate = asyncio.Semaphore(SIGNALS_AT_ONCE)
 
         async def one(bot: Bot, signal_id: uuid.UUID) -> None:
@@ -163,9 +164,11 @@ class _Show:
                             bot.user_id, bot.bot_id, BotSignal.TRADE_SIGNAL, wish
                         )
 
-        await asyncio.gather(*map(one, self._bots, signals))
+        # As many bots as there are signals, the first of them.
+        await asyncio.gather(*(one(bot, it) for bot, it in zip(self._bots, signals, strict=False)))
 
-    async def _engage(self, *, close_positions: bool) -> dict[str, Any]:
+    async def engage(self, *, close_positions: bool) -> dict[str, Any]:
+        """Engage the global switch; what the call answered."""
         body = {"reason": "measured", "close_all_positions": close_positions}
         async with httpx.AsyncClient(
             base_url=self._stack.run["api_url"], headers=self._admin.headers, timeout=60
@@ -187,11 +190,11 @@ class _Show:
         return {"entries_at_the_exchange": len(arrivals), "of_these_after_the_answer": late}
 
     async def _has_left(self, symbol: str) -> bool:
-        (row,) = await _rows(self._stack, _LEFT, (symbol,))
+        (row,) = await rows(self._stack, _LEFT, (symbol,))
         return bool(row["sent"] >= SENT_BEFORE)
 
     async def _is_quiet(self, causes: Sequence[str]) -> bool:
-        (row,) = await _rows(self._stack, _UNDECIDED, {"causes": list(causes)})
+        (row,) = await rows(self._stack, _UNDECIDED, {"causes": list(causes)})
         return not row["waiting"]
 
     async def _flat_report(self) -> dict[str, Any] | None:
@@ -202,13 +205,13 @@ class _Show:
 
     async def _counted(self, statement: str, value: Any) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for row in await _rows(self._stack, statement, (value,)):
+        for row in await rows(self._stack, statement, (value,)):
             *words, count = row.values()
             counts[" ".join(word for word in words if word)] = count
         return counts
 
 
-async def _until(look: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+async def until(look: Callable[[], Awaitable[Any]], seconds: float) -> Any:
     """Look again and again until there is something; returns it."""
     deadline = time.monotonic() + seconds
     while not (found := await look()):
@@ -218,14 +221,14 @@ async def _until(look: Callable[[], Awaitable[Any]], seconds: float) -> Any:
     return found
 
 
-async def _rows(stack: RunningStack, statement: str, values: Any) -> list[dict[str, Any]]:
+async def rows(stack: RunningStack, statement: str, values: Any) -> list[dict[str, Any]]:
     async with await psycopg.AsyncConnection.connect(
         stack.run["system_database_url"], autocommit=True, row_factory=dict_row
     ) as connection:
         return await (await connection.execute(statement.encode(), values)).fetchall()
 
 
-async def _execute(stack: RunningStack, statement: str, value: str) -> None:
+async def execute(stack: RunningStack, statement: str, value: str) -> None:
     async with await psycopg.AsyncConnection.connect(
         stack.run["system_database_url"], autocommit=True
     ) as connection:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-_NAMES = ("worker", "postgres", "temporal", "simulator", "api")
+_NAMES = ("worker", "exits-worker", "postgres", "temporal", "simulator", "api")
 
 
 class Processes:

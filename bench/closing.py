@@ -1,0 +1,113 @@
+"""The kill switch closing 80 positions among 500 running bots: when each exit is at the exchange.
+
+Two acts. The first closes positions while nothing else happens. In the second every bot has just
+been told to buy another pair, and the switch is engaged, to close positions, once that many entries
+have left: the entries that it denies must not keep the exits waiting.
+
+Counted from the moment before the call is sent to the exchange's own note of when it received each
+sell order. Both clocks are this machine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.figures import spread
+from bench.kill_switch import Show, execute, rows, until
+from bench.population import Bot, populate, wait_running
+from bench.processes import Processes
+from tests.support.up import RunningStack, running_stack
+
+BOTS = 500
+POSITIONS = 80
+QUIET_PAIR, BUSY_PAIR = "BTC-USD", "ETH-USD"
+SECONDS_MAX = 240.0
+
+_OPEN = "SELECT count(*) AS open FROM positions WHERE state = 'open' AND symbol = %s"
+_LIVE = "SELECT count(*) AS live FROM positions WHERE state IN ('pending', 'open')"
+
+
+def measure() -> dict[str, Any]:
+    """Start a stack with 500 live bots and play the two acts."""
+    with running_stack(NIJA_RATE_LIMITS="off", NIJA_SIMULATOR_FEE_TIER="vip") as stack:
+        return asyncio.run(_measure(stack))
+
+
+async def _measure(stack: RunningStack) -> dict[str, Any]:
+    began = time.monotonic()
+    admin = stack.register("admin@bench.example")
+    await execute(stack, "UPDATE users SET role = 'admin' WHERE email = %s", admin.email)
+    await populate(stack, BOTS, live=True, pairs=(QUIET_PAIR, BUSY_PAIR))
+    await execute(stack, "UPDATE users SET subscription_tier = %s", "enterprise")
+    bots = await wait_running(stack, BOTS)
+    populated_after = time.monotonic() - began
+    acts = _Acts(stack, Show(stack, admin, bots))
+    quiet = await acts.quiet(bots[:POSITIONS])
+    await asyncio.to_thread(
+        stack.data, "DELETE", "/admin/kill-switch", admin, reason="the first act is over"
+    )
+    return {
+        "bots": BOTS,
+        "seconds_to_populate": round(populated_after, 1),
+        "quiet": quiet,
+        "while_all_bots_enter": await acts.busy(bots),
+    }
+
+
+class _Acts:
+    def __init__(self, stack: RunningStack, show: Show) -> None:
+        self._stack = stack
+        self._show = show
+
+    async def quiet(self, bots: Sequence[Bot]) -> dict[str, Any]:
+        """Close what these bots have bought, with nothing else to do."""
+        await self._show.send(QUIET_PAIR, [uuid.uuid4() for _ in bots])
+        await until(lambda: self._are_open(QUIET_PAIR, len(bots)), SECONDS_MAX)
+        return await self._close(QUIET_PAIR)
+
+    async def busy(self, bots: Sequence[Bot]) -> dict[str, Any]:
+        """Close what has been bought so far, while the rest of the bots are about to buy."""
+
+        async def close() -> dict[str, Any]:
+            await until(lambda: self._are_open(BUSY_PAIR, POSITIONS), SECONDS_MAX)
+            return await self._close(BUSY_PAIR)
+
+        sending = self._show.send(BUSY_PAIR, [uuid.uuid4() for _ in bots])
+        _sent, closed = await asyncio.gather(sending, close())
+        return closed
+
+    async def _close(self, symbol: str) -> dict[str, Any]:
+        processes = Processes(self._stack.run["pids"])
+        began, began_at = time.monotonic(), datetime.now(UTC)
+        answer = await self._show.engage(close_positions=True)
+        took = time.monotonic() - began
+        await until(self._is_flat, SECONDS_MAX)
+        flat_after = time.monotonic() - began
+        used = processes.used()
+        books = await asyncio.to_thread(self._stack.dump)
+        arrivals = [
+            (datetime.fromisoformat(order["received_at"]) - began_at).total_seconds()
+            for account in books["accounts"]
+            for order in account["orders"]
+            if order["side"] == "SELL" and order["product_id"] == symbol
+        ]
+        return {
+            "positions": answer["active_positions"],
+            "call_took_s": round(took, 2),
+            "call_to_exit_at_the_exchange_s": spread(arrivals, digits=2),
+            "all_flat_after_s": round(flat_after, 2),
+            "processes": used,
+        }
+
+    async def _are_open(self, symbol: str, count: int) -> bool:
+        (row,) = await rows(self._stack, _OPEN, (symbol,))
+        return bool(row["open"] >= count)
+
+    async def _is_flat(self) -> bool:
+        (row,) = await rows(self._stack, _LIVE, ())
+        return not row["live"]
