@@ -90,8 +90,13 @@ async def run(settings: Settings) -> None:
         client = await _connect(container, stop)
         if client is None:
             return
-        async with _worker(client, settings.task_queue, container):
-            await _loop_until(stop, "main", container.sweeper.run(), container.pump.run())
+        async with container.chores as lock, _worker(client, settings.task_queue, container):
+            await _loop_until(
+                stop,
+                "main",
+                lock.while_held(container.sweeper.run),
+                lock.while_held(container.pump.run),
+            )
 
 
 async def run_exits(settings: Settings) -> None:
@@ -101,8 +106,8 @@ async def run_exits(settings: Settings) -> None:
         client = await _connect(container, stop)
         if client is None:
             return
-        async with _exits_worker(client, settings.task_queue, container):
-            await _loop_until(stop, "exits", container.dispatch.run())
+        async with container.polling as lock, _exits_worker(client, settings.task_queue, container):
+            await _loop_until(stop, "exits", lock.while_held(container.dispatch.run))
 
 
 def _stop_event() -> asyncio.Event:

@@ -78,6 +78,7 @@ class _Acts:
             return await self._close(BUSY_PAIR)
 
         sending = self._show.send(BUSY_PAIR, [uuid.uuid4() for _ in bots])
+        closed: dict[str, Any]
         _sent, closed = await asyncio.gather(sending, close())
         return closed
 

@@ -11,13 +11,17 @@ from activities.exits import ExitActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from adapters.temporal.client import TemporalWorkflows
-from bootstrap.core import Core, metrics_runtime, open_core
+from bootstrap.core import Core, metrics_runtime, open_core, required
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
 from services.orders.settling import OrderSettling
+from services.session_lock import EXITS_LOCK, SessionLock
 from services.trading.exit_dispatch import ExitDispatch
 from services.trading.exiting import ExitService
 from settings import Settings
+
+POLLING_SILENCE_SECONDS = 5
+"""After which another exits worker polls in place of one that froze."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ExitsContainer:
     orders: OrderActivities
     markets: MarketActivities
     dispatch: ExitDispatch
+    polling: SessionLock
 
 
 @asynccontextmanager
@@ -63,4 +68,10 @@ def assemble_exits(core: Core) -> ExitsContainer:
         orders=OrderActivities(OrderPlacing(database, venues, clock, settling), settling),
         markets=MarketActivities(watching),
         dispatch=ExitDispatch(database, core.workflows, venues, realm=core.realm),
+        polling=SessionLock(
+            required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+            EXITS_LOCK,
+            "exits",
+            silence_seconds=POLLING_SILENCE_SECONDS,
+        ),
     )

@@ -40,6 +40,7 @@ from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
 from services.retention import Retention
+from services.session_lock import CHORES_LOCK, SessionLock
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
@@ -68,6 +69,7 @@ class WorkerContainer:
     notify: NotifyActivities
     pump: Pump
     sweeper: Sweeper
+    chores: SessionLock
 
 
 @asynccontextmanager
@@ -114,6 +116,11 @@ def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerCont
         notify=notify,
         pump=pump,
         sweeper=_sweeper(ground, settling, following),
+        chores=SessionLock(
+            required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+            CHORES_LOCK,
+            "chores",
+        ),
     )
 
 

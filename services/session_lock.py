@@ -1,18 +1,25 @@
 """Work that one process at a time does: an advisory lock held by a connection of its own.
 
 PostgreSQL releases the lock when the connection ends, so a process that dies gives it up in that
-moment. One that froze is noticed by the server, which ends a session that says nothing for
-`SILENCE_SECONDS_MAX`; the holder says something every second.
+moment. One that froze is noticed by the server, which ends a session that sends nothing for
+`SILENCE_SECONDS_MAX`; the holder sends something every second.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 import structlog
+
+CHORES_LOCK = 0x73776570
+"""Of the worker that sweeps, reconciles and does the chores."""
+
+EXITS_LOCK = 0x65786974
+"""Of the exits worker that polls for exits that are due."""
 
 PING_SECONDS = 1.0
 SILENCE_SECONDS_MAX = 15
@@ -29,12 +36,16 @@ class SessionLock:
         url: of the role that holds it.
         key: of the lock, the same in every process.
         name: for the log.
+        silence_seconds: after which the server takes it from a holder that froze.
     """
 
-    def __init__(self, url: str, key: int, name: str) -> None:
+    def __init__(
+        self, url: str, key: int, name: str, *, silence_seconds: int = SILENCE_SECONDS_MAX
+    ) -> None:
         self._url = url
         self._key = key
         self._name = name
+        self._silence = silence_seconds
         self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._held = asyncio.Event()
@@ -58,6 +69,26 @@ class SessionLock:
     def is_held(self) -> bool:
         """Whether this process held it a second ago."""
         return self._held.is_set()
+
+    async def while_held(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a loop that never ends whenever this process holds the lock, until cancelled.
+
+        Args:
+            loop: makes the loop; it is cancelled when the lock is lost and made anew once it is
+                held again.
+        """
+        while True:
+            await self.held()
+            running = asyncio.create_task(loop())
+            losing = asyncio.create_task(self.lost())
+            try:
+                await asyncio.wait({running, losing}, return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    running.result()
+            finally:
+                running.cancel()
+                losing.cancel()
+                await asyncio.gather(running, losing, return_exceptions=True)
 
     async def held(self) -> None:
         """Return once this process holds it."""
@@ -86,7 +117,7 @@ class SessionLock:
                 self._url,
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
-                options=f"-c idle_session_timeout={SILENCE_SECONDS_MAX}s",
+                options=f"-c idle_session_timeout={self._silence}s",
             )
         if self.is_held:
             await self._connection.execute("SELECT 1")

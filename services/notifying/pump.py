@@ -1,7 +1,7 @@
 """Finding what is to be delivered: notices nobody has looked at, and users nobody is looking at.
 
-Runs in every worker beside the sweeper; an advisory lock lets one of them look at a time. It only
-wakes workflows, so doing it twice, or dying in between, costs nothing.
+Runs beside the sweeper, in one worker process at a time (`services.session_lock`). It only wakes
+workflows, so doing it twice, or dying in between, costs nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from services.database import Database
 from services.notifying.nowhere import settle_nowhere
 from services.notifying.scheduling import Scheduling
 
-PUMP_LOCK = 0x6E6F7465
 LATE = timedelta(seconds=30)
 """A workflow that has not looked this long after it meant to is woken."""
 AT_ONCE = 500
@@ -43,7 +42,7 @@ _log = structlog.get_logger("nija.notify")
 
 
 class Pump:
-    """One loop in a worker process."""
+    """One loop, in the one worker process that holds the lock of chores."""
 
     def __init__(
         self,
@@ -93,13 +92,6 @@ class Pump:
     async def _find(self) -> list[UUID]:
         async with self._database.as_system() as session:
             connection = await session.connection()
-            is_mine = (
-                await connection.execute(
-                    text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": PUMP_LOCK}
-                )
-            ).scalar_one()
-            if not is_mine:
-                return []
             now = self._clock.now()
             await settle_nowhere(session, now, has_mail=self._has_mail)
             found = await connection.execute(_FIND, {"late": now - LATE, "at_once": AT_ONCE})

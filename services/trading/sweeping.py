@@ -1,6 +1,6 @@
 """The sweeper: starts or tells every workflow that disagrees with its row, and reconciles accounts.
 
-Runs in every worker; an advisory lock lets one of them sweep at a time. It is what turns a lost
+One worker process sweeps at a time (`services.session_lock`). It is what turns a lost
 signal, a lost workflow start or a crash between commit and signal into a delay of some seconds.
 """
 
@@ -14,7 +14,6 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
@@ -32,7 +31,6 @@ from models.trading import Trigger, TriggerState
 from services.database import Database
 from services.orders.reconciling import Reconciling
 
-SWEEP_LOCK = 0x73776570
 NO_PROGRESS = timedelta(seconds=400)
 """A bot with a live run wakes at least every 150 s; one silent for longer is woken."""
 
@@ -50,7 +48,7 @@ class Chore(Protocol):
 
 
 class Sweeper:
-    """One loop in a worker process."""
+    """One loop, in the one worker process that holds the lock of chores."""
 
     def __init__(
         self,
@@ -136,14 +134,6 @@ class Sweeper:
             )
         )
         async with self._database.as_system() as session:
-            connection = await session.connection()
-            is_mine = (
-                await connection.execute(
-                    text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": SWEEP_LOCK}
-                )
-            ).scalar_one()
-            if not is_mine:
-                return ()
             return (await session.exec(statement)).all()
 
     async def _wake(self, bots: Sequence[tuple[UUID, UUID]]) -> None:

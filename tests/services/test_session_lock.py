@@ -1,0 +1,149 @@
+"""One process at a time does the chores, and another takes over when it dies or freezes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import psycopg
+import pytest
+
+from adapters.embedded.postgres import EmbeddedPostgres
+from services import session_lock
+from services.session_lock import SessionLock
+from tests.support.stack import postgres_server
+
+pytestmark = pytest.mark.integration
+
+KEY = 4711
+SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with postgres_server() as server:
+        server.provision()
+        yield server
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as it:
+        yield it
+
+
+def lock(postgres: EmbeddedPostgres, name: str = "lock", **options: int) -> SessionLock:
+    return SessionLock(postgres.urls.system, KEY, name, **options)
+
+
+def holders(postgres: EmbeddedPostgres) -> list[int]:
+    with psycopg.connect(postgres.urls.superuser) as connection:
+        rows = connection.execute(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted",
+            (KEY,),
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+class Rounds:
+    """A loop that says that it runs."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.runs = asyncio.Event()
+
+    async def run(self) -> None:
+        self.begun += 1
+        self.runs.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.runs.clear()
+
+
+async def test_one_of_two_runs_its_loop_and_the_other_takes_over_when_it_ends(
+    postgres: EmbeddedPostgres,
+) -> None:
+    rounds = [Rounds(), Rounds()]
+    async with lock(postgres) as second:
+        async with lock(postgres) as first:
+            tasks = [
+                asyncio.create_task(it.while_held(its.run))
+                for it, its in zip((first, second), rounds, strict=True)
+            ]
+            await asyncio.wait(
+                [asyncio.create_task(its.runs.wait()) for its in rounds],
+                return_when=asyncio.FIRST_COMPLETED,
+                timeout=SECONDS,
+            )
+            await asyncio.sleep(1.5)
+            assert sum(its.runs.is_set() for its in rounds) == 1
+            assert first.is_held != second.is_held
+        await asyncio.wait_for(second.held(), SECONDS)
+        assert not first.is_held
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_process_that_dies_gives_it_up_at_once(
+    postgres: EmbeddedPostgres, stack: AsyncExitStack
+) -> None:
+    first = await stack.enter_async_context(lock(postgres))
+    await asyncio.wait_for(first.held(), SECONDS)
+    second = await stack.enter_async_context(lock(postgres))
+    rounds = Rounds()
+    running = asyncio.create_task(first.while_held(rounds.run))
+    await asyncio.wait_for(rounds.runs.wait(), SECONDS)
+    (pid,) = holders(postgres)
+
+    with psycopg.connect(postgres.urls.superuser, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    await asyncio.wait_for(first.lost(), SECONDS)
+    await asyncio.sleep(0)
+    assert not rounds.runs.is_set(), "its loop was cancelled"
+    await asyncio.wait_for(second.held(), SECONDS)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_process_that_freezes_loses_it_after_its_silence(
+    postgres: EmbeddedPostgres, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = await stack.enter_async_context(lock(postgres, silence_seconds=2))
+    await asyncio.wait_for(frozen.held(), SECONDS)
+    await asyncio.sleep(1.1)
+    monkeypatch.setattr(session_lock, "PING_SECONDS", 60.0)
+    await asyncio.sleep(1.1)  # the next pause is a long one
+    monkeypatch.setattr(session_lock, "PING_SECONDS", 0.2)
+
+    other = await stack.enter_async_context(lock(postgres))
+
+    await asyncio.wait_for(other.held(), SECONDS)
+
+
+async def test_a_loop_that_fails_is_not_hidden(
+    postgres: EmbeddedPostgres, stack: AsyncExitStack
+) -> None:
+    held = await stack.enter_async_context(lock(postgres))
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(held.while_held(fail), SECONDS)
+
+
+async def test_a_server_that_comes_back_is_tried_again(stack: AsyncExitStack) -> None:
+    with postgres_server() as server:
+        server.provision()
+        held = await stack.enter_async_context(SessionLock(server.urls.system, KEY, "lock"))
+        await asyncio.wait_for(held.held(), SECONDS)
+
+        await asyncio.to_thread(server.stop)
+        await asyncio.wait_for(held.lost(), SECONDS)
+        await asyncio.to_thread(server.start)
+
+        await asyncio.wait_for(held.held(), 2 * SECONDS)
