@@ -21,6 +21,7 @@ from adapters.embedded.errors import EmbeddedError
 from settings import Settings
 from supervisor.data_folder import DataFolder
 from supervisor.run_file import read_run_file
+from supervisor.signals import end_in_order
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -256,6 +257,7 @@ def version() -> None:
 
 def main() -> None:
     """Run the command; what a person can mend is said in a sentence, without a traceback."""
+    end_in_order()
     try:
         app()
     except EmbeddedError as failed:

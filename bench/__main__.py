@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import alerts, api, bars, closing, figures, kill_switch, reads, signals, stream
+from supervisor.signals import end_in_order
 
 PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "signals": ("Trade signal to order at the exchange", signals.measure),
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all when left out")
     chosen = parser.parse_args().parts or list(PARTS)
     console = Console(highlight=False)
+    end_in_order()  # what a part has started is stopped
     for part in chosen:
         title, measure = PARTS[part]
         with console.status(f"{title} ..."):

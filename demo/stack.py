@@ -30,10 +30,12 @@ READY_SECONDS = 90.0
 STOP_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 _TAIL_BYTES = 3_000
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _PORTS = (
     "API_PORT",
     "METRICS_PORT",
     "WORKER_METRICS_PORT",
+    "EXITS_METRICS_PORT",
     "TEMPORAL_PORT",
     "TEMPORAL_UI_PORT",
     "TEMPORAL_METRICS_PORT",
@@ -155,8 +157,8 @@ def _is_ready(folder: DataFolder) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop in order; a second Ctrl-C does not interrupt that."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Stop in order; another signal does not interrupt that."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
     try:
         process.send_signal(signal.SIGINT)
         process.wait(STOP_SECONDS)
@@ -164,4 +166,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         process.wait(STOP_SECONDS)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -95,11 +95,16 @@ def test_seeded_market_shows_a_round_trip(report_file: Path) -> None:
     ]
 
 
-def test_interrupted_demo_leaves_nothing_running(report_file: Path) -> None:
+BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "background")
+"""A shell that starts what follows as it starts a command with `&`: SIGINT is ignored."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_demo_leaves_nothing_running(report_file: Path, number: signal.Signals) -> None:
     with tempfile.TemporaryDirectory(prefix="nija-demo-test-") as scratch:
         Path(scratch).chmod(0o711)
-        told = subprocess.Popen(
-            [sys.executable, "-m", "cli", "demo"],
+        told = subprocess.Popen(  # noqa: S603 - ours
+            [*BACKGROUND, sys.executable, "-m", "cli", "demo"],
             cwd=ROOT,
             env={**environment(report_file, market_data=None), "TMPDIR": scratch},
             stdout=subprocess.DEVNULL,
@@ -107,7 +112,7 @@ def test_interrupted_demo_leaves_nothing_running(report_file: Path) -> None:
         )
         try:
             pids = wait_running(Path(scratch))
-            told.send_signal(signal.SIGINT)
+            told.send_signal(number)
             assert told.wait(SECONDS_MAX) == 130
         finally:
             told.kill()
