@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from decimal import setcontext
 
 import uvicorn
 from pydantic import ValidationError
@@ -14,8 +15,9 @@ from pydantic import ValidationError
 from simulator.app import build_app
 from simulator.config import read_config
 from simulator.engine.fees import UnknownFeeTierError
+from simulator.exact import EXACT
 from simulator.exchange import Exchange
-from simulator.market.replay import MarketDataUnusableError
+from simulator.market.candle_files import MarketDataUnusableError
 from simulator.store import DatabaseInUseError, Store
 
 _HOST = "127.0.0.1"
@@ -25,6 +27,7 @@ _USAGE_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until told to stop; return the process's exit code."""
     try:
+        setcontext(EXACT.copy())  # what the server's tasks inherit
         config = read_config(_overrides(arguments))
         logging.basicConfig(level=config.log_level.upper())
         logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from simulator.config import Mode, SimulatorConfig
 from simulator.engine.accounts import Balance
@@ -20,12 +20,13 @@ from simulator.engine.book import Book, LadderSettings
 from simulator.engine.engine import MatchingEngine
 from simulator.engine.fees import FeeTier, fee_tier
 from simulator.engine.values import Order, OrderRefusedError, OrderRequest, TimeInForce
+from simulator.exact import EXACT
 from simulator.faults.fault import Fault
 from simulator.faults.kinds import CallName, Kind
 from simulator.faults.plan import Entry, FaultPlan, Hit, Situation, UnknownFaultError
 from simulator.faults.registry import OrderFaultRegistry, handling_of, has_rested, has_waited
 from simulator.faults.state import PRODUCT_KINDS, ProductState, clock_offset_ms
-from simulator.market.candles import MINUTE_MS, decimal_of
+from simulator.market.candles import MINUTE_MS
 from simulator.market.clock import VenueClock
 from simulator.market.feed import MarketFeed
 from simulator.market.market import Market, build_market
@@ -170,7 +171,7 @@ class Exchange:
 
     def save_faults(self) -> None:
         """Make durable how often faults have acted, if that has changed."""
-        if self.faults.revision != self._saved_revision:
+        if self.faults.changed:
             with self.durable():
                 pass
 
@@ -287,7 +288,7 @@ class Exchange:
             return
         self._is_changing = True
         try:
-            with self.store.transaction():
+            with localcontext(EXACT), self.store.transaction():
                 yield
                 changes = self.engine.take_changes()
                 self.store.write(changes)
@@ -331,10 +332,12 @@ class Exchange:
             self.engine.ledger.restore(account_id, currency, balance)
 
     def _restore_faults(self) -> None:
-        stored = self.store.fault_plan()
-        if stored is not None:
-            self.faults.restore(stored)
-        self._saved_revision = self.faults.revision
+        remembered = self.store.venue()
+        self.faults.restore(
+            self.store.faults(),
+            seed=remembered.get("fault_seed", self.faults.seed),
+            next_number=int(remembered.get("next_fault", 1)),
+        )
         self.order_faults.restore(self.store.order_faults(), self.faults)
 
     def _clock_fault(self, call: CallName, account_id: str | None) -> Hit | None:
@@ -425,7 +428,7 @@ class Exchange:
     def _quote_all(self) -> None:
         for product_id, book in self.engine.books.items():
             tick = self.feed.last_tick(product_id, self.now_ms)
-            book.quote(decimal_of(tick.price), tick.time_ms, self.engine.next_sequence())
+            book.quote(tick.price, tick.time_ms, self.engine.next_sequence())
 
     def _play(self, until_ms: int) -> None:
         """Move the clock, showing the engine every tick its resting orders could meet."""
@@ -443,8 +446,7 @@ class Exchange:
                 for tick in self.feed.ticks(product_id, after_ms, next_ms)
             ]
             for time_ms, product_id, tick in sorted(ticks):
-                price, volume = decimal_of(tick.price), decimal_of(tick.volume)
-                self.engine.tick(product_id, price, volume, time_ms)
+                self.engine.tick(product_id, tick.price, tick.volume, time_ms)
             self._quote_idle(next_ms)
             self.clock.now_ms = next_ms
             self._run_due()
@@ -454,12 +456,13 @@ class Exchange:
             if not book.has_resting_orders:
                 tick = self.feed.last_tick(product_id, now_ms)
                 if tick.time_ms > book.quote_ms:
-                    self.engine.tick(product_id, decimal_of(tick.price), Decimal(0), tick.time_ms)
+                    self.engine.tick(product_id, tick.price, Decimal(0), tick.time_ms)
 
     def _write_faults(self) -> None:
-        if self.faults.revision != self._saved_revision:
-            self.store.save_faults(self.faults.rows())
-            self._saved_revision = self.faults.revision
+        if changes := self.faults.take_changes():
+            plan = self.faults
+            self.store.remember({"fault_seed": plan.seed, "next_fault": plan.next_number})
+            self.store.save_faults(changes)
         self.store.save_order_faults(self.order_faults.take_rows())
 
     def _remember_clock(self) -> None:

@@ -89,10 +89,10 @@ CREATE TABLE IF NOT EXISTS hand_moves (
 );
 CREATE INDEX IF NOT EXISTS hand_moves_by_account ON hand_moves (account_id, move_id);
 
-CREATE TABLE IF NOT EXISTS fault_plan (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
+CREATE TABLE IF NOT EXISTS faults (
+    fault_id TEXT PRIMARY KEY,
     body TEXT NOT NULL
-);
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS order_faults (
     order_id TEXT PRIMARY KEY,

@@ -251,18 +251,21 @@ class Store:
         ).fetchone()
         return int(row["number"])
 
-    def save_faults(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan of faults, inside a transaction."""
-        self._db.execute(
-            "INSERT INTO fault_plan VALUES (1, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
-            (json.dumps(plan),),
-        )
+    def save_faults(self, changes: Iterable[tuple[str, Mapping[str, Any] | None]]) -> None:
+        """Write faults by id, inside a transaction; None deletes one."""
+        for fault_id, row in changes:
+            if row is None:
+                self._db.execute("DELETE FROM faults WHERE fault_id = ?", (fault_id,))
+            else:
+                self._db.execute(
+                    "INSERT INTO faults VALUES (?, ?)"
+                    " ON CONFLICT DO UPDATE SET body = excluded.body",
+                    (fault_id, json.dumps(row)),
+                )
 
-    def fault_plan(self) -> dict[str, Any] | None:
-        """Return the stored plan of faults."""
-        row = self._db.execute("SELECT body FROM fault_plan").fetchone()
-        plan: dict[str, Any] | None = None if row is None else json.loads(row["body"])
-        return plan
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the stored faults."""
+        return [json.loads(row["body"]) for row in self._db.execute("SELECT body FROM faults")]
 
     def save_order_faults(self, rows: Iterable[tuple[str, Any]]) -> None:
         """Write which faults have met which orders, inside a transaction."""

@@ -15,7 +15,7 @@ from simulator.faults.kinds import CallName, Kind
 from simulator.faults.orders import shown_fill, shown_order, shuffle_key
 from simulator.faults.plan import Situation
 from simulator.faults.state import ProductState
-from simulator.market.candles import MINUTE_MS, decimal_of
+from simulator.market.candles import MINUTE_MS
 from simulator.store import Account, Filter
 
 
@@ -107,11 +107,11 @@ class VenueView:
             ListedCandle(
                 open_ms=candle.open_ms,
                 close_ms=candle.open_ms + width * MINUTE_MS,
-                open=decimal_of(candle.open),
-                high=decimal_of(candle.high),
-                low=decimal_of(candle.low),
-                close=decimal_of(candle.close),
-                volume=decimal_of(candle.volume),
+                open=candle.open,
+                high=candle.high,
+                low=candle.low,
+                close=candle.close,
+                volume=candle.volume,
                 malformed={},
             )
             for candle in exchange.feed.candles(product_id, width, start_ms, end_ms, now_ms)

@@ -8,8 +8,9 @@ from starlette.routing import Route
 
 from simulator.coinbase.calls import Call, SignedCall, public, signed
 from simulator.coinbase.errors import not_found
-from simulator.coinbase.wire import iso, plain
+from simulator.coinbase.wire import iso
 from simulator.engine.accounts import Balance
+from simulator.exact import plain
 from simulator.exchange import Exchange
 from simulator.faults.kinds import CallName
 from simulator.market.candles import DAY_MS
@@ -108,7 +109,9 @@ def transaction_summary(call: SignedCall) -> dict[str, Any]:
     """Answer with the account's fee tier and its volume of thirty days."""
     tier = call.exchange.tier_of(call.account)
     since_ms = call.exchange.now_ms - _VOLUME_DAYS * DAY_MS
-    fees, volume = call.exchange.store.fees_and_volume(call.account.account_id, since_ms)
+    sums = call.exchange.store.fees_and_volume(call.account.account_id, since_ms)
+    # JSON numbers, as at the venue, in cents: rounded figures that no exponent can get into.
+    fees, volume = (round(amount, 2) for amount in sums)
     return {
         "total_volume": volume,
         "total_fees": fees,

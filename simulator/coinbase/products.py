@@ -9,12 +9,13 @@ from starlette.routing import Route
 
 from simulator.coinbase.calls import Call, SignedCall, public, signed
 from simulator.coinbase.errors import invalid_argument, not_found
-from simulator.coinbase.wire import iso, plain
+from simulator.coinbase.wire import iso
 from simulator.engine.book import Book
 from simulator.engine.values import Side
+from simulator.exact import EXACT, plain
 from simulator.faults.kinds import CallName
 from simulator.faults.state import ProductState
-from simulator.market.candles import MINUTE_MS, decimal_of, text_of, units_of
+from simulator.market.candles import MINUTE_MS
 
 _GRANULARITIES: Final = {
     "ONE_MINUTE": 1,
@@ -82,8 +83,8 @@ def get_trades(call: Call) -> dict[str, Any]:
         {
             "trade_id": str(number),
             "product_id": product_id,
-            "price": text_of(tick.price),
-            "size": text_of(tick.volume),
+            "price": plain(tick.price),
+            "size": plain(tick.volume),
             "time": iso(tick.time_ms),
             "side": "BUY" if tick.price >= before else "SELL",
             "bid": "",
@@ -180,13 +181,12 @@ def _products_or_quotes(request: Request) -> CallName:
 def _product(call: Call, book: Book, state: ProductState) -> dict[str, Any]:
     rules = state.rules(book.rules)
     day = call.exchange.feed.day_figures(rules.product_id, call.exchange.now_ms)
-    volume = decimal_of(day.volume)
-    change = (units_of(book.price) - day.open) / day.open * 100
+    change = EXACT.quantize(EXACT.divide((book.price - day.open) * 100, day.open), Decimal("1e-8"))
     row = {
         "product_id": rules.product_id,
         "price": plain(book.price),
-        "price_percentage_change_24h": f"{change:.8f}",
-        "volume_24h": plain(volume),
+        "price_percentage_change_24h": plain(change),
+        "volume_24h": plain(day.volume),
         "volume_percentage_change_24h": "0",
         "base_increment": plain(rules.base_increment),
         "quote_increment": plain(rules.quote_increment),
@@ -218,7 +218,9 @@ def _product(call: Call, book: Book, state: ProductState) -> dict[str, Any]:
         "price_increment": plain(rules.price_increment),
         "display_name": rules.product_id,
         "product_venue": "CBE",
-        "approximate_quote_24h_volume": plain((volume * book.price).quantize(Decimal("0.01"))),
+        "approximate_quote_24h_volume": plain(
+            EXACT.quantize(EXACT.multiply(day.volume, book.price), Decimal("0.01"))
+        ),
     }
     return state.row(row)
 

@@ -19,10 +19,11 @@ from simulator.engine.values import (
     Side,
     TimeInForce,
 )
+from simulator.exact import decimals_of, plain
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_AVERAGE_QUANTUM: Final = Decimal("1e-12")
-_MOST_AMOUNT: Final = 10**15  # keeps every later calculation within the Decimal precision
+_MOST_AMOUNT: Final = 10**18  # with the digits, keeps every later calculation exact
+_MOST_DIGITS: Final = 36
 # configuration: (order type, time in force)
 _CONFIGURATIONS: Final = {
     "market_market_ioc": (OrderType.MARKET, TimeInForce.IOC),
@@ -50,11 +51,6 @@ def milliseconds(text: str) -> int:
         raise invalid_argument(f"not a time: {text}") from error
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(milliseconds=1)
-
-
-def plain(amount: Decimal) -> str:
-    """Return an amount without exponent and without trailing zeros."""
-    return f"{amount.normalize():f}" if amount else "0"
 
 
 def parse_order(body: Mapping[str, Any]) -> OrderRequest:
@@ -98,7 +94,6 @@ def order_json(order: Order, *, is_cancelling: bool = False) -> dict[str, Any]:
     """Return an order as the order endpoints show it."""
     request = order.request
     sign = 1 if request.side is Side.BUY else -1
-    average = order.average_price.quantize(_AVERAGE_QUANTUM) if order.filled_size else Decimal(0)
     return {
         "order_id": order.order_id,
         "product_id": request.product_id,
@@ -111,7 +106,7 @@ def order_json(order: Order, *, is_cancelling: bool = False) -> dict[str, Any]:
         "created_time": iso(order.created_ms),
         "completion_percentage": plain(_completion(order)),
         "filled_size": plain(order.filled_size),
-        "average_filled_price": plain(average),
+        "average_filled_price": plain(order.average_price),
         "fee": "",
         "number_of_fills": str(order.fill_count),
         "filled_value": plain(order.filled_value),
@@ -175,7 +170,8 @@ def _amount(fields: Mapping[str, Any], name: str) -> Decimal | None:
         amount = Decimal(str(text))
     except InvalidOperation as error:
         raise invalid_argument(f"{name} is not a number") from error
-    if not amount.is_finite() or not 0 < amount < _MOST_AMOUNT:
+    is_readable = amount.is_finite() and 0 < amount < _MOST_AMOUNT
+    if not is_readable or decimals_of(amount) > _MOST_DIGITS:
         raise invalid_argument(f"{name} must be positive and not absurd")
     return amount
 

@@ -18,7 +18,7 @@ from simulator.exchange import Exchange, OrderNotOpenError
 from simulator.hands import Hands, NotEnoughFundsError
 from simulator.store import Account
 
-_MOST_AMOUNT: Final = 10**10
+_MOST_AMOUNT: Final = 10**18
 _OWNER: Final = ("account_id", "api_key")
 _ORDER: Final = ("product_id", "side", "size", "amount", "price", "post_only", "client_order_id")
 

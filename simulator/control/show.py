@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from simulator.coinbase.wire import entry_id, iso, plain
+from simulator.coinbase.wire import entry_id, iso
 from simulator.engine.accounts import Balance
 from simulator.engine.values import Fill, Order
+from simulator.exact import plain
 from simulator.store import HandMove
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from simulator.coinbase.keys import DEFAULT_KEY_TYPE, UnknownKeyTypeError, new_key
 from simulator.coinbase.transport import answer
-from simulator.coinbase.wire import iso, plain
+from simulator.coinbase.wire import iso
 from simulator.control.calls import (
     BadControlCallError,
     body_of,
@@ -21,6 +21,7 @@ from simulator.control.calls import (
 from simulator.control.show import balances_json, fill_json, move_json, order_json
 from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT
 from simulator.engine.fees import UnknownFeeTierError, fee_tier
+from simulator.exact import plain
 from simulator.exchange import Exchange, NotInStepModeError
 from simulator.faults.kinds import CallName, Kind
 from simulator.faults.plan import Situation
@@ -29,8 +30,8 @@ from simulator.store import Account, Filter
 
 _PERMISSIONS: Final = ("view", "trade", "transfer")
 _DEFAULT_PERMISSIONS: Final = ("view", "trade")
-_MOST_DEPOSIT: Final = 10**10  # sums of balances stay within the Decimal precision
-_DUST: Final = Decimal("0.00000001")
+_MOST_DEPOSIT: Final = 10**18  # sums of balances stay exact
+_DUST: Final = Decimal("1e-18")
 _MOST_MINUTES: Final = 100_000
 _EVERYTHING: Final = -1  # SQLite's "no limit"
 
@@ -148,7 +149,7 @@ def _deposits(asked: Any) -> dict[str, Decimal]:
         raise BadControlCallError("balances must be decimal numbers") from error
     if not all(_is_bookable(amount) for amount in deposits.values()):
         raise BadControlCallError(
-            f"balances must be from 0 to {_MOST_DEPOSIT} with at most eight decimals"
+            f"balances must be from 0 to {_MOST_DEPOSIT} with at most eighteen decimals"
         )
     return deposits
 

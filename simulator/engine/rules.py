@@ -102,14 +102,23 @@ _CASH: Final = frozenset({"USD", "USDC", "USDT", "EUR", "GBP"})
 # increment, smallest and largest order in quote currency
 _CASH_SIZES: Final = (Decimal("0.01"), Decimal(1), Decimal(150_000_000))
 _COIN_SIZES: Final = (Decimal("0.00000001"), Decimal("0.0001"), Decimal(10_000))
-# Finest price step for a typical price: about five significant digits, never finer than 1e-8.
+# Price step for a typical price: about five significant digits.
 _FALLBACK_STEPS: Final = ((100, "0.01"), (1, "0.0001"), (Decimal("0.01"), "0.000001"))
+_SIGNIFICANT_DIGITS: Final = 5
+# Below this price a coin trades in whole ones, by the million.
+_CHEAP: Final = Decimal("0.0001")
+_CHEAP_SIZES: Final = ("1", "1", "1000000000000000")
 
 
 def currencies_of(product_id: str) -> tuple[str, str]:
     """Return base and quote currency; a replayed perpetual trades as spot against dollars."""
     base, _, quote = product_id.partition("-")
     return base, "USD" if quote == "PERP" else quote
+
+
+def _step_of(price: Decimal) -> str:
+    digits = max(8, _SIGNIFICANT_DIGITS - 1 - price.adjusted())
+    return f"{Decimal(1).scaleb(-digits):f}"
 
 
 def rules_for(product_id: str, typical_price: Decimal) -> ProductRules:
@@ -119,8 +128,9 @@ def rules_for(product_id: str, typical_price: Decimal) -> ProductRules:
         name, base_step, price_step, least, most = _KNOWN[base]
     else:
         steps = (step for floor, step in _FALLBACK_STEPS if typical_price >= floor)
-        name, price_step = base, next(steps, "0.00000001")
-        base_step, least, most = _FALLBACK_SIZES
+        name, price_step = base, next(steps, None) or _step_of(typical_price)
+        sizes = _CHEAP_SIZES if typical_price < _CHEAP else _FALLBACK_SIZES
+        base_step, least, most = sizes
     quote_step, quote_least, quote_most = _CASH_SIZES if quote in _CASH else _COIN_SIZES
     return ProductRules(
         product_id=product_id,

@@ -1,11 +1,12 @@
 """The engine's vocabulary: orders, fills, and why an order is refused."""
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Final
 
 ZERO: Final = Decimal(0)
+_AVERAGE: Final = Context(prec=18)
 
 
 class Side(StrEnum):
@@ -150,8 +151,8 @@ class Order:
 
     @property
     def average_price(self) -> Decimal:
-        """Average price of the fills, zero before the first."""
-        return self.filled_value / self.filled_size if self.filled_size else ZERO
+        """Average price of the fills to 18 significant digits, zero before the first."""
+        return _AVERAGE.divide(self.filled_value, self.filled_size) if self.filled_size else ZERO
 
 
 @dataclass(frozen=True, slots=True)

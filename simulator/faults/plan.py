@@ -11,7 +11,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 from simulator.faults.fault import Fault, fault_of, json_of
-from simulator.faults.kinds import DEFINITIONS, CallName, Kind, Layer
+from simulator.faults.index import FaultIndex
+from simulator.faults.kinds import CallName, Kind, Layer
 
 _STEPS: Final = 2**53
 
@@ -144,6 +145,18 @@ class Entry:
         self.hits_by_call[call] = self.hits_by_call.get(call, 0) + 1
         return self.hit(self.asked)
 
+    def row(self) -> dict[str, Any]:
+        """Return the entry as a JSON object that `FaultPlan.restore` reads."""
+        return {
+            "id": self.fault_id,
+            "number": self.number,
+            "seed": self.seed,
+            "fault": json_of(self.fault),
+            "asked": self.asked,
+            "hits": self.hits,
+            "hits_by_call": self.hits_by_call,
+        }
+
     def hit(self, number: int) -> Hit:
         """Return the hit of a draw that was made before."""
         return Hit(self.fault_id, self.fault, number, self.seed)
@@ -161,9 +174,10 @@ class FaultPlan:
         """
         self.seed = str(seed)
         self._entries: dict[str, Entry] = {}
+        self._index: FaultIndex[Entry] = FaultIndex()
         self._next = 1
-        self.revision = 0
-        """Changes with everything that a restart must find again."""
+        self.changed: set[str] = set()
+        """Ids of faults that a restart must find otherwise than they were stored."""
         for fault in faults:
             self.add(fault)
 
@@ -175,15 +189,13 @@ class FaultPlan:
     def reseed(self, seed: int | str) -> None:
         """Take another seed for the faults that are added from now on."""
         self.seed = str(seed)
-        self.revision += 1
 
     def add(self, fault: Fault) -> Entry:
         """Put a fault in force."""
-        number = self._next
+        entry = Entry(f"fault-{self._next}", fault, self._next, f"{self.seed}:{self._next}")
         self._next += 1
-        entry = Entry(f"fault-{number}", fault, number, f"{self.seed}:{number}")
-        self._entries[entry.fault_id] = entry
-        self.revision += 1
+        self._put(entry)
+        self.changed.add(entry.fault_id)
         return entry
 
     def remove(self, fault_id: str) -> Entry:
@@ -195,15 +207,13 @@ class FaultPlan:
         entry = self._entries.pop(fault_id, None)
         if entry is None:
             raise UnknownFaultError(fault_id)
-        self.revision += 1
+        self._index.remove(entry)
+        self.changed.add(fault_id)
         return entry
 
     def clear(self) -> Sequence[Entry]:
         """Lift all faults."""
-        entries = self.entries
-        self._entries.clear()
-        self.revision += 1
-        return entries
+        return [self.remove(fault_id) for fault_id in list(self._entries)]
 
     def entry(self, fault_id: str) -> Entry | None:
         """Return a fault that is in force."""
@@ -216,8 +226,10 @@ class FaultPlan:
             situation: The call.
             without: Kinds that cannot meet this call, and are not asked.
         """
-        kinds = [kind for kind in Kind if kind not in without]
-        return next(iter(self._ask(situation, {Layer.TRANSPORT}, kinds, most=1)), None)
+        for entry in self._matching(situation, Layer.TRANSPORT):
+            if entry.fault.kind not in without and (hit := self._ask(entry, situation)):
+                return hit
+        return None
 
     def order(self, situation: Situation, without: Collection[Kind] = ()) -> tuple[Hit, ...]:
         """Return what happens to an order that is being accepted: at most one hit a kind.
@@ -227,103 +239,82 @@ class FaultPlan:
             without: Kinds that cannot meet this order, and are not asked.
         """
         kinds = [kind for kind in Kind if kind not in without]
-        return self._one_a_kind(situation, {Layer.ORDER}, kinds)
+        return self._one_a_kind(situation, Layer.ORDER, kinds)
 
     def cancel(self, situation: Situation) -> Hit | None:
         """Return what happens to a cancellation."""
-        return next(iter(self._one_a_kind(situation, {Layer.CANCEL})), None)
+        return next(iter(self._one_a_kind(situation, Layer.CANCEL)), None)
 
     def candles(self, situation: Situation) -> tuple[Hit, ...]:
         """Return the faults of a candle answer; each decides with `Hit.meets` on each candle."""
-        return self._ask(situation, {Layer.CANDLE})
+        matching = self._matching(situation, Layer.CANDLE)
+        return tuple(hit for entry in matching if (hit := self._ask(entry, situation)))
 
     def state(self, situation: Situation, *kinds: Kind) -> tuple[Hit, ...]:
         """Return how the venue is or shows itself: at most one hit of each of these kinds."""
-        return self._one_a_kind(situation, {Layer.STATE}, kinds)
+        return self._one_a_kind(situation, Layer.STATE, kinds)
 
     def has(self, *kinds: Kind) -> bool:
         """Whether any fault of these kinds is in the plan at all; spares the questions."""
-        return any(entry.fault.kind in kinds for entry in self._entries.values())
+        return self._index.has(*kinds)
 
-    def rows(self) -> dict[str, Any]:
-        """Return the plan as a JSON object that `restore` reads."""
-        return {
-            "seed": self.seed,
-            "next": self._next,
-            "faults": [
-                {
-                    "id": entry.fault_id,
-                    "number": entry.number,
-                    "seed": entry.seed,
-                    "fault": json_of(entry.fault),
-                    "asked": entry.asked,
-                    "hits": entry.hits,
-                    "hits_by_call": entry.hits_by_call,
-                }
-                for entry in self._entries.values()
-            ],
-        }
+    @property
+    def next_number(self) -> int:
+        """The place of the next fault."""
+        return self._next
 
-    def restore(self, rows: Mapping[str, Any]) -> None:
-        """Take over a plan that was written by `rows`.
+    def take_changes(self) -> list[tuple[str, dict[str, Any] | None]]:
+        """Return what has changed since the last call: (fault id, row; None when it is lifted)."""
+        entries = [(fault_id, self._entries.get(fault_id)) for fault_id in sorted(self.changed)]
+        self.changed.clear()
+        return [(fault_id, entry.row() if entry else None) for fault_id, entry in entries]
+
+    def restore(self, rows: Iterable[Mapping[str, Any]], *, seed: str, next_number: int) -> None:
+        """Take over stored faults.
 
         Raises:
-            BadFaultError: It holds a fault that this version does not know.
+            BadFaultError: One of them is not known to this version.
         """
-        self.seed = rows["seed"]
-        self._next = rows["next"]
-        self._entries = {
-            row["id"]: Entry(
-                row["id"],
-                fault_of(row["fault"]),
-                row["number"],
-                row["seed"],
-                row["asked"],
-                row["hits"],
-                dict(row["hits_by_call"]),
+        self.seed, self._next = seed, next_number
+        for row in sorted(rows, key=lambda row: row["number"]):
+            self._put(
+                Entry(
+                    fault_id=row["id"],
+                    fault=fault_of(row["fault"]),
+                    number=row["number"],
+                    seed=row["seed"],
+                    asked=row["asked"],
+                    hits=row["hits"],
+                    hits_by_call=dict(row["hits_by_call"]),
+                )
             )
-            for row in rows["faults"]
-        }
+
+    def _put(self, entry: Entry) -> None:
+        self._entries[entry.fault_id] = entry
+        self._index.add(entry)
 
     def _one_a_kind(
-        self, situation: Situation, layers: Collection[Layer], kinds: Collection[Kind] = ()
+        self, situation: Situation, layer: Layer, kinds: Collection[Kind] = ()
     ) -> tuple[Hit, ...]:
         found: dict[Kind, Hit] = {}
-        for entry in self._matching(situation, layers, kinds):
-            if entry.fault.kind not in found and (hit := self._ask_one(entry, situation)):
+        for entry in self._matching(situation, layer, kinds):
+            if entry.fault.kind not in found and (hit := self._ask(entry, situation)):
                 found[hit.kind] = hit
         return tuple(found.values())
 
-    def _ask(
-        self,
-        situation: Situation,
-        layers: Collection[Layer],
-        kinds: Collection[Kind] = (),
-        most: int | None = None,
-    ) -> tuple[Hit, ...]:
-        hits: list[Hit] = []
-        for entry in self._matching(situation, layers, kinds):
-            if hit := self._ask_one(entry, situation):
-                hits.append(hit)
-            if len(hits) == most:
-                break
-        return tuple(hits)
-
     def _matching(
-        self, situation: Situation, layers: Collection[Layer], kinds: Collection[Kind]
+        self, situation: Situation, layer: Layer, kinds: Collection[Kind] = ()
     ) -> list[Entry]:
         return [
             entry
-            for entry in self._entries.values()
-            if DEFINITIONS[entry.fault.kind].layer in layers
-            and (not kinds or entry.fault.kind in kinds)
-            and entry.matches(situation)
+            for entry in self._index.candidates(layer, situation.now_ms)
+            if (not kinds or entry.fault.kind in kinds) and entry.matches(situation)
         ]
 
-    def _ask_one(self, entry: Entry, situation: Situation) -> Hit | None:
+    def _ask(self, entry: Entry, situation: Situation) -> Hit | None:
         if entry.is_used_up:
             return None
-        self.revision += 1
+        self.changed.add(entry.fault_id)
         return entry.ask(situation.call)
 
 

@@ -1,29 +1,59 @@
 """One-minute candles as fixed-point integers, their aggregation, and the path inside a minute.
 
-Prices and volumes are integers in units of 1e-8, so that numpy can aggregate them exactly. A *day*
-is an int64 array of 1,440 rows (open, high, low, close, volume), one a minute of a UTC day; a row
-whose open is zero is a minute without a trade.
+Prices and volumes are integers in the units of their market's `Scale`, so that numpy can aggregate
+them exactly. A *day* is an array of 1,440 rows (open, high, low, close, volume), one a minute of a
+UTC day; a row whose open is zero is a minute without a trade. Its type is int64, or Python's own
+integers where the sums of a month could exceed that.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from simulator.exact import EXACT
+
 MINUTE_MS: Final = 60_000
 MINUTES_PER_DAY: Final = 1_440
 DAY_MS: Final = MINUTE_MS * MINUTES_PER_DAY
-UNITS: Final = 10**8
 COLUMNS: Final = 5
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(COLUMNS)
 
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[Any]
+"""Integers: int64, or objects that are Python integers."""
+
+# Largest cell of an int64 array: 128 times a month of minutes of it still fit.
+MOST_NARROW: Final = 2**63 // (128 * 31 * MINUTES_PER_DAY)
+
+
+class Scale(NamedTuple):
+    """The units of one market: how many digits behind the point its integers have."""
+
+    price_digits: int = 8
+    volume_digits: int = 8
+
+    def price(self, units: int) -> Decimal:
+        """Return the exact price."""
+        return decimal_of(units, self.price_digits)
+
+    def volume(self, units: int) -> Decimal:
+        """Return the exact volume."""
+        return decimal_of(units, self.volume_digits)
+
+
+DEFAULT_SCALE: Final = Scale()
 
 
 class DaySource(Protocol):
     """A market of one symbol: all its minutes, past and future, as a pure function of the day."""
+
+    @property
+    def scale(self) -> Scale:
+        """The units of its integers."""
+        ...
 
     def day(self, day: int) -> IntArray:
         """Return the 1,440 minutes of the UTC day with this number since 1970."""
@@ -31,7 +61,7 @@ class DaySource(Protocol):
 
 
 class Candle(NamedTuple):
-    """One candle; prices and volume in units of 1e-8, time in UTC milliseconds of its open."""
+    """One candle in its market's units, time in UTC milliseconds of its open."""
 
     open_ms: int
     open: int
@@ -42,7 +72,7 @@ class Candle(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """One trade print of the market, in units of 1e-8."""
+    """One trade print in its market's units."""
 
     time_ms: int
     price: int
@@ -54,20 +84,39 @@ _TICK_SPACING_MS: Final = MINUTE_MS // (TICKS_PER_MINUTE + 1)
 _MAX: Final = np.iinfo(np.int64).max
 
 
-def decimal_of(units: int) -> Decimal:
-    """Return the exact Decimal of an amount in units of 1e-8."""
-    return Decimal(units).scaleb(-8)
+def decimal_of(units: int, digits: int) -> Decimal:
+    """Return the exact Decimal of an amount with so many digits behind the point."""
+    return EXACT.scaleb(Decimal(units), -digits)
 
 
-def units_of(amount: str | Decimal) -> int:
-    """Return an amount in units of 1e-8, dropping anything finer."""
-    return int(Decimal(amount).scaleb(8))
+def units_of(amount: str | Decimal, digits: int) -> int:
+    """Return an amount as an integer with so many digits behind the point.
+
+    Raises:
+        ValueError: It has more of them.
+    """
+    scaled = EXACT.scaleb(Decimal(amount), digits)
+    units = int(scaled)
+    if units != scaled:
+        raise ValueError(f"{amount} has more than {digits} digits behind the point")
+    return units
 
 
-def text_of(units: int) -> str:
-    """Return the plain decimal text of an amount, without trailing zeros."""
-    whole, fraction = divmod(units, UNITS)
-    return f"{whole}.{fraction:08d}".rstrip("0").rstrip(".") if fraction else str(whole)
+def integers(values: Sequence[Sequence[int]]) -> IntArray:
+    """Return rows as an array of the narrowest type that holds their sums."""
+    widest = max((abs(value) for row in values for value in row), default=0)
+    kind: Any = np.int64 if widest <= MOST_NARROW else object
+    return np.array(values, dtype=kind).reshape(-1, COLUMNS)
+
+
+def rescaled(values: IntArray, old: Scale, new: Scale) -> IntArray:
+    """Return rows in finer units, of the narrowest type that holds their sums."""
+    if new == old:
+        return values
+    price = 10 ** (new.price_digits - old.price_digits)
+    volume = 10 ** (new.volume_digits - old.volume_digits)
+    rows = [[*(v * price for v in row[:VOLUME]), row[VOLUME] * volume] for row in values.tolist()]
+    return integers(rows)
 
 
 def aggregate(minutes: IntArray, width: int) -> IntArray:
@@ -77,7 +126,7 @@ def aggregate(minutes: IntArray, width: int) -> IntArray:
     rows = np.arange(len(blocks))
     first = traded.argmax(axis=1)
     last = width - 1 - traded[:, ::-1].argmax(axis=1)
-    result = np.empty((len(blocks), COLUMNS), dtype=np.int64)
+    result = np.empty((len(blocks), COLUMNS), dtype=minutes.dtype)
     result[:, OPEN] = blocks[rows, first, OPEN]
     result[:, HIGH] = blocks[:, :, HIGH].max(axis=1)
     result[:, LOW] = np.where(traded, blocks[:, :, LOW], _MAX).min(axis=1)
@@ -96,8 +145,8 @@ def path(candle: Candle, price_step: int, volume_step: int) -> tuple[Tick, ...]:
 
     Args:
         candle: The finished candle.
-        price_step: Price increment in units of 1e-8, for the half-way stops.
-        volume_step: Size increment in units of 1e-8; all ticks but the last are multiples of it.
+        price_step: Price increment in the market's units, for the half-way stops.
+        volume_step: Size increment in those; all ticks but the last are multiples of it.
     """
     turns = (
         (candle.open, candle.low, candle.high, candle.close)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, Literal
@@ -11,9 +11,20 @@ import numpy as np
 
 from simulator.config import SimulatorConfig
 from simulator.engine.rules import ProductRules, rules_for
-from simulator.market.candles import CLOSE, MINUTE_MS, OPEN, UNITS, VOLUME, DaySource, units_of
+from simulator.exact import decimals_of
+from simulator.market.candle_files import CandleSeries
+from simulator.market.candles import (
+    CLOSE,
+    MINUTE_MS,
+    OPEN,
+    VOLUME,
+    DaySource,
+    Scale,
+    rescaled,
+    units_of,
+)
 from simulator.market.feed import Listing, MarketFeed
-from simulator.market.replay import CandleFile, ReplayedMarket, default_start_ms, load_folder
+from simulator.market.replay import ReplayedMarket, default_start_ms, load_folder
 from simulator.market.seeded import Profile, SeededMarket
 
 Source = Literal["replay", "seeded"]
@@ -28,6 +39,12 @@ SEEDED_SYMBOLS: Final[Mapping[str, tuple[float, float]]] = {
     "XRP-USD": (2.0, 90_000.0),
     "DOGE-USD": (0.2, 70_000.0),
 }
+# Made when asked for by name: coins of which a dollar buys millions, and billions.
+_CHEAP_SYMBOLS: Final[Mapping[str, tuple[float, float]]] = {
+    "PEPE-USD": (0.00001, 60_000.0),
+    "SATS-USD": (0.0000000012, 30_000.0),
+}
+_PROFILES: Final = {**SEEDED_SYMBOLS, **_CHEAP_SYMBOLS}
 _UNKNOWN_SYMBOL: Final = (100.0, 50_000.0)
 
 
@@ -59,7 +76,7 @@ def build_market(config: SimulatorConfig, remembered: Mapping[str, str]) -> Mark
         MarketDataUnusableError: The candle folder cannot be replayed as configured.
     """
     seed = config.seed if config.seed is not None else int(remembered.get("seed", DEFAULT_SEED))
-    files: list[CandleFile] = []
+    files: list[CandleSeries] = []
     sources: dict[str, DaySource] = {}
     if config.market_data_dir is not None:
         files = load_folder(config.market_data_dir, config.symbols)
@@ -77,7 +94,7 @@ def build_market(config: SimulatorConfig, remembered: Mapping[str, str]) -> Mark
 
 
 def _start_ms(
-    config: SimulatorConfig, remembered: Mapping[str, str], identity: str, files: list[CandleFile]
+    config: SimulatorConfig, remembered: Mapping[str, str], identity: str, files: list[CandleSeries]
 ) -> int:
     start = config.start
     if isinstance(start, datetime):
@@ -93,29 +110,47 @@ def _start_ms(
     return start_ms // MINUTE_MS * MINUTE_MS
 
 
-def _profile(price: float, turnover: float, rules: ProductRules) -> Profile:
-    return Profile(price, turnover, units_of(rules.price_increment), units_of(rules.base_increment))
+def _profile(price: Decimal, turnover: float, rules: ProductRules, scale: Scale) -> Profile:
+    return Profile(
+        float(price),
+        turnover,
+        units_of(rules.price_increment, scale.price_digits),
+        units_of(rules.base_increment, scale.volume_digits),
+        scale,
+    )
 
 
 def _seeded_rules(symbol: str) -> ProductRules:
-    price, _ = SEEDED_SYMBOLS.get(symbol, _UNKNOWN_SYMBOL)
-    return rules_for(symbol, Decimal(price))
+    price, _ = _PROFILES.get(symbol, _UNKNOWN_SYMBOL)
+    return rules_for(symbol, Decimal(str(price)))
 
 
 def _seeded(symbol: str, seed: int, rules: ProductRules) -> SeededMarket:
-    price, turnover = SEEDED_SYMBOLS.get(symbol, _UNKNOWN_SYMBOL)
-    return SeededMarket(seed, symbol, _profile(price, turnover, rules))
+    price, turnover = _PROFILES.get(symbol, _UNKNOWN_SYMBOL)
+    scale = _finer(Scale(), rules)
+    return SeededMarket(seed, symbol, _profile(Decimal(str(price)), turnover, rules, scale))
 
 
-def _rules_of(file: CandleFile) -> ProductRules:
-    return rules_for(file.symbol, Decimal(int(file.values[0, OPEN])) / UNITS)
+def _rules_of(file: CandleSeries) -> ProductRules:
+    return rules_for(file.symbol, file.scale.price(int(file.values[0, OPEN])))
 
 
-def _replayed(file: CandleFile, seed: int, rules: ProductRules) -> ReplayedMarket:
-    prices = file.values[:, CLOSE] / UNITS
-    turnover = float(np.mean(prices * (file.values[:, VOLUME] / UNITS)))
-    profile = _profile(float(prices[0]), max(turnover, 1.0), rules)
-    return ReplayedMarket(file, seed, profile)
+def _finer(scale: Scale, rules: ProductRules) -> Scale:
+    """Return units in which increments are whole as well."""
+    return Scale(
+        max(scale.price_digits, decimals_of(rules.price_increment)),
+        max(scale.volume_digits, decimals_of(rules.base_increment)),
+    )
+
+
+def _replayed(file: CandleSeries, seed: int, rules: ProductRules) -> ReplayedMarket:
+    scale = _finer(file.scale, rules)
+    file = replace(file, values=rescaled(file.values, file.scale, scale), scale=scale)
+    price = scale.price(int(file.values[0, CLOSE]))
+    prices = file.values[:, CLOSE].astype(float) / 10.0**scale.price_digits
+    volumes = file.values[:, VOLUME].astype(float) / 10.0**scale.volume_digits
+    turnover = float(np.mean(prices * volumes))
+    return ReplayedMarket(file, seed, _profile(price, max(turnover, 1.0), rules, scale))
 
 
 def _feed(sources: Mapping[str, DaySource], rules: Mapping[str, ProductRules]) -> MarketFeed:
@@ -123,8 +158,8 @@ def _feed(sources: Mapping[str, DaySource], rules: Mapping[str, ProductRules]) -
         {
             symbol: Listing(
                 source,
-                units_of(rules[symbol].price_increment),
-                units_of(rules[symbol].base_increment),
+                units_of(rules[symbol].price_increment, source.scale.price_digits),
+                units_of(rules[symbol].base_increment, source.scale.volume_digits),
             )
             for symbol, source in sources.items()
         }

@@ -18,14 +18,16 @@ import numpy.typing as npt
 from simulator.market.candles import (
     CLOSE,
     COLUMNS,
+    DEFAULT_SCALE,
     HIGH,
     LOW,
     MINUTE_MS,
     MINUTES_PER_DAY,
+    MOST_NARROW,
     OPEN,
-    UNITS,
     VOLUME,
     IntArray,
+    Scale,
 )
 
 FIRST_DAY: Final = 16_436  # 2015-01-01
@@ -52,14 +54,15 @@ class Profile:
     Attributes:
         price: Typical price in quote currency.
         turnover: Typical volume a minute, in quote currency.
-        price_step: Price increment in units of 1e-8.
-        volume_step: Size increment in units of 1e-8.
+        price_step: Price increment in units of the scale.
+        volume_step: Size increment in units of the scale.
     """
 
     price: float
     turnover: float
     price_step: int
     volume_step: int
+    scale: Scale = DEFAULT_SCALE
 
 
 class SeededMarket:
@@ -86,6 +89,11 @@ class SeededMarket:
             time_ms, price = passes
             self._offset = float(np.log(price)) - self._log_price(time_ms)
 
+    @property
+    def scale(self) -> Scale:
+        """The units of its integers."""
+        return self._profile.scale
+
     def day(self, day: int) -> IntArray:
         """Return the 1,440 minutes of a UTC day; all zero outside 2015 to 2074."""
         if not FIRST_DAY <= day < LAST_DAY:
@@ -93,21 +101,21 @@ class SeededMarket:
         logs, high_wick, low_wick, volume = self._day_path(day)
         prices = np.exp(logs + self._offset)
         opens, closes = prices[:-1], prices[1:]
-        result = np.empty((MINUTES_PER_DAY, COLUMNS), dtype=np.int64)
+        step = self._profile.volume_step
+        sizes = volume * self._profile.turnover / prices[1:] * 10**self.scale.volume_digits
+        volumes = _multiples(sizes, step)
+        result = np.empty((MINUTES_PER_DAY, COLUMNS), dtype=volumes.dtype)
         result[:, OPEN] = self._steps(opens)
         result[:, CLOSE] = self._steps(closes)
         highs = self._steps(np.maximum(opens, closes) * (1 + high_wick))
         lows = self._steps(np.minimum(opens, closes) * (1 - low_wick))
         result[:, HIGH] = np.maximum(highs, np.maximum(result[:, OPEN], result[:, CLOSE]))
         result[:, LOW] = np.minimum(lows, np.minimum(result[:, OPEN], result[:, CLOSE]))
-        step = self._profile.volume_step
-        sizes = volume * self._profile.turnover / prices[1:] * UNITS
-        result[:, VOLUME] = np.maximum(np.rint(sizes / step), 1).astype(np.int64) * step
+        result[:, VOLUME] = volumes
         return result
 
     def _steps(self, prices: FloatArray) -> IntArray:
-        step = self._profile.price_step
-        return np.maximum(np.rint(prices * UNITS / step), 1).astype(np.int64) * step
+        return _multiples(prices * 10**self.scale.price_digits, self._profile.price_step)
 
     def _log_price(self, time_ms: int) -> float:
         day, minute = divmod(time_ms // MINUTE_MS, MINUTES_PER_DAY)
@@ -132,6 +140,14 @@ class SeededMarket:
         surprise = np.minimum(np.abs(moves) / _MINUTE_VOLATILITY, 4.0)
         volume = activity * rng.lognormal(-0.1, 0.45, MINUTES_PER_DAY) * (0.6 + 0.5 * surprise)
         return logs, wicks[0], wicks[1], volume
+
+
+def _multiples(units: FloatArray, step: int) -> IntArray:
+    """Return the nearest multiples of the step, none of them zero."""
+    steps = np.maximum(np.rint(units / step), 1)
+    if steps.max() * step <= MOST_NARROW:
+        return steps.astype(np.int64) * step
+    return np.array([int(number) * step for number in steps.tolist()], dtype=object)
 
 
 def _anchors(seed: int, symbol_key: int) -> FloatArray:

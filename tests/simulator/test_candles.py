@@ -1,15 +1,21 @@
+from decimal import Decimal
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.exact import decimals_of, plain
 from simulator.market.candles import (
     MINUTE_MS,
     Candle,
+    Scale,
     aggregate,
     candle_of,
     decimal_of,
+    integers,
     path,
-    text_of,
+    rescaled,
     units_of,
 )
 
@@ -71,11 +77,47 @@ def test_aggregate_skips_silent_minutes() -> None:
     assert aggregate(minutes, 3).tolist() == [[10, 14, 7, 8, 7], [0, 0, 0, 0, 0]]
 
 
-@given(st.integers(0, 10**17))
-def test_units_are_exact(units: int) -> None:
-    assert units_of(text_of(units)) == units
-    assert units_of(decimal_of(units)) == units
+def test_aggregate_is_exact_beyond_sixty_four_bits() -> None:
+    row = [10**21, 3 * 10**21, 1, 2 * 10**21, 10**22]
+    minutes = integers([row] * 3)
+
+    assert minutes.dtype == object
+    assert aggregate(minutes, 3).tolist() == [[10**21, 3 * 10**21, 1, 2 * 10**21, 3 * 10**22]]
 
 
-def test_text_has_no_trailing_zeros() -> None:
-    assert [text_of(n) for n in (0, 5, 150_000_000, 200_000_000)] == ["0", "0.00000005", "1.5", "2"]
+@given(st.decimals(0, 10**18, places=18))
+def test_units_are_exact(amount: Decimal) -> None:
+    units = units_of(plain(amount), 18)
+
+    assert decimal_of(units, 18) == amount
+    assert units_of(decimal_of(units, 18), 18) == units
+
+
+def test_units_never_drop_a_digit() -> None:
+    with pytest.raises(ValueError, match="more than 8 digits"):
+        units_of("0.000000001", 8)
+
+
+def test_rescaling_changes_the_units_only() -> None:
+    old, new = Scale(2, 0), Scale(4, 3)
+
+    assert rescaled(integers([[123, 124, 122, 123, 5]]), old, new).tolist() == [
+        [12_300, 12_400, 12_200, 12_300, 5_000]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("amount", "text", "decimals"),
+    [
+        ("0", "0", 0),
+        ("1E+30", "1" + "0" * 30, 0),
+        ("1E-18", "0.000000000000000001", 18),
+        ("1.500", "1.5", 1),
+        ("200", "200", 0),
+        ("-0.50", "-0.5", 1),
+        ("1234567890123456789012.123456789012345678", None, 18),
+    ],
+)
+def test_plain_text(amount: str, text: str | None, decimals: int) -> None:
+    assert plain(Decimal(amount)) == (text or amount)
+    assert decimals_of(Decimal(amount)) == decimals

@@ -106,12 +106,11 @@ def test_a_restored_plan_goes_on_where_the_stored_one_stood() -> None:
     plan = FaultPlan(faults, seed=5)
     expected = sequence(FaultPlan(faults, seed=5))
     begun = sequence(plan, 100)
-    revision = plan.revision
 
     restored = FaultPlan()
-    restored.restore(plan.rows())
+    rows = [row for _, row in plan.take_changes() if row is not None]
+    restored.restore(rows, seed=plan.seed, next_number=plan.next_number)
 
-    assert revision > 0
     assert begun + sequence(restored, 100) == expected
     assert restored.add(Fault(Kind.SLOW)).fault_id == "fault-3"
 
@@ -128,6 +127,41 @@ def test_lifting() -> None:
         plan.remove("fault-1")
     assert [entry.fault_id for entry in plan.clear()] == ["fault-2"]
     assert plan.transport(situation()) is None
+
+
+def test_changes_are_taken_once() -> None:
+    plan = FaultPlan([Fault(Kind.RESET, call=CallName.PLACE), Fault(Kind.SLOW, count=1)])
+    assert [fault_id for fault_id, _ in plan.take_changes()] == ["fault-1", "fault-2"]
+    plan.transport(situation(CallName.CANCEL))
+    assert [fault_id for fault_id, _ in plan.take_changes()] == ["fault-2"]
+    plan.transport(situation(CallName.CANCEL))
+    assert plan.take_changes() == []
+    plan.remove("fault-1")
+    assert plan.take_changes() == [("fault-1", None)]
+
+
+def test_windows_of_any_length_are_found_in_the_order_of_the_plan() -> None:
+    windows = [(None, None), (HOUR_MS // 2, 5 * HOUR_MS), (0, 400 * HOUR_MS), (HOUR_MS, None)]
+    plan = FaultPlan(
+        [
+            Fault(kind, from_ms=start, until_ms=end)
+            for kind, (start, end) in zip(
+                (Kind.FILLS_LATE, Kind.PARTIAL_FILL, Kind.ORDER_STUCK, Kind.FILLS_TWICE),
+                windows,
+                strict=True,
+            )
+        ]
+    )
+
+    def met(now_ms: int) -> list[int]:
+        kinds = [entry.fault.kind for entry in plan.entries]
+        return [kinds.index(hit.kind) for hit in plan.order(situation(now_ms=now_ms))]
+
+    assert met(0) == [0, 2]
+    assert met(HOUR_MS // 2) == [0, 1, 2]
+    assert met(5 * HOUR_MS - 1) == [0, 1, 2, 3]
+    assert met(5 * HOUR_MS) == [0, 2, 3]
+    assert met(400 * HOUR_MS) == [0, 3]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from simulator.engine.values import (
 from simulator.exchange import Exchange, OrderNotOpenError
 from simulator.faults.fault import fault_of
 from simulator.faults.kinds import CallName
-from simulator.market.candles import decimal_of
 from simulator.store import Account, Filter, Store
 from simulator.views import VenueView
 
@@ -178,8 +177,7 @@ def test_stuck_order_fails_when_it_can_no_longer_be_paid(venue: Venue) -> None:
     dearer_s = next(
         seconds
         for seconds in range(60, 30 * 86_400, 60)
-        if decimal_of(feed.last_tick("BTC-USD", now_ms + seconds * 1000).price)
-        > venue.price * Decimal("1.02")
+        if feed.last_tick("BTC-USD", now_ms + seconds * 1000).price > venue.price * Decimal("1.02")
     )
     venue.fault("order_stuck", seconds=dearer_s)
     size = (Decimal(9_900) / venue.price).quantize(Decimal("0.001"), ROUND_DOWN)
@@ -522,8 +520,12 @@ def test_hits_and_faults_survive_a_kill(venue: Venue) -> None:
     venue.fault("partial_fill", share=0.5, count=2, probability=0.5)
     for _ in range(3):
         venue.place("0.01")
-    before = venue.exchange.faults.rows()
+    lifted = venue.fault("slow")
+    venue.exchange.lift_fault(lifted)
+    before = venue.exchange.faults.entries
 
     venue.restart()
 
-    assert venue.exchange.faults.rows() == before
+    assert venue.exchange.faults.entries == before
+    assert before[0].asked >= 2
+    assert venue.fault("slow") == "fault-3"

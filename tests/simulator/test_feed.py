@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from simulator.market.candles import COLUMNS, DAY_MS, MINUTE_MS, MINUTES_PER_DAY, OPEN, IntArray
+from simulator.market.candles import (
+    COLUMNS,
+    DAY_MS,
+    DEFAULT_SCALE,
+    MINUTE_MS,
+    MINUTES_PER_DAY,
+    IntArray,
+    Scale,
+)
 from simulator.market.feed import Listing, MarketFeed
 from simulator.market.seeded import Profile, SeededMarket
 
@@ -23,6 +31,10 @@ class MarketWithHole:
             rows[list(self._hole)] = 0
         return rows
 
+    @property
+    def scale(self) -> Scale:
+        return DEFAULT_SCALE
+
 
 def feed(hole: range = range(0)) -> MarketFeed:
     return MarketFeed({"BTC-USD": Listing(MarketWithHole(hole), 1_000_000, 1)})
@@ -40,6 +52,10 @@ class MarketThatChanges:
         minute = (self._change_ms - day * DAY_MS) // MINUTE_MS
         rows[max(minute, 0) :] *= 3
         return rows
+
+    @property
+    def scale(self) -> Scale:
+        return DEFAULT_SCALE
 
 
 @pytest.mark.parametrize("width", [1, 5, 60, 1440])
@@ -89,6 +105,10 @@ def test_market_that_never_traded_has_no_last_trade() -> None:
         def day(self, day: int) -> IntArray:
             return np.zeros((MINUTES_PER_DAY, COLUMNS), dtype=np.int64)
 
+        @property
+        def scale(self) -> Scale:
+            return DEFAULT_SCALE
+
     silent = MarketFeed({"BTC-USD": Listing(Silence(), 1, 1)})
 
     with pytest.raises(LookupError):
@@ -125,4 +145,4 @@ def test_day_figures_cover_the_last_closed_day() -> None:
 
     assert len(candles) == MINUTES_PER_DAY
     assert figures.volume == sum(candle.volume for candle in candles)
-    assert figures.open == candles[0][OPEN + 1]
+    assert figures.open == candles[0].open

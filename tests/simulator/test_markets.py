@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from simulator.config import read_config
+from simulator.market.candle_files import CandleSeries, MarketDataUnusableError
 from simulator.market.candles import (
     CLOSE,
     DAY_MS,
@@ -14,21 +15,14 @@ from simulator.market.candles import (
     LOW,
     MINUTE_MS,
     OPEN,
-    UNITS,
     VOLUME,
     IntArray,
 )
 from simulator.market.market import build_market
-from simulator.market.replay import (
-    CandleFile,
-    MarketDataUnusableError,
-    ReplayedMarket,
-    default_start_ms,
-    load_folder,
-)
+from simulator.market.replay import ReplayedMarket, default_start_ms, load_folder
 from simulator.market.seeded import FIRST_DAY, LAST_DAY, Profile, SeededMarket
 
-PROFILE = Profile(price=60_000, turnover=400_000, price_step=UNITS // 100, volume_step=1)
+PROFILE = Profile(price=60_000, turnover=400_000, price_step=10**8 // 100, volume_step=1)
 DAY = 20_500
 START_MS = DAY * DAY_MS
 
@@ -73,7 +67,7 @@ def test_seeded_market_is_well_formed_and_continuous_over_midnight() -> None:
 
 
 def test_seeded_market_stays_in_sight_of_its_typical_price() -> None:
-    closes = [market().day(day)[-1, CLOSE] / UNITS for day in range(FIRST_DAY, LAST_DAY, 90)]
+    closes = [market().day(day)[-1, CLOSE] / 10**8 for day in range(FIRST_DAY, LAST_DAY, 90)]
 
     assert 60_000 / 5 < min(closes) < max(closes) < 60_000 * 5
 
@@ -128,16 +122,9 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
         load_folder(tmp_path)
 
 
-def test_two_candles_for_one_minute_are_refused(tmp_path: Path) -> None:
-    write_candles(tmp_path, "BTC-USD-1m-x.csv.gz", [START_MS, START_MS])
-
-    with pytest.raises(MarketDataUnusableError, match="two candles for one minute"):
-        load_folder(tmp_path)
-
-
 def test_replay_starts_with_enough_history() -> None:
     times = np.array(minutes(START_MS, 5_000))
-    file = CandleFile("BTC-USD", times, np.ones((5_000, 5), dtype=np.int64))
+    file = CandleSeries("BTC-USD", times, np.ones((5_000, 5), dtype=np.int64))
 
     assert default_start_ms([file]) == START_MS + 321 * 5 * MINUTE_MS
 

@@ -78,7 +78,7 @@ def test_account_answer_and_dump(simulator: SimulatorProcess) -> None:
         ("accounts", {"balances": {"USD": "-1"}}),
         ("accounts", {"balances": {"USD": "many"}}),
         ("accounts", {"balances": {"USD": "1e11"}}),
-        ("accounts", {"balances": {"USD": "0.000000001"}}),
+        ("accounts", {"balances": {"USD": "0.0000000000000000001"}}),
         ("accounts", {"permissions": [["view"]]}),
         ("accounts", {"balances": []}),
         ("advance", {"minutes": 0}),

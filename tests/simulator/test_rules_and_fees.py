@@ -15,10 +15,24 @@ def test_known_product_has_its_venue_increments() -> None:
 
 @pytest.mark.parametrize(
     ("price", "increment"),
-    [("5000", "0.01"), ("7", "0.0001"), ("0.05", "0.000001"), ("1e-6", "1e-8")],
+    [
+        ("5000", "0.01"),
+        ("7", "0.0001"),
+        ("0.05", "0.000001"),
+        ("0.002", "1e-8"),
+        ("1e-6", "1e-10"),
+        ("1.2e-9", "1e-13"),
+    ],
 )
 def test_unknown_product_has_increments_that_suit_its_price(price: str, increment: str) -> None:
     assert rules_for("NEW-USD", Decimal(price)).price_increment == Decimal(increment)
+
+
+def test_a_coin_of_which_a_dollar_buys_billions_trades_in_whole_ones() -> None:
+    rules = rules_for("SATS-USD", Decimal("1e-9"))
+
+    assert rules.base_increment == rules.base_min_size == 1
+    assert rules.base_max_size * Decimal("1e-9") > 100_000
 
 
 def test_product_quoted_in_coins_is_not_priced_in_cents() -> None:

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.coinbase.errors import ApiError
-from simulator.coinbase.wire import iso, milliseconds, parse_order, plain
+from simulator.coinbase.wire import iso, milliseconds, parse_order
 from simulator.engine.rules import rules_for
 from simulator.engine.values import OrderRefusedError
+from simulator.exact import plain
 from tests.simulator.engines import engine, order
 
 scalars = st.one_of(
