@@ -77,7 +77,7 @@ def test_account_answer_and_dump(simulator: SimulatorProcess) -> None:
         ("accounts", {"permissions": ["steal"]}),
         ("accounts", {"balances": {"USD": "-1"}}),
         ("accounts", {"balances": {"USD": "many"}}),
-        ("accounts", {"balances": {"USD": "1e11"}}),
+        ("accounts", {"balances": {"USD": "1e19"}}),
         ("accounts", {"balances": {"USD": "0.0000000000000000001"}}),
         ("accounts", {"permissions": [["view"]]}),
         ("accounts", {"balances": []}),
