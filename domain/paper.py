@@ -70,6 +70,11 @@ class Execution:
         """Base quantity of all takes."""
         return sum((take.quantity for take in self.takes), ZERO)
 
+    @property
+    def notional(self) -> Decimal:
+        """Value of all takes in the quote currency, without fees."""
+        return sum((take.notional for take in self.takes), ZERO)
+
 
 @dataclass(frozen=True, slots=True)
 class Funds:

@@ -120,6 +120,8 @@ class Position:
         surplus_quantity: base currency that exits sold (long) or bought (short) beyond what was
             held: an exit taken for lost filled after its replacement had. It traded the account's
             own currency and is no part of the position's price P&L; its fee is.
+        gone_quantity: base currency that left by other hands or was given up, at no known price; it
+            is no part of the price P&L.
         fee_base_quantity: fees that were taken in the base currency, in the base currency.
         fee_base_notional: the same valued at the fills' prices, in the quote currency.
         fees: every fee that can be valued, in the quote currency.
@@ -136,6 +138,7 @@ class Position:
     exit_quantity: Decimal
     exit_notional: Decimal
     surplus_quantity: Decimal
+    gone_quantity: Decimal
     fee_base_quantity: Decimal
     fee_base_notional: Decimal
     fees: Decimal
@@ -147,9 +150,8 @@ class Position:
     @property
     def remaining_quantity(self) -> Decimal:
         """Base currency still held (long) or owed (short)."""
-        return (
-            self.entry_quantity - self.exit_quantity - self.fee_base_quantity * self.direction.sign
-        )
+        fees = self.fee_base_quantity * self.direction.sign
+        return self.entry_quantity - self.exit_quantity - fees - self.gone_quantity
 
     @property
     def average_entry_price(self) -> Decimal | None:
@@ -219,6 +221,7 @@ def fold_fills(
     quote: str,
     entry_final: bool,
     dust: Decimal = ZERO,
+    gone: Decimal = ZERO,
 ) -> Position:
     """Fold the fills of a position into its state.
 
@@ -230,6 +233,8 @@ def fold_fills(
         entry_final: whether nothing more can come from the entry orders.
         dust: a remaining quantity below this can never be traded (the market's quantity step) and
             counts as flat; it stays in the account's balance and out of this position's P&L.
+        gone: what was found to have left without an order of ours. Exits that turn up later explain
+            as much of it as they sold.
 
     Raises:
         ConflictingFill: one id, two different fills.
@@ -252,6 +257,7 @@ def fold_fills(
         exit_quantity=exit_quantity,
         exit_notional=exit_notional,
         surplus_quantity=surplus_quantity,
+        gone_quantity=min(gone, held - exit_quantity),
         fee_base_quantity=fee_base_quantity,
         fee_base_notional=sum((fill.fee * fill.price for fill in in_base), ZERO),
         fees=sum((value for value in fee_values if value is not None), ZERO),

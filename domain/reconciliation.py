@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
 from domain.money import ZERO
 from domain.orders import FillReport, OrderReport, OrderState, Side
@@ -250,17 +251,81 @@ def compare_balance(
     """
     expected = opening + sum(flows, ZERO)
     difference = observed - expected
-    if abs(difference) <= tolerance:
-        finding = BalanceFinding.MATCHES
-    elif has_unsettled_orders:
+    if has_unsettled_orders and abs(difference) > tolerance:
         finding = BalanceFinding.UNSETTLED
+    elif claimed > ZERO and not has_unsettled_orders and observed + tolerance < claimed:
+        # Whether the books have agreed with the venue before or not: it cannot all be sold.
+        finding = BalanceFinding.SHORTFALL
+    elif abs(difference) <= tolerance:
+        finding = BalanceFinding.MATCHES
     elif difference > ZERO:
         finding = BalanceFinding.INFLOW
-    elif observed + tolerance < claimed:
-        finding = BalanceFinding.SHORTFALL
     else:
         finding = BalanceFinding.OUTFLOW
     return BalanceComparison(currency, expected, observed, finding)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one open position has to be able to sell of a currency."""
+
+    position_id: UUID
+    quantity: Decimal
+    opened_at: datetime
+
+
+def share_shortfall(missing: Decimal, claims: Iterable[Claim]) -> dict[UUID, Decimal]:
+    """Which positions a shortfall takes what from: the newest first.
+
+    So an older position keeps what it holds as long as anything is left of a newer one, whoever
+    sold; the sum is what is missing, or all that is claimed.
+    """
+    shares: dict[UUID, Decimal] = {}
+    newest_first = sorted(
+        claims, key=lambda claim: (claim.opened_at, claim.position_id), reverse=True
+    )
+    for claim in newest_first:
+        share = min(missing, claim.quantity)
+        if share > ZERO:
+            shares[claim.position_id] = share
+            missing -= share
+    return shares
+
+
+EXTERNAL_TRADE_TOLERANCE = Decimal("0.1")
+"""How far the proceeds of a trade by other hands may be from its value at the price last seen, as a
+fraction: fees, slippage, and what the price did since."""
+
+
+def external_trades(
+    differences: Mapping[str, Decimal], prices: Mapping[str, Decimal], quote: str
+) -> frozenset[str]:
+    """Which unexplained differences are the two sides of trades that were not ours.
+
+    A base currency that went and a quote currency that came for about its value (or the other way
+    round) is a trade: no money came in or went out.
+
+    Args:
+        differences: observed minus expected, by currency.
+        prices: last price of base currencies, in the quote currency.
+        quote: what they are traded against.
+
+    Returns:
+        The currencies whose whole difference a trade explains; empty if none is.
+    """
+    received = differences.get(quote, ZERO)
+    if not received:
+        return frozenset()
+    values = {
+        currency: -difference * prices[currency]
+        for currency, difference in differences.items()
+        if currency != quote and currency in prices and (difference < ZERO) is (received > ZERO)
+    }
+    for traded in (tuple(values), *((currency,) for currency in sorted(values))):
+        worth = sum((values[currency] for currency in traded), ZERO)
+        if worth and abs(received - worth) <= abs(worth) * EXTERNAL_TRADE_TOLERANCE:
+            return frozenset({quote, *traded})
+    return frozenset()
 
 
 def _settle_unlisted(

@@ -34,6 +34,7 @@ class NoticeKind(StrEnum):
     SURPLUS_EXIT = "surplus_exit"
     EXIT_FAILING = "exit_failing"
     ORDER_VANISHED = "order_vanished"
+    CLOSED_ELSEWHERE = "closed_elsewhere"
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
     KILL_SWITCH_RELEASED = "kill_switch_released"

@@ -10,8 +10,8 @@ from domain.orders import OrderRequest, OrderType, Refused, TimeInForce
 def refusal_by_rules(request: OrderRequest, rules: MarketRules) -> Refused | None:
     """The rule that an order breaks, or None.
 
-    `rules.active` is not among them: it may be an hour old, and a protective exit must be given
-    its chance. The venue decides.
+    Neither `rules.active` nor `rules.status` is among them: they may be old, and a protective exit
+    must be given its chance. The venue decides.
     """
     return (
         refusal_by_shape(request)
@@ -39,6 +39,9 @@ def _quantity_refusal(request: OrderRequest, rules: MarketRules) -> Refused | No
     if request.quantity < rules.quantity_min:
         least = f"{rules.quantity_min:f} {rules.base}"
         return Refused("quantity_minimum", f"The quantity is below the minimum of {least}")
+    if rules.quantity_max is not None and request.quantity > rules.quantity_max:
+        most = f"{rules.quantity_max:f} {rules.base}"
+        return Refused("quantity_maximum", f"The quantity is above the maximum of {most}")
     return None
 
 
@@ -51,4 +54,10 @@ def _price_refusal(request: OrderRequest, rules: MarketRules) -> Refused | None:
     if request.quantity * request.limit_price < rules.notional_min:
         least = f"{rules.notional_min:f} {rules.quote}"
         return Refused("notional_minimum", f"The order is below the minimum of {least}")
+    if (
+        rules.notional_max is not None
+        and request.quantity * request.limit_price > rules.notional_max
+    ):
+        most = f"{rules.notional_max:f} {rules.quote}"
+        return Refused("notional_maximum", f"The order is above the maximum of {most}")
     return None

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from adapters.venues.order_rules import refusal_by_rules, refusal_by_shape
-from domain.markets import FeeRates, MarketRules, VenueClock
+from domain.markets import FeeRates, MarketRules, MarketStatus, VenueClock
 from domain.money import ZERO
 from domain.orders import (
     Accepted,
@@ -147,7 +147,11 @@ class PaperAccount:
         rules = (await self._market_data.rules()).get(request.symbol)
         if rules is None:
             return Refused("unknown_symbol", f"There is no market {request.symbol}")
-        refusal = _refusal_by_kind(request) or refusal_by_rules(request, rules)
+        refusal = (
+            _refusal_by_kind(request)
+            or refusal_by_rules(request, rules)
+            or _refusal_by_status(request, rules)
+        )
         if refusal is not None:
             return refusal
         fees = await self.fees()
@@ -156,6 +160,9 @@ class PaperAccount:
         execution = execute(request, book, fees)
         if isinstance(execution, Refused):
             return execution
+        if rules.notional_max is not None and execution.notional > rules.notional_max:
+            most = f"{rules.notional_max:f} {rules.quote}"
+            return Refused("notional_maximum", f"The order is above the maximum of {most}")
         funds = funds_needed(request, rules, execution, fees)
         balance = (await self._ledger.balances(self._ref)).get(funds.currency)
         available = ZERO if balance is None else balance.available
@@ -193,3 +200,18 @@ def _refusal_by_kind(request: OrderRequest) -> Refused | None:
             "unsupported_time_in_force", "A paper order fills at once or not at all (IOC or FOK)"
         )
     return refusal_by_shape(request)
+
+
+def _refusal_by_status(request: OrderRequest, rules: MarketRules) -> Refused | None:
+    """What the imitated venue refuses while its market takes only some orders."""
+    match rules.status:
+        case MarketStatus.OPEN:
+            return None
+        case MarketStatus.LIMIT_ONLY if request.type is OrderType.LIMIT:
+            return None
+        case MarketStatus.LIMIT_ONLY:
+            return Refused("unsupported_order_type", "The market takes limit orders only")
+        case MarketStatus.POST_ONLY | MarketStatus.AUCTION:
+            return Refused("unsupported_order_type", "The market takes resting limit orders only")
+        case MarketStatus.CANCEL_ONLY | MarketStatus.HALTED:
+            return Refused("trading_disabled", "The market takes no orders at present")

@@ -57,6 +57,7 @@ _URGENT = frozenset(
         "surplus_exit",
         "exit_failing",
         "order_vanished",
+        "closed_elsewhere",
         "payment_failed",
         "plan_lost",
     }

@@ -157,6 +157,18 @@ def _exit_failing(facts: Facts) -> Words:
     return Words(title, Section(title, (sentence,), (*figures, *_trade_figures(known))))
 
 
+def _closed_elsewhere(facts: Facts) -> Words:
+    title = f"{_paper(facts)}{facts['symbol']}: a part of the position was sold or moved elsewhere"
+    if facts.get("is_closed"):
+        title = f"{_paper(facts)}{facts['symbol']}: the position was closed elsewhere"
+    sentence = (
+        f"The account holds {number(facts.get('quantity', '0'))} less than the bot's position. That"
+        " part counts as closed at an unknown price and is left out of profit and loss. What is"
+        " left keeps its stop and targets."
+    )
+    return Words(title, Section(title, (sentence,), _trade_figures(facts)))
+
+
 def _vanished(facts: Facts) -> Words:
     venue = str(facts.get("venue") or "The broker").capitalize()
     title = f"{facts['symbol']}: {venue} no longer knows an order it had accepted"
@@ -310,6 +322,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "surplus_exit": _surplus,
     "exit_failing": _exit_failing,
     "order_vanished": _vanished,
+    "closed_elsewhere": _closed_elsewhere,
     "emergency_stop": _emergency_stop,
     "kill_switch": _switch(
         "Kill switch engaged", "No new position is opened until it is released; exits go on."

@@ -7,6 +7,7 @@ everything else is folded again from all fills of the position.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -38,6 +39,7 @@ from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
 from services.orders.dust import DUST, flat_below, is_dust, learn_rules
+from services.orders.exit_progress import note_executed, note_through
 from services.orders.exit_requests import conclude_requests, request_of
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
@@ -220,27 +222,20 @@ async def _refold(
     session: AsyncSession, position: Position, order: Order, at: datetime, wall: datetime
 ) -> None:
     rules = rules_from_record(position.rules)
-    folded = await _fold(session, position, rules)
+    folded = await fold_of(session, position)
     before = counted(position)
     await _note_what_came_back(session, position, order, folded, wall)
     has_entered = folded.entry_quantity != position.entry_quantity
-    position.state = folded.state
-    position.entry_quantity = folded.entry_quantity
-    position.entry_notional = folded.entry_notional
-    position.exit_quantity = folded.exit_quantity
-    position.exit_notional = folded.exit_notional
-    position.open_quantity = max(ZERO, folded.remaining_quantity)
-    position.fees = folded.fees
-    if folded.opened_at is not None:
-        position.opened_at = folded.opened_at
-    if folded.state is not PositionState.CLOSED:
-        position.closed_at = None  # an order that came back opens its position again
+    apply_fold(position, folded)
     if folded.state is PositionState.OPEN:
         await _protect(session, position, order, folded, rules, at, has_entered=has_entered)
     elif folded.state is PositionState.CLOSED:
         await _close(session, position, order, folded, at)
     elif folded.state is PositionState.CANCELLED:
         position.closed_at = at
+    if order.leg != Leg.ENTRY and order.filled_quantity and OrderState(order.state).is_final:
+        position.sellable_quantity = None
+        note_executed(position, order)
     await conclude_requests(session, position, order, wall)
     await count_trade(session, position, before, counted(position))
     await tell_of_trade(session, position, order, folded, wall)
@@ -350,7 +345,9 @@ async def _have_woken(session: AsyncSession, order: Order) -> None:
     )
 
 
-async def _fold(session: AsyncSession, position: Position, rules: MarketRules) -> FoldedPosition:
+async def fold_of(session: AsyncSession, position: Position) -> FoldedPosition:
+    """What a position's stored fills amount to, with what is known to have gone otherwise."""
+    rules = rules_from_record(position.rules)
     rows = (await session.exec(select(Fill).where(Fill.position_id == position.id))).all()
     orders = (await session.exec(select(Order).where(Order.position_id == position.id))).all()
     return fold_fills(
@@ -362,7 +359,31 @@ async def _fold(session: AsyncSession, position: Position, rules: MarketRules) -
             OrderState(order.state).is_final for order in orders if order.leg == Leg.ENTRY
         ),
         dust=flat_below(orders, rules),
+        gone=position.closed_elsewhere_quantity + position.written_off_quantity,
     )
+
+
+def apply_fold(position: Position, folded: FoldedPosition) -> None:
+    """Write what the fills amount to into the row; its end is another matter."""
+    position.state = folded.state
+    position.entry_quantity = folded.entry_quantity
+    position.entry_notional = folded.entry_notional
+    position.exit_quantity = folded.exit_quantity
+    position.exit_notional = folded.exit_notional
+    position.open_quantity = max(ZERO, folded.remaining_quantity)
+    position.fees = folded.fees
+    # An exit of ours that turned up late explains what had seemed gone.
+    gone = position.closed_elsewhere_quantity + position.written_off_quantity
+    explained = gone - folded.gone_quantity
+    by_sale = min(explained, position.closed_elsewhere_quantity)
+    position.closed_elsewhere_quantity -= by_sale
+    position.written_off_quantity -= explained - by_sale
+    if folded.opened_at is not None:
+        position.opened_at = folded.opened_at
+    if folded.state is PositionState.CLOSED:
+        note_through(position)
+    else:
+        position.closed_at = None  # an order that came back opens its position again
 
 
 def _position_fill(row: Fill) -> PositionFill:
@@ -409,11 +430,23 @@ async def _protect(
             rules=rules,
         )
     elif leg in TARGET_LEGS and order.filled_quantity and OrderState(order.state).is_final:
-        plan = on_target_filled(plan, leg, remaining=position.open_quantity, rules=rules)
+        plan = _on_target_order_ended(plan, order, position.open_quantity, rules)
     elif leg is not Leg.ENTRY:
         plan = on_exit_filled(plan, remaining=position.open_quantity, rules=rules)
     store_plan(position, plan)
     await sync_triggers(session, position, order.bot_id, plan, at)
+
+
+def _on_target_order_ended(
+    plan: ExitPlan, order: Order, remaining: Decimal, rules: MarketRules
+) -> ExitPlan:
+    """Take a target, or what one order could carry of it: it stays due for the rest."""
+    target = next((target for target in plan.open_targets[:-1] if target.leg == order.leg), None)
+    if target is None or order.quantity >= target.quantity:
+        return on_target_filled(plan, Leg(order.leg), remaining=remaining, rules=rules)
+    rest = replace(target, quantity=target.quantity - order.filled_quantity)
+    targets = tuple(rest if one is target else one for one in plan.targets)
+    return on_exit_filled(replace(plan, targets=targets), remaining=remaining, rules=rules)
 
 
 def store_plan(position: Position, plan: ExitPlan) -> None:
@@ -430,7 +463,8 @@ async def _close(
         request = await request_of(session, order)
         position.exit_reason = request.reason if request else _exit_reason(position, Leg(order.leg))
     # Dust that nothing was ever sold of is let go of now, not when it was bought.
-    position.closed_at = folded.closed_at if folded.exit_quantity else position.closed_at or at
+    if position.closed_at is None or not folded.gone_quantity:
+        position.closed_at = folded.closed_at if folded.exit_quantity else position.closed_at or at
     position.realized_pnl = folded.price_pnl
     await cancel_triggers(session, position.id)
 

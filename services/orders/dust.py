@@ -31,8 +31,20 @@ DUST = "dust"
 
 _TOO_LITTLE = frozenset({"quantity_minimum", "notional_minimum"})
 
-BY_RULES = _TOO_LITTLE | {IMPRECISE}
-"""Refusal codes that tell of the market's rules for quantities."""
+TOO_MUCH = frozenset({"quantity_maximum", "notional_maximum"})
+"""Refusal codes of an order that is too large for one."""
+
+WRONG_TYPE = "unsupported_order_type"
+"""Refusal code of an order of a kind that the market does not take at present."""
+
+INSUFFICIENT_FUNDS = "insufficient_funds"
+"""Refusal code of an exit for which the account has too little that is free."""
+
+TOO_SMALL = _TOO_LITTLE | {IMPRECISE}
+"""Refusal codes of an order that is less than the market trades."""
+
+BY_RULES = TOO_SMALL | TOO_MUCH | {WRONG_TYPE}
+"""Refusal codes that tell of the market's rules for orders."""
 
 
 async def is_dust(
@@ -59,12 +71,12 @@ async def is_dust(
         return False
     if order.quantity < rules.quantity_min:
         return True
-    price = await _last_price(session, position)
+    price = await last_price(session, position)
     return price is not None and order.quantity * price < rules.notional_min
 
 
 def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
-    """Let a position leave by the minimums and in the steps that its market has by now.
+    """Let a position leave by the limits and in the steps that its market has by now.
 
     A market may make them larger after an entry; by the old ones each exit would be refused for
     ever. For the step the refusal alone is not believed here either: the order must not fit it.
@@ -78,6 +90,9 @@ def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
         **position.rules,
         "quantity_min": str(rules.quantity_min),
         "notional_min": str(rules.notional_min),
+        "quantity_max": None if rules.quantity_max is None else str(rules.quantity_max),
+        "notional_max": None if rules.notional_max is None else str(rules.notional_max),
+        "status": rules.status.value,
     }
     step = rules.quantity_step
     if not order.quantity % step:
@@ -105,7 +120,8 @@ def flat_below(orders: Iterable[Order], rules: MarketRules) -> Decimal:
     return dust + rules.quantity_step
 
 
-async def _last_price(session: AsyncSession, position: Position) -> Decimal | None:
+async def last_price(session: AsyncSession, position: Position) -> Decimal | None:
+    """The price of a position's market as the watch last saw it, in the quote currency."""
     found = await session.exec(
         select(col(VenueQuote.last))
         .join(

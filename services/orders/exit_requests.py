@@ -24,7 +24,8 @@ from models.columns import new_id
 from models.connections import Account
 from models.markets import VenueState
 from models.trading import ExitRequest, ExitRequestState, Order, Position
-from services.orders.dust import BY_RULES
+from services.orders.dust import TOO_SMALL
+from services.orders.exit_progress import note_through
 from services.orders.market_rules import rules_from_record
 
 _PREFIX = "request:"
@@ -135,7 +136,7 @@ async def conclude_requests(
         wall: wall time.
     """
     if position.state in {PositionState.CLOSED, PositionState.CANCELLED}:
-        await _end_all(session, position, wall)
+        await end_requests(session, position, wall)
         return
     request = await request_of(session, order)
     if request is None or request.state != ExitRequestState.OPEN:
@@ -144,12 +145,14 @@ async def conclude_requests(
         return
     left = await unsold(session, request)
     step = rules_from_record(position.rules).quantity_step
-    is_refused = order.state == OrderState.REFUSED and order.refusal_code in BY_RULES
+    is_refused = order.state == OrderState.REFUSED and order.refusal_code in TOO_SMALL
     if floor_to_step(left, step) <= ZERO:
         end_request(session, request, wall, is_sold=left < request.quantity)
+        note_through(position)
     elif is_refused and order.quantity <= floor_to_step(left, step):
         refusal = (order.refusal_code or "", order.refusal_reason or "")
         end_request(session, request, wall, is_sold=left < request.quantity, refusal=refusal)
+        note_through(position)
 
 
 def end_request(
@@ -192,7 +195,8 @@ def _is_all(position: Position, quantity: Decimal) -> bool:
     )
 
 
-async def _end_all(session: AsyncSession, position: Position, wall: datetime) -> None:
+async def end_requests(session: AsyncSession, position: Position, wall: datetime) -> None:
+    """End what is left of the requests for a position that is over."""
     is_closed = position.state == PositionState.CLOSED
     values: dict[str, object] = {"state": ExitRequestState.DONE.value, "ended_at": wall}
     if not is_closed:

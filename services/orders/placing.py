@@ -18,9 +18,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
-from domain.markets import MarketRules, VenueKey
+from domain.exits import exit_limit_price
+from domain.markets import MarketRules, MarketStatus, VenueKey
+from domain.money import ZERO
 from domain.orders import (
     Accepted,
+    CurrencyBalance,
     Leg,
     OrderRequest,
     OrderState,
@@ -45,7 +48,8 @@ from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
-from services.orders.dust import BY_RULES
+from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
+from services.orders.market_rules import rules_from_record
 from services.orders.settling import (
     ENTRY_SEND_LENGTH_MAX,
     RESEND_REFUSED,
@@ -53,13 +57,15 @@ from services.orders.settling import (
     OrderSettling,
 )
 from services.orders.venue_time import time_without_asking
-from services.trading.entry_terms import EntryTerms, hold_terms, refusal_by_terms
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
 
 RULES_SECONDS_MAX = 3.0
 """How long a refusal by the market's rules waits to be booked for the rules of now."""
+
+BALANCES_SECONDS_MAX = 3.0
+"""How long a refusal for want of funds waits to be booked for what the account has free."""
 
 KEYS_REFUSED = ("keys_refused", "The broker refused the API keys")
 
@@ -69,7 +75,6 @@ _log = structlog.get_logger("nija.orders")
 @dataclass(frozen=True, slots=True)
 class _Sendable:
     order: Order
-    request: OrderRequest
     ref: AccountRef
     key: VenueKey
     is_entry: bool
@@ -103,10 +108,10 @@ class OrderPlacing:
         except VenueRefusedKeys:
             return await self._end_without_keys(user_id, order_id, venue_now)
         deadline = _deadline(is_entry=sendable.is_entry)
-        order = await self._mark_sending(user_id, order_id, venue_now, is_entry=sendable.is_entry)
+        order = await self._mark_sending(user_id, order_id, sendable, venue_now)
         if order is None:
             return await self._settling.result(user_id, order_id)
-        outcome = await _send(account, sendable.request, deadline)
+        outcome = await _send(account, _request(order), deadline)
         _log.info(
             "order.sent",
             order_id=str(order_id),
@@ -119,7 +124,8 @@ class OrderPlacing:
         )
         if not isinstance(outcome, Accepted):
             market = await self._rules_now(sendable, outcome)
-            return await self._record_failure(order, outcome, venue_now, market)
+            free = await _free(account, order, outcome)
+            return await self._record_failure(order, outcome, venue_now, market, free)
         return await self._settle(order, sendable.ref, outcome, venue_now)
 
     async def _settle(
@@ -164,25 +170,24 @@ class OrderPlacing:
                 return None
             ref = await account_ref(session, order.account_id)
         is_entry = Leg(order.leg).is_entry
-        return _Sendable(order, _request(order), ref, VenueKey(ref.venue, ref.realm), is_entry)
+        return _Sendable(order, ref, VenueKey(ref.venue, ref.realm), is_entry)
 
     async def _mark_sending(
-        self, user_id: UUID, order_id: UUID, venue_now: datetime, *, is_entry: bool
+        self, user_id: UUID, order_id: UUID, sendable: _Sendable, venue_now: datetime
     ) -> Order | None:
         """Commit that the order is about to leave; None when it must not or already has."""
-        terms: EntryTerms | None = None
+        is_entry, key = sendable.is_entry, sendable.key
         async with self._database.for_user(user_id) as session:
             if is_entry:
                 # Exits take neither lock: nothing that is done to entries may keep one waiting.
                 await let_entries_pass(session)
                 await _hold_bot(session, order_id)
-                terms = await hold_terms(session, user_id, self._clock.now())
             position, order = await lock_position_and_order(session, order_id)
             if order.state != OrderState.INTENDED:
                 return None
             refusal = (
-                await self._entry_refusal(session, terms, position, order, venue_now)
-                if terms is not None
+                await self._entry_refusal(session, order, venue_now)
+                if is_entry
                 else _exit_refusal(position, order)
             )
             if refusal is not None:
@@ -190,6 +195,8 @@ class OrderPlacing:
                 state = OrderState.ABSENT if order.sends else OrderState.DENIED
                 await self._book_unsent(session, order_id, state, refusal, venue_now)
                 return None
+            if not is_entry:
+                await self._fit_to_market(session, key, position, order)
             order.state = OrderState.SENDING
             order.sends += 1
             order.sent_at = self._clock.now()
@@ -197,6 +204,20 @@ class OrderPlacing:
             order.venue_first_sent_at = order.venue_first_sent_at or venue_now
             session.add(order)
         return order
+
+    async def _fit_to_market(
+        self, session: AsyncSession, key: VenueKey, position: Position, order: Order
+    ) -> None:
+        """Send an exit as a limit order where the market is known to take no others at present."""
+        rules = self._venues.market_data(key).known_rules().get(order.symbol)
+        is_limit_only = rules is not None and rules.status is MarketStatus.LIMIT_ONLY
+        if not is_limit_only or order.type == OrderType.LIMIT or order.sends:
+            return
+        price = await last_price(session, position) or position.stop_loss or position.decision_price
+        order.type = OrderType.LIMIT
+        order.limit_price = exit_limit_price(
+            Side(order.side), price, rules_from_record(position.rules), tries=0
+        )
 
     async def _end_without_keys(
         self, user_id: UUID, order_id: UUID, venue_now: datetime
@@ -235,12 +256,7 @@ class OrderPlacing:
         _log.info(f"order.{state.value}", order_id=str(order_id), code=refusal[0])
 
     async def _entry_refusal(
-        self,
-        session: AsyncSession,
-        terms: EntryTerms,
-        position: Position,
-        order: Order,
-        venue_now: datetime,
+        self, session: AsyncSession, order: Order, venue_now: datetime
     ) -> tuple[str, str] | None:
         """The gates once more, right before the network: a stop since the intent holds."""
         bot, run = (
@@ -268,7 +284,7 @@ class OrderPlacing:
             return "bot_not_running", f"The bot is {bot.state}"
         if venue_now - order.created_at > ENTRY_AGE_MAX:
             return "stale", "The decision is older than a bar"
-        return await refusal_by_terms(session, terms, run, position, order, venue_now)
+        return None
 
     async def _rules_now(self, sendable: _Sendable, outcome: PlaceOutcome) -> MarketRules | None:
         """The market's present rules, where an exit was refused for them."""
@@ -280,7 +296,7 @@ class OrderPlacing:
                 rules = await market_data.fresh_rules()
         except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
             return None  # the next refusal asks again
-        return rules.get(sendable.request.symbol)
+        return rules.get(sendable.order.symbol)
 
     async def _record(self, order: Order, accepted: Accepted, venue_now: datetime) -> OrderResult:
         async with self._database.for_user(order.user_id) as session:
@@ -301,6 +317,7 @@ class OrderPlacing:
         outcome: Refused | Unknown,
         venue_now: datetime,
         market: MarketRules | None = None,
+        free: CurrencyBalance | None = None,
     ) -> OrderResult:
         """Book what a send that was not accepted tells about the order.
 
@@ -315,7 +332,13 @@ class OrderPlacing:
             case Unknown(reason):
                 state, refusal = OrderState.UNKNOWN, ("unknown", reason)
         async with self._database.for_user(sent.user_id) as session:
-            _position, order = await lock_position_and_order(session, sent.id)
+            position, order = await lock_position_and_order(session, sent.id)
+            if free is not None:
+                position.sellable_quantity = free.available
+                session.add(position)
+                there, all_there = free.available.normalize(), free.total.normalize()
+                held = f"; {there:f} {free.currency} of {all_there:f} is free"
+                refusal = (refusal[0], refusal[1] + held)
             if order.sends == sent.sends and OrderState(order.state).needs_lookup:
                 order = await book(
                     session,
@@ -365,6 +388,22 @@ async def _send(account: VenueAccount, request: OrderRequest, deadline: float) -
             return await account.place(request)
     except TimeoutError:
         return Unknown("The venue did not answer in time")
+
+
+async def _free(
+    account: VenueAccount, order: Order, outcome: Refused | Unknown
+) -> CurrencyBalance | None:
+    """What the account has free for an exit that was refused for want of funds, if it says so."""
+    is_short = isinstance(outcome, Refused) and outcome.code == INSUFFICIENT_FUNDS
+    if not is_short or order.leg == Leg.ENTRY or order.side == Side.BUY:
+        return None
+    base = order.symbol.partition("-")[0]
+    try:
+        async with asyncio.timeout(BALANCES_SECONDS_MAX):
+            balances = await account.balances()
+    except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
+        return None
+    return balances.get(base, CurrencyBalance(base, ZERO))
 
 
 def _request(order: Order) -> OrderRequest:

@@ -1,16 +1,14 @@
 """Reconciliation of accounts: our books against the venue's.
 
-Fills are booked one by one; this compares the sums. An order of ours whose end we missed is
-settled; a balance that our fills do not explain is somebody's own deposit, withdrawal or trade,
-and is noted as such. Orders that are not ours are never touched.
+Fills are booked one by one; this compares the sums (`comparing`). An order of ours whose end we
+missed is settled first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -18,17 +16,18 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, VenueKey
-from domain.money import ZERO
-from domain.orders import FINAL_STATES, Balances, OrderState
+from domain.orders import FINAL_STATES, OrderState
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from models.bots import BotRun, RunState
 from models.connections import Account, Connection, ConnectionStatus
-from models.ledgers import Balance, Flow, FlowKind
+from models.ledgers import Flow
 from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
+from services.orders.comparing import compare_balances
 from services.orders.emptied import remove_emptied
+from services.orders.exit_progress import tell_of_late_exits
 from services.orders.settling import OrderSettling, is_doubted
 
 AT_ONCE = 8
@@ -64,6 +63,7 @@ class Reconciling:
         An account with an order whose absence may be doubted counts as trading. Connections that
         were kept for such an order, or for a run that has ended since, go afterwards.
         """
+        await tell_of_late_exits(self._database, self._clock)
         due = await self._due(everybody=everybody)
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -166,7 +166,8 @@ class Reconciling:
             await self._settling.settle(user_id, order_id, doubt_the_end=True)
         account = await self._venues.account(ref)
         observed = await account.balances()
-        now = (await self._venues.market_data(VenueKey(ref.venue, ref.realm)).clock()).now
+        key = VenueKey(ref.venue, ref.realm)
+        now = (await self._venues.market_data(key).clock()).now
         async with self._database.for_user(user_id) as session:
             # Locked, so that no intent or booking of this account moves while the two are compared.
             locked = (
@@ -178,7 +179,10 @@ class Reconciling:
                 # Something moved between reading the venue and now; the sums would not be of one
                 # moment.
                 return
-            await _compare(session, locked, observed, now)
+            markets = self._venues.market_data(key).known_rules()
+            await compare_balances(
+                session, locked, observed, markets, now=now, wall=self._clock.now()
+            )
 
 
 async def _is_removed(session: AsyncSession, account: Account) -> bool:
@@ -219,55 +223,4 @@ async def _mark(session: AsyncSession, account_id: UUID) -> tuple[int, int, int]
         (await session.exec(orders)).one(),
         (await session.exec(fills)).one(),
         (await session.exec(flows)).one(),
-    )
-
-
-async def _compare(
-    session: AsyncSession, account: Account, observed: Balances, now: datetime
-) -> None:
-    ours: Mapping[str, Balance] = {
-        balance.currency: balance
-        for balance in (
-            await session.exec(select(Balance).where(Balance.account_id == account.id))
-        ).all()
-    }
-    for currency in sorted({*ours, *observed}):
-        total = observed[currency].total if currency in observed else ZERO
-        held = observed[currency].held if currency in observed else ZERO
-        balance = ours.get(currency)
-        difference = total - (balance.total if balance else ZERO)
-        if balance is None and not total:
-            continue
-        if difference:
-            _note_flow(session, account, currency, difference, now)
-        if balance is None:
-            balance = Balance(
-                account_id=account.id,
-                currency=currency,
-                user_id=account.user_id,
-                total=total,
-                observed_at=now,
-            )
-        balance.total, balance.held, balance.observed_at = total, held, now
-        session.add(balance)
-
-
-def _note_flow(
-    session: AsyncSession, account: Account, currency: str, difference: Decimal, now: datetime
-) -> None:
-    session.add(
-        Flow(
-            user_id=account.user_id,
-            account_id=account.id,
-            currency=currency,
-            amount=difference,
-            kind=FlowKind.EXTERNAL,
-            at=now,
-        )
-    )
-    _log.warning(
-        "reconcile.external_flow",
-        account_id=str(account.id),
-        currency=currency,
-        amount=str(difference),
     )

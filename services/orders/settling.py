@@ -22,7 +22,14 @@ from domain.contracts.bots import OrderResult
 from domain.markets import VenueKey
 from domain.money import ZERO
 from domain.orders import FillReport, Leg, OrderReport, OrderState, Side
-from domain.ports import AccountRef, VenueAccount, Venues, VenueUnavailable, WallClock
+from domain.ports import (
+    AccountRef,
+    VenueAccount,
+    VenueRefusedKeys,
+    Venues,
+    VenueUnavailable,
+    WallClock,
+)
 from domain.positions import PositionState
 from domain.reconciliation import Anomaly, Correction, OurOrder, settle
 from models.bots import BotRun, RunState
@@ -33,6 +40,7 @@ from services.database import Database
 from services.notices import NoticeKind, tell
 from services.orders.booking import book, lock_position_and_order
 from services.orders.cancelling import OrderCancelling
+from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.venue_time import time_of_look_up
 
 LOOKUP_MARGIN = timedelta(minutes=5)
@@ -101,7 +109,22 @@ class OrderSettling:
         order, ours, ref = await self._load(user_id, order_id)
         if order.state == OrderState.INTENDED or (ours.state.is_final and not doubt_the_end):
             return _result(order)
-        return await self._look_up(order, ours, ref)
+        try:
+            result = await self._look_up(order, ours, ref)
+        except (VenueUnavailable, VenueRefusedKeys):
+            await self._note_lateness(order)
+            raise
+        if not result.state.is_final:
+            await self._note_lateness(order)
+        return result
+
+    async def _note_lateness(self, order: Order) -> None:
+        """Have the user told of an exit whose fate takes its time, whatever keeps it."""
+        wall = self._clock.now()
+        if order.leg == Leg.ENTRY or wall - order.intended_at < LATE_AFTER:
+            return
+        async with self._database.for_user(order.user_id) as session:
+            await note_lateness(session, order, wall)
 
     async def settle_accepted(
         self, order: Order, ref: AccountRef, venue_order_id: str

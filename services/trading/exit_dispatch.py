@@ -23,7 +23,7 @@ from domain.ports import Venues, WorkflowService, WorkflowServiceUnavailable
 from models.bots import BotRun, RunState
 from models.trading import Order, Position
 from services.database import Database, all_rows
-from services.trading.due_exits import is_to_leave
+from services.orders.due_exits import is_to_leave
 from services.trading.kill_switch_closing import ask_covered_positions
 
 POLL_SECONDS = 0.25

@@ -23,7 +23,7 @@ from domain.ports import WallClock
 from models.bots import BotRun, RunState
 from models.trading import Order, Position
 from services.database import Database
-from services.trading.due_exits import is_to_leave
+from services.orders.due_exits import is_to_leave
 from services.trading.leaving import leave
 
 LOCKED_RECHECK_SECONDS = 0.25

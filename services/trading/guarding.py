@@ -23,8 +23,8 @@ from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
 from models.trading import Order, Position
 from services.database import Database
+from services.orders.due_exits import is_to_leave
 from services.orders.emptied import remove_emptied
-from services.trading.due_exits import is_to_leave
 from services.trading.leaving import leave
 
 _FINAL = tuple(state.value for state in FINAL_STATES)

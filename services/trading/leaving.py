@@ -1,18 +1,19 @@
 """Making the exit order that a position is due: asked for, or its trigger has fired.
 
 Needs nothing but the database: no market data, no strategy, no venue metadata. A position has at
-most one live exit; a failed one is made again with growing pauses.
+most one live exit; a failed one is made again with growing pauses, and one that the market does not
+take in one order piece by piece.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderTask
@@ -22,7 +23,6 @@ from domain.orders import (
     FINAL_STATES,
     Leg,
     OrderState,
-    OrderType,
     TimeInForce,
     derive_client_order_id,
 )
@@ -31,7 +31,7 @@ from domain.strategies.apex import ExitPlan, ExitReason, exit_quantity
 from models.bots import BotRun
 from models.markets import VenueState
 from models.trading import Order, Position, Trigger, TriggerState
-from services.notices import NoticeKind, tell
+from services.orders.exit_progress import note_due, tell_if_late
 from services.orders.exit_requests import (
     cause_of_request,
     end_request,
@@ -39,13 +39,7 @@ from services.orders.exit_requests import (
     unsold,
 )
 from services.orders.market_rules import rules_from_record
-
-RETRY_SECONDS_FIRST = 1.0
-RETRY_SECONDS_MAX = 60.0
-RETRY_DOUBLINGS_MAX = 6
-"""Enough to reach the longest pause; a power of two that grows for ever leaves the numbers."""
-FAILING_AFTER = 5
-"""Attempts in vain after which the user is told; that is after about half a minute."""
+from services.trading.exit_attempts import earlier_attempts, fit_order, wait_before_retry
 
 _FINAL = tuple(state.value for state in FINAL_STATES)
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
@@ -74,21 +68,6 @@ class _Due:
     trigger: Trigger | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempts:
-    """Earlier attempts at an exit.
-
-    Attributes:
-        made: how many there were.
-        in_vain: how many came after the last one that filled anything.
-        ended_at: when the latest ended.
-    """
-
-    made: int
-    in_vain: int
-    ended_at: datetime | None
-
-
 async def leave(
     session: AsyncSession, run: BotRun, bot_id: UUID, position: Position, wall: datetime
 ) -> Leaving:
@@ -107,14 +86,16 @@ async def leave(
     if due is None:
         return NOTHING
     leg, cause, trigger = due.leg, due.cause, due.trigger
-    earlier = await _earlier_attempts(session, position, cause, leg)
-    if earlier.in_vain >= FAILING_AFTER:
-        await _tell_of_failing(session, run, position, (cause, leg), earlier, wall)
-    wait = _wait_before_retry(earlier, wall)
+    earlier = await earlier_attempts(session, position, cause, leg)
+    note_due(position, wall, in_vain=earlier.in_vain, latest=earlier.latest)
+    session.add(position)
+    await tell_if_late(session, position, cause, wall)
+    wait = wait_before_retry(earlier, wall)
     if wait > 0:
         return Leaving(retry_seconds=wait)
     if due.quantity <= ZERO:
         return NOTHING
+    form = await fit_order(session, position, due.quantity, earlier)
     attempt = earlier.made + 1
     order = Order(
         user_id=position.user_id,
@@ -131,9 +112,10 @@ async def leave(
         ),
         symbol=position.symbol,
         side=Direction(position.side).exit_side,
-        type=OrderType.MARKET,
+        type=form.type,
         time_in_force=TimeInForce.IOC,
-        quantity=due.quantity,
+        quantity=form.quantity,
+        limit_price=form.limit_price,
         created_at=await venue_now(session, run),
         intended_at=wall,
     )
@@ -208,68 +190,6 @@ async def _fired_trigger(session: AsyncSession, position_id: UUID) -> Trigger | 
         )
     ).all()
     return min(fired, key=lambda trigger: (trigger.leg != Leg.STOP, trigger.leg), default=None)
-
-
-async def _earlier_attempts(
-    session: AsyncSession, position: Position, cause: str, leg: Leg
-) -> _Attempts:
-    row = (
-        await session.exec(
-            select(
-                func.max(Order.attempt),
-                func.max(Order.attempt).filter(col(Order.filled_quantity) > ZERO),
-                func.max(Order.settled_at),
-            ).where(
-                Order.account_id == position.account_id,
-                Order.run_id == position.run_id,
-                Order.cause == cause,
-                Order.leg == leg.value,
-            )
-        )
-    ).one()
-    made, filled = int(row[0] or 0), int(row[1] or 0)
-    return _Attempts(made=made, in_vain=made - filled, ended_at=row[2])
-
-
-async def _tell_of_failing(
-    session: AsyncSession,
-    run: BotRun,
-    position: Position,
-    exit_: tuple[str, Leg],
-    earlier: _Attempts,
-    wall: datetime,
-) -> None:
-    """Tell of an exit that the venue does not carry out, once for each cause of leaving."""
-    cause, leg = exit_
-    latest = await session.exec(
-        select(Order.refusal_reason).where(
-            Order.position_id == position.id,
-            Order.run_id == run.id,
-            Order.cause == cause,
-            Order.leg == leg.value,
-            Order.attempt == earlier.made,
-        )
-    )
-    facts = {
-        "position_id": position.id.hex,
-        "symbol": position.symbol,
-        "venue": run.venue,
-        "mode": run.mode,
-        "attempts": earlier.in_vain,
-        "remaining": f"{position.open_quantity.normalize():f}",
-        "reason": latest.one_or_none(),
-    }
-    about = f"{position.id.hex}:{cause}"
-    await tell(session, position.user_id, NoticeKind.EXIT_FAILING, about, now=wall, facts=facts)
-
-
-def _wait_before_retry(earlier: _Attempts, now: datetime) -> float:
-    """Longer after each attempt that filled nothing; an exit that gets on does not slow down."""
-    if not earlier.made or earlier.ended_at is None:
-        return 0.0
-    doublings = min(max(earlier.in_vain - 1, 0), RETRY_DOUBLINGS_MAX)
-    pause = min(RETRY_SECONDS_FIRST * 2**doublings, RETRY_SECONDS_MAX)
-    return (earlier.ended_at + timedelta(seconds=pause) - now).total_seconds()
 
 
 async def venue_now(session: AsyncSession, run: BotRun) -> datetime:

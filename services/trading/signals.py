@@ -39,7 +39,6 @@ from services.trading.entering import (
     enter,
     note_decision,
 )
-from services.trading.entry_terms import EntryTerms, hold_terms
 from services.trading.figures import last_prices, live_positions, lock_account, unpriced
 from services.trading.leaving import leave
 
@@ -161,9 +160,6 @@ class SignalHandling:
                     .with_for_update(read=view is not None, key_share=view is None)
                 )
             ).one()
-            terms = None
-            if view is not None:
-                terms = await hold_terms(session, bot.user_id, self._clock.now())
             account = await lock_account(session, run.ref.account_id)
             row = (await session.exec(select(BotRun).where(BotRun.id == run.run.id))).one()
             prices = await last_prices(session, account)
@@ -172,7 +168,6 @@ class SignalHandling:
                 context=context,
                 bot=bot,
                 run=row,
-                terms=terms,
                 account=account,
                 view=view,
                 prices=prices | ({} if view is None else view.prices),
@@ -225,7 +220,6 @@ class _Answers:
     context: BotContext
     bot: Bot
     run: BotRun
-    terms: EntryTerms | None
     account: Account
     view: VenueView | None
     prices: dict[str, Decimal]
@@ -312,7 +306,6 @@ class _Answers:
         direction: Direction,
     ) -> bool:
         assert market.quote is not None
-        assert self.terms is not None
         evaluation = market.latest.evaluation if market.latest else None
         is_fresh = (
             evaluation is not None and view.now - evaluation.closed_at < BAR.length * FRESH_BARS
@@ -323,7 +316,7 @@ class _Answers:
                 bot=self.bot,
                 run=self.run,
                 account=self.account,
-                terms=self.terms,
+                settings=self.context.settings,
                 rules=rules,
                 fees=view.fees,
                 prices=self.prices,

@@ -98,6 +98,7 @@ async def _assert_positions_are_their_fills(engine: Engine, bot: RunningBot) -> 
             quote=rules.quote,
             entry_final=True,
             dust=max(dust, default=ZERO) + rules.quantity_step,
+            gone=row["closed_elsewhere_quantity"] + row["written_off_quantity"],
         )
         assert row["state"] == folded.state
         assert row["entry_quantity"] == folded.entry_quantity

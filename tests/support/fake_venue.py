@@ -22,6 +22,7 @@ from domain.markets import (
     Candle,
     FeeRates,
     MarketRules,
+    MarketStatus,
     OrderBook,
     Quote,
     Realm,
@@ -39,8 +40,10 @@ from domain.orders import (
     OrderReport,
     OrderRequest,
     OrderState,
+    OrderType,
     PlaceOutcome,
     Refused,
+    Side,
     Unknown,
 )
 from domain.ports import (
@@ -226,6 +229,13 @@ class FakeAccount:
     refuses_keys: bool = False
     knows_nothing: bool = False
     repeats_known_orders: bool = False
+    limit_only: bool = False
+    """Market orders are refused, whatever the market publishes."""
+    checks_funds: bool = False
+    quantity_max: Decimal | None = None
+    """The most that an order may carry, whatever the market publishes."""
+    held: dict[str, Decimal] = field(default_factory=dict)
+    """What orders by hand hold of each currency; sales are limited to the rest."""
     cancel_answers: deque[Cancel] = field(default_factory=deque)
     cancels: list[str] = field(default_factory=list)
     lists_fills_only: bool = False
@@ -246,7 +256,10 @@ class FakeAccount:
 
     async def balances(self) -> Balances:
         self._require()
-        return {name: CurrencyBalance(name, total) for name, total in self.totals.items()}
+        return {
+            name: CurrencyBalance(name, total, self.held.get(name, ZERO))
+            for name, total in self.totals.items()
+        }
 
     async def fees(self) -> FeeRates:
         self._require()
@@ -342,14 +355,35 @@ class FakeAccount:
             return Refused("notional_minimum", "The order is below the minimum")
         if answer is Answer.TIME_OUT:
             return Unknown("no answer")
-        if request.quantity % self.market.rules_by_symbol[request.symbol].quantity_step:
-            return Refused("quantity_precision", "The quantity is no multiple of the step")
         known = self.orders.get(request.client_order_id)
+        refusal = None if known is not None else self._refusal(request)
+        if refusal is not None:
+            return refusal
         if known is None:
             known = self._accept(request, answer)
         if answer is Answer.FILL_BUT_TIME_OUT:
             return Unknown("no answer")
         return Accepted(known.report.venue_order_id)
+
+    def _refusal(self, request: OrderRequest) -> Refused | None:
+        rules = self.market.rules_by_symbol[request.symbol]
+        if request.quantity % rules.quantity_step:
+            return Refused("quantity_precision", "The quantity is no multiple of the step")
+        is_limit_only = self.limit_only or rules.status is MarketStatus.LIMIT_ONLY
+        if is_limit_only and request.type is OrderType.MARKET:
+            return Refused("unsupported_order_type", "Orderbook is in limit only mode")
+        most = self.quantity_max or rules.quantity_max
+        if most is not None and request.quantity > most:
+            return Refused("quantity_maximum", "Order size is too large")
+        if not self._is_covered(request):
+            return Refused("insufficient_funds", "The account holds too little")
+        return None
+
+    def _is_covered(self, request: OrderRequest) -> bool:
+        base = self.market.rules_by_symbol[request.symbol].base
+        if request.side is Side.BUY or not (self.checks_funds or self.held):
+            return True
+        return self.totals.get(base, ZERO) - self.held.get(base, ZERO) >= request.quantity
 
     def _accept(self, request: OrderRequest, answer: Answer) -> VenueOrder:
         now = self.market.now

@@ -42,7 +42,6 @@ from domain.orders import (
 from domain.ports import (
     KeyPermissions,
     VenueCredentials,
-    VenueRefusedKeys,
     VenueUnavailable,
 )
 
@@ -54,7 +53,15 @@ PAGE_SIZE = 250
 LOOK_UP_MARGIN = timedelta(minutes=1)
 _HTTP_NOT_FOUND = 404
 _BY_RULES = frozenset(
-    {"quantity_precision", "quantity_minimum", "notional_minimum", "price_precision"}
+    {
+        "quantity_precision",
+        "quantity_minimum",
+        "notional_minimum",
+        "quantity_maximum",
+        "notional_maximum",
+        "price_precision",
+        "unsupported_order_type",
+    }
 )
 
 
@@ -120,7 +127,7 @@ class CoinbaseAccount:
         Coinbase answers a client order id that it knows with the order it has, so a repetition
         makes no second one.
         """
-        refusal = await self._own_refusal(request)
+        refusal = self._own_refusal(request)
         if refusal is not None:
             return refusal
         answer = await self._command(
@@ -224,16 +231,14 @@ class CoinbaseAccount:
         """Release connections."""
         await self._client.close()
 
-    async def _own_refusal(self, request: OrderRequest) -> Refused | None:
-        try:
-            rules = await self._market_data.rules()
-        except (VenueUnavailable, VenueRefusedKeys):
-            # A protective exit must not wait for a list of markets: the venue checks by the same
-            # rules.
-            return refusal_by_shape(request)
-        if request.symbol not in rules:
-            return Refused("unknown_symbol", f"Coinbase has no market {request.symbol}")
-        return refusal_by_rules(request, rules[request.symbol])
+    def _own_refusal(self, request: OrderRequest) -> Refused | None:
+        """The rule that an order breaks, by the rules that are known without asking.
+
+        An exit waits for no list of markets, and a market that is missing from one refuses nothing:
+        the venue checks by its own rules.
+        """
+        rules = self._market_data.known_rules().get(request.symbol)
+        return refusal_by_shape(request) if rules is None else refusal_by_rules(request, rules)
 
     async def _command(self, endpoint: Endpoint, params: Params) -> Answer | PlaceOutcome:
         try:

@@ -46,6 +46,10 @@ class ExitReason(StrEnum):
     BOT_STOPPED = "bot_stopped"
     EMERGENCY_STOP = "emergency_stop"
     KILL_SWITCH = "kill_switch"
+    CLOSED_ELSEWHERE = "closed_elsewhere"
+    """All that was left had gone without an order of ours."""
+    WRITTEN_OFF = "written_off"
+    """Its user gave up what was left."""
 
 
 class InvalidProtection(DomainError):

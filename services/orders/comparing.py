@@ -1,0 +1,287 @@
+"""Comparing an account's balances with the venue's, and drawing the consequences.
+
+A difference that no fill of ours explains is the user's own doing: money that came or went, or a
+trade by hand, whose two sides are named as such. Where the account holds less than its positions
+claim, they cannot all be sold: once a second look has found the same, what is missing counts as
+closed elsewhere, and the rest of the positions goes on. What a resting order of the user's own
+holds is still there and no shortfall. Orders that are not ours are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import MarketRules
+from domain.money import ZERO
+from domain.orders import Balances
+from domain.positions import Direction, PositionState
+from domain.reconciliation import (
+    BalanceComparison,
+    BalanceFinding,
+    Claim,
+    compare_balance,
+    external_trades,
+    share_shortfall,
+)
+from models.connections import Account
+from models.ledgers import Balance, Flow, FlowKind
+from models.markets import VenueQuote, VenueState
+from models.trading import Position
+from services.orders.gone import Gone, take_out, tell_closed_elsewhere
+from services.orders.market_rules import rules_from_record
+
+CONFIRM_AFTER = timedelta(seconds=15)
+"""Wall time after which a second look confirms a shortfall: balances may lag their fills."""
+
+CENT = Decimal("0.01")
+"""The precision of a quote currency for flows: what rounding of prices and fees explains."""
+
+_log = structlog.get_logger("nija.reconcile")
+
+
+async def compare_balances(
+    session: AsyncSession,
+    account: Account,
+    observed: Balances,
+    markets: Mapping[str, MarketRules],
+    *,
+    now: datetime,
+    wall: datetime,
+) -> None:
+    """Make the books of an account's balances the venue's, and note what explains the difference.
+
+    Args:
+        session: a transaction of the account's user, in which no order of the account is under way.
+        account: its row, locked by the caller.
+        observed: what the venue says.
+        markets: rules by symbol as far as they are known; they say how precise a currency is.
+        now: venue time.
+        wall: wall time.
+    """
+    ours = await _balances(session, account)
+    compared = _compared(ours, observed, await _open_longs(session, account), markets)
+    if not await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
+        return
+    await _note_flows(session, account, compared, markets, now)
+    for comparison in compared:
+        currency, total = comparison.currency, comparison.observed
+        balance = ours.get(currency)
+        if balance is None:
+            if not total:
+                continue
+            balance = _balance(account, currency, total, now)
+        held = observed[currency].held if currency in observed else ZERO
+        balance.total, balance.held, balance.observed_at = total, held, now
+        session.add(balance)
+    for comparison in compared:
+        if comparison.finding is BalanceFinding.SHORTFALL:
+            await _close_elsewhere(session, account, comparison, at=now, wall=wall)
+
+
+def differs(comparisons: Sequence[BalanceComparison]) -> bool:
+    """Whether any balance is not what the books say, beyond rounding."""
+    return any(one.finding is not BalanceFinding.MATCHES for one in comparisons)
+
+
+async def compared_balances(
+    session: AsyncSession,
+    account: Account,
+    observed: Balances,
+    markets: Mapping[str, MarketRules],
+) -> list[BalanceComparison]:
+    """How an account's balances compare with the venue's; changes nothing."""
+    ours = await _balances(session, account)
+    return _compared(ours, observed, await _open_longs(session, account), markets)
+
+
+async def _balances(session: AsyncSession, account: Account) -> dict[str, Balance]:
+    rows = await session.exec(select(Balance).where(Balance.account_id == account.id))
+    return {balance.currency: balance for balance in rows.all()}
+
+
+async def _open_longs(
+    session: AsyncSession, account: Account, *, locked: bool = False
+) -> Sequence[Position]:
+    """What claims a base currency: it must be able to sell it. Locked as the guard locks them."""
+    statement = (
+        select(Position)
+        .where(
+            Position.account_id == account.id,
+            Position.state == PositionState.OPEN.value,
+            Position.side == Direction.LONG.value,
+        )
+        .order_by(col(Position.opened_at), col(Position.id))
+        .execution_options(populate_existing=True)
+    )
+    return (await session.exec(statement.with_for_update() if locked else statement)).all()
+
+
+def _compared(
+    ours: Mapping[str, Balance],
+    observed: Balances,
+    positions: Sequence[Position],
+    markets: Mapping[str, MarketRules],
+) -> list[BalanceComparison]:
+    claims, steps = _claims(positions)
+    compared = []
+    for currency in sorted({*ours, *observed, *claims}):
+        claimed = claims.get(currency, ZERO)
+        balance = ours.get(currency)
+        compared.append(
+            compare_balance(
+                currency,
+                opening=balance.total if balance else ZERO,
+                flows=(),
+                observed=observed[currency].total if currency in observed else ZERO,
+                claimed=claimed,
+                # Less than a step cannot be sold anyway.
+                tolerance=steps[currency] if claimed else _precision(currency, markets),
+            )
+        )
+    return compared
+
+
+def _claims(positions: Sequence[Position]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """What is claimed of each base currency, and the finest step in which it is sold."""
+    claims: dict[str, Decimal] = {}
+    steps: dict[str, Decimal] = {}
+    for position in positions:
+        rules = rules_from_record(position.rules)
+        claims[rules.base] = claims.get(rules.base, ZERO) + position.open_quantity
+        steps[rules.base] = min(steps.get(rules.base, rules.quantity_step), rules.quantity_step)
+    return claims, steps
+
+
+def _precision(currency: str, markets: Mapping[str, MarketRules]) -> Decimal:
+    steps = [rules.quantity_step for rules in markets.values() if rules.base == currency]
+    if steps:
+        return min(steps)
+    return CENT if any(rules.quote == currency for rules in markets.values()) else ZERO
+
+
+async def _confirm_shortfalls(
+    session: AsyncSession,
+    account: Account,
+    ours: Mapping[str, Balance],
+    compared: Sequence[BalanceComparison],
+    *,
+    now: datetime,
+    wall: datetime,
+) -> bool:
+    """Whether every shortfall has been seen for long enough; else nothing is concluded yet."""
+    is_confirmed = True
+    for comparison in compared:
+        balance = ours.get(comparison.currency)
+        if comparison.finding is not BalanceFinding.SHORTFALL:
+            if balance is not None and balance.short_since is not None:
+                balance.short_since = None
+                session.add(balance)
+            continue
+        if balance is None:
+            balance = _balance(account, comparison.currency, ZERO, now)
+        if balance.short_since is None:
+            balance.short_since = wall
+            session.add(balance)
+        is_confirmed = is_confirmed and wall - balance.short_since >= CONFIRM_AFTER
+    return is_confirmed
+
+
+def _balance(account: Account, currency: str, total: Decimal, now: datetime) -> Balance:
+    return Balance(
+        account_id=account.id,
+        currency=currency,
+        user_id=account.user_id,
+        total=total,
+        observed_at=now,
+    )
+
+
+async def _note_flows(
+    session: AsyncSession,
+    account: Account,
+    compared: Sequence[BalanceComparison],
+    markets: Mapping[str, MarketRules],
+    now: datetime,
+) -> None:
+    differences = {
+        one.currency: one.difference
+        for one in compared
+        if abs(one.difference) > _precision(one.currency, markets)
+    }
+    if not differences:
+        return
+    traded: set[str] = set()
+    for quote in sorted(differences):
+        prices = await _prices(session, account, quote)
+        untraded = {name: size for name, size in differences.items() if name not in traded}
+        traded |= external_trades(untraded, prices, quote)
+    for currency, difference in differences.items():
+        kind = FlowKind.EXTERNAL_TRADE if currency in traded else FlowKind.EXTERNAL
+        session.add(
+            Flow(
+                user_id=account.user_id,
+                account_id=account.id,
+                currency=currency,
+                amount=difference,
+                kind=kind,
+                at=now,
+            )
+        )
+        _log.warning(
+            "reconcile.external_flow",
+            account_id=str(account.id),
+            currency=currency,
+            amount=str(difference),
+            kind=kind.value,
+        )
+
+
+async def _prices(session: AsyncSession, account: Account, quote: str) -> dict[str, Decimal]:
+    """The last price of every base currency that the venue's watch sees against `quote`."""
+    suffix = f"-{quote}"
+    rows = await session.exec(
+        select(col(VenueQuote.symbol), col(VenueQuote.last))
+        .join(
+            VenueState,
+            (col(VenueState.venue) == VenueQuote.venue)
+            & (col(VenueState.realm) == VenueQuote.realm)
+            & (col(VenueState.epoch) == VenueQuote.epoch),
+        )
+        .where(
+            VenueQuote.venue == account.venue,
+            VenueQuote.realm == account.realm,
+            col(VenueQuote.symbol).endswith(suffix, autoescape=True),
+        )
+    )
+    return {symbol.removesuffix(suffix): last for symbol, last in rows.all()}
+
+
+async def _close_elsewhere(
+    session: AsyncSession,
+    account: Account,
+    comparison: BalanceComparison,
+    *,
+    at: datetime,
+    wall: datetime,
+) -> None:
+    positions = await _open_longs(session, account, locked=True)
+    claiming = {
+        position.id: position
+        for position in positions
+        if rules_from_record(position.rules).base == comparison.currency
+    }
+    claims = [
+        Claim(position.id, position.open_quantity, position.opened_at)
+        for position in claiming.values()
+    ]
+    missing = sum((claim.quantity for claim in claims), ZERO) - comparison.observed
+    for position_id, quantity in share_shortfall(missing, claims).items():
+        position = claiming[position_id]
+        await take_out(session, position, quantity, Gone.ELSEWHERE, at=at, wall=wall)
+        await tell_closed_elsewhere(session, position, quantity, wall)

@@ -1,0 +1,181 @@
+"""How the exit of a position gets on: on its row, and told to its user when it takes too long.
+
+From when an exit is due until it is through, the row says so: since when, how many orders in a row
+filled nothing, and why the latest did not. Metrics, views and the bot's status read it from there.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.orders import Leg, OrderState
+from domain.ports import WallClock
+from domain.positions import PositionState
+from models.connections import Account
+from models.trading import ExitState, Order, Position
+from services.database import Database
+from services.notices import NoticeKind, tell
+from services.orders.due_exits import is_to_leave
+
+LATE_AFTER = timedelta(seconds=30)
+"""Wall time since it was due after which an exit that is not through is told of."""
+
+FAILING_AFTER = 5
+"""Attempts in vain after which the user is told, however little time they took."""
+
+_PARTIAL = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3, Leg.REDUCE})
+
+_log = structlog.get_logger("nija.orders")
+
+
+def note_due(position: Position, wall: datetime, *, in_vain: int, latest: Order | None) -> None:
+    """Note that an exit is due, and how the orders for it went so far.
+
+    Args:
+        position: the row, locked.
+        wall: wall time.
+        in_vain: how many orders in a row filled nothing.
+        latest: the latest of them.
+    """
+    position.exit_due_at = position.exit_due_at or wall
+    position.exit_attempts = in_vain
+    position.exit_error = _why(latest) if in_vain else None
+    is_failing = in_vain > 0 or wall - position.exit_due_at >= LATE_AFTER
+    position.exit_state = ExitState.FAILING if is_failing else ExitState.WORKING
+
+
+def note_executed(position: Position, order: Order) -> None:
+    """Note that an exit order ended with a fill: it gets on, or it is through."""
+    if position.state == PositionState.CLOSED or order.leg in _PARTIAL:
+        note_through(position)
+    elif position.exit_due_at is not None:
+        position.exit_attempts, position.exit_error = 0, None
+        position.exit_state = ExitState.WORKING
+
+
+def note_through(position: Position) -> None:
+    """Note that no exit is due any more."""
+    position.exit_state = position.exit_due_at = position.exit_error = None
+    position.exit_attempts = 0
+
+
+async def tell_if_late(
+    session: AsyncSession, position: Position, cause: str, wall: datetime
+) -> None:
+    """Tell of an exit that is late or fails again and again, once for each cause of leaving.
+
+    Args:
+        session: a transaction of the position's user.
+        position: the row, with what `note_due` wrote.
+        cause: why it leaves.
+        wall: wall time.
+    """
+    due_at = position.exit_due_at
+    is_late = due_at is not None and wall - due_at >= LATE_AFTER
+    if not is_late and position.exit_attempts < FAILING_AFTER:
+        return
+    account = (await session.exec(select(Account).where(Account.id == position.account_id))).one()
+    facts = {
+        "position_id": position.id.hex,
+        "symbol": position.symbol,
+        "venue": account.venue,
+        "mode": account.mode,
+        "attempts": position.exit_attempts,
+        "remaining": f"{position.open_quantity.normalize():f}",
+        "reason": position.exit_error,
+    }
+    about = f"{position.id.hex}:{cause}"
+    await tell(session, position.user_id, NoticeKind.EXIT_FAILING, about, now=wall, facts=facts)
+
+
+async def tell_of_late_exits(database: Database, clock: WallClock) -> None:
+    """Find exits that are due for too long, whatever keeps them, and tell their users.
+
+    The guard and the look-ups tell of those they see; this sees those that neither comes to because
+    a worker or the workflow service is away.
+    """
+    wall = clock.now()
+    async with database.as_system() as session:
+        found = (
+            await session.exec(
+                select(col(Position.user_id), col(Position.id)).where(
+                    is_to_leave(),
+                    col(Position.exit_due_at).is_(None)
+                    | (
+                        (col(Position.exit_due_at) <= wall - LATE_AFTER)
+                        & (col(Position.exit_state) != ExitState.FAILING.value)
+                    ),
+                )
+            )
+        ).all()
+    for user_id, position_id in found:
+        async with database.for_user(user_id) as session:
+            await _look_at(session, position_id, wall)
+
+
+async def _look_at(session: AsyncSession, position_id: UUID, wall: datetime) -> None:
+    found = await session.exec(
+        select(Position)
+        .where(Position.id == position_id, is_to_leave())
+        .with_for_update(skip_locked=True)
+    )
+    position = found.one_or_none()
+    if position is None:
+        return
+    latest = await _latest_exit(session, position_id)
+    note_due(position, wall, in_vain=position.exit_attempts, latest=latest)
+    session.add(position)
+    cause = position.close_cause or (latest.cause if latest is not None else "due")
+    await tell_if_late(session, position, cause, wall)
+
+
+async def note_lateness(session: AsyncSession, order: Order, wall: datetime) -> None:
+    """Tell of an exit whose order is looked up and has not ended for too long."""
+    found = await session.exec(
+        select(Position).where(Position.id == order.position_id).with_for_update(skip_locked=True)
+    )
+    position = found.one_or_none()
+    if position is None or position.state != PositionState.OPEN:
+        return
+    due_at = position.exit_due_at
+    if due_at is None or wall - due_at < LATE_AFTER or position.exit_state == ExitState.FAILING:
+        return
+    position.exit_state = ExitState.FAILING
+    position.exit_error = position.exit_error or _why(order)
+    session.add(position)
+    await tell_if_late(session, position, order.cause, wall)
+    _log.warning(
+        "exit.late", position_id=str(position.id), symbol=position.symbol, order_id=str(order.id)
+    )
+
+
+async def _latest_exit(session: AsyncSession, position_id: UUID) -> Order | None:
+    found = await session.exec(
+        select(Order)
+        .where(Order.position_id == position_id, Order.leg != Leg.ENTRY.value)
+        .order_by(col(Order.intended_at).desc())
+        .limit(1)
+    )
+    return found.first()
+
+
+def _why(order: Order | None) -> str | None:
+    """Why an exit order has not done its work, in words."""
+    if order is None:
+        return None
+    if order.refusal_reason is not None:
+        return order.refusal_reason
+    match OrderState(order.state):
+        case OrderState.CANCELLED:
+            return "The order ended without a fill"
+        case OrderState.OPEN:
+            return "The venue keeps the order open"
+        case OrderState.SENDING | OrderState.UNKNOWN:
+            return "The venue does not say what became of the order"
+        case _:
+            return None

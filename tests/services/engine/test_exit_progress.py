@@ -1,0 +1,104 @@
+"""A failing exit looks like one, until it is through."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.orders.exit_progress import LATE_AFTER
+from tests.support.engine import Engine, RunningBot
+from tests.support.fake_venue import Answer, Cancel
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def bot(alone: Engine) -> RunningBot:
+    return await alone.start_bot()
+
+
+async def failing(engine: Engine, bot: RunningBot) -> list[str]:
+    rows = await engine.rows(
+        "SELECT facts ->> 'reason' AS reason FROM notices"
+        " WHERE user_id = :user AND kind = 'exit_failing'",
+        user=bot.trader.user_id,
+    )
+    return [row["reason"] for row in rows]
+
+
+async def test_a_refused_exit_shows_on_its_position_until_it_is_through(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    assert position.exit_state is None
+    alone.account(bot).answers.append(Answer.REFUSE)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    position = await alone.position(bot)
+    assert (position.exit_state, position.exit_due_at) == ("working", alone.wall.now())
+    await alone.place(bot, task.order_id)
+    await alone.guard(bot)
+
+    position = await alone.position(bot)
+    assert (position.exit_state, position.exit_attempts) == ("failing", 1)
+    assert position.exit_error == "The venue says no"
+    await alone.carry_out(bot)
+    position = await alone.position(bot)
+    assert (position.exit_state, position.exit_attempts) == (None, 0)
+    assert (position.exit_error, position.exit_due_at) == (None, None)
+
+
+async def test_an_exit_that_is_not_through_after_30_seconds_is_told_once(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """No order of it failed: the venue keeps the first one open and cancels nothing."""
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.answers.append(Answer.REST)
+    account.cancel_answers.extend([Cancel.REFUSE] * 10)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    alone.wall.advance(LATE_AFTER.total_seconds() - 1)
+    await alone.settle(bot, task.order_id)
+    assert await failing(alone, bot) == []
+
+    alone.wall.advance(1)
+    await alone.settle(bot, task.order_id)
+    alone.wall.advance(10)
+    await alone.settle(bot, task.order_id)
+
+    assert await failing(alone, bot) == ["The venue keeps the order open"]
+    assert (await alone.position(bot)).exit_state == "failing"
+
+
+async def test_an_exit_that_no_worker_comes_to_is_told_by_the_sweep(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    await alone.fire(position, "stop")
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    alone.wall.advance(LATE_AFTER.total_seconds())
+    await alone.reconciling.reconcile_due(everybody=False)
+    await alone.reconciling.reconcile_due(everybody=False)
+
+    assert len(await failing(alone, bot)) == 1
+    assert (await alone.position(bot)).exit_state == "failing"
+
+
+async def test_a_venue_that_does_not_answer_look_ups_is_told_of_too(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.answers.append(Answer.FILL_BUT_TIME_OUT)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    account.is_down = True
+    alone.wall.advance(LATE_AFTER.total_seconds())
+
+    with pytest.raises(Exception, match="no answer"):
+        await alone.settle(bot, task.order_id)
+
+    assert len(await failing(alone, bot)) == 1

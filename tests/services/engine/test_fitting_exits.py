@@ -1,0 +1,167 @@
+"""Exits in the form that the market takes: limited where they must be, split where too large."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from domain.markets import MarketStatus
+from tests.support.books import assert_in_order
+from tests.support.engine import QUANTITY, Engine, RunningBot
+from tests.support.fake_venue import Answer
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def bot(alone: Engine) -> RunningBot:
+    return await alone.start_bot()
+
+
+def publish(engine: Engine, **rules: Any) -> None:
+    """Change what the venue publishes of the market, after the entry."""
+    market = engine.venue.market
+    market.rules_by_symbol["BTC-USD"] = replace(market.rules_by_symbol["BTC-USD"], **rules)
+
+
+async def exits(engine: Engine, bot: RunningBot) -> list[tuple[str, Decimal, str]]:
+    return [
+        (order.type, order.quantity, order.state)
+        for order in await engine.orders(bot)
+        if order.leg != "entry"
+    ]
+
+
+async def test_an_exit_of_a_limit_only_market_is_a_bounded_limit_order(
+    alone: Engine, bot: RunningBot
+) -> None:
+    await alone.watching.look(alone.venue.market.key)
+    position = await alone.open_position(bot)
+    publish(alone, status=MarketStatus.LIMIT_ONLY)
+    await alone.fire(position, "stop")
+
+    await alone.carry_out(bot)
+
+    (sale,) = [send for send in alone.account(bot).sends if send.side == "sell"]
+    assert (sale.type, sale.time_in_force, sale.limit_price) == ("limit", "ioc", Decimal(99))
+    assert (await alone.position(bot)).state == "closed"
+    await assert_in_order(alone, bot)
+
+
+async def test_a_refused_kind_of_order_is_made_again_at_once_as_the_other(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """The list of markets that is known is old: the refusal says it first."""
+    position = await alone.open_position(bot)
+    alone.account(bot).limit_only = True
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    assert (await alone.place(bot, task.order_id)).state == "refused"
+
+    (again,) = (await alone.guard(bot)).orders
+    await alone.place(bot, again.order_id)
+
+    assert await exits(alone, bot) == [
+        ("market", QUANTITY, "refused"),
+        ("limit", QUANTITY, "filled"),
+    ]
+    assert (await alone.position(bot)).exit_reason == "stop_loss"
+
+
+async def test_a_limit_exit_that_does_not_fill_is_priced_again_further_away(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.limit_only = True
+    account.answers.extend([Answer.FILL, Answer.FILL_NOTHING, Answer.FILL_NOTHING, Answer.FILL])
+    await alone.fire(position, "stop")
+
+    await alone.carry_out(bot)
+
+    bounds = [send.limit_price for send in account.sends if send.type == "limit"][1:]
+    assert bounds == sorted(bounds, reverse=True, key=lambda price: price or 0)
+    assert len(set(bounds)) == len(bounds) == 3
+    assert (await alone.position(bot)).state == "closed"
+
+
+async def test_an_order_refused_for_a_reason_without_a_name_is_made_as_the_other_kind(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    alone.account(bot).answers.extend([Answer.REFUSE, Answer.REFUSE])
+    await alone.fire(position, "stop")
+
+    await alone.carry_out(bot)
+
+    assert [kind for kind, _, _ in await exits(alone, bot)] == ["market", "limit", "market"]
+
+
+async def test_an_exit_beyond_the_maximum_is_split_without_pauses(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    publish(alone, quantity_max=Decimal("0.7"))
+    await alone.fire(position, "stop")
+    started = alone.wall.now()
+
+    for _ in range(12):
+        view = await alone.guard(bot)
+        if not view.orders:
+            break
+        for task in view.orders:
+            await alone.place(bot, task.order_id)
+
+    assert alone.wall.now() == started
+    assert [(size, state) for _, size, state in await exits(alone, bot)] == [
+        (Decimal(3), "refused"),
+        *[(Decimal("0.7"), "filled")] * 4,
+        (Decimal("0.2"), "filled"),
+    ]
+    assert (await alone.position(bot)).state == "closed"
+    await assert_in_order(alone, bot)
+
+
+async def test_a_maximum_that_is_not_published_is_found(alone: Engine, bot: RunningBot) -> None:
+    position = await alone.open_position(bot)
+    alone.account(bot).quantity_max = Decimal(1)
+    await alone.fire(position, "stop")
+
+    await alone.carry_out(bot)
+
+    sizes = [(size, state) for _, size, state in await exits(alone, bot)]
+    assert sizes[:3] == [
+        (Decimal(3), "refused"),
+        (Decimal("1.5"), "refused"),
+        (Decimal("0.75"), "filled"),
+    ]
+    assert (await alone.position(bot)).state == "closed"
+    await assert_in_order(alone, bot)
+
+
+async def test_a_target_in_pieces_is_taken_when_all_of_it_is_sold(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    assert position.exit_plan is not None
+    wanted = Decimal(position.exit_plan["targets"][0]["quantity"])
+    await alone.execute(
+        'UPDATE positions SET rules = rules || \'{"quantity_max": "0.5"}\' WHERE id = :id',
+        id=position.id,
+    )
+    await alone.fire(position, "target_1")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    halfway = await alone.position(bot)
+    assert halfway.stop_loss == position.stop_loss, "the stop moves once the target is taken"
+
+    await alone.carry_out(bot)
+
+    position = await alone.position(bot)
+    assert position.open_quantity == QUANTITY - wanted
+    assert position.exit_plan is not None
+    assert [target["is_done"] for target in position.exit_plan["targets"]] == [True, False, False]
+    await assert_in_order(alone, bot)
