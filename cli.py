@@ -83,7 +83,8 @@ def backup(file: Annotated[Path, typer.Argument(help="The archive to write (.tar
     """Back up all data of this machine's stack, running or stopped. The archive holds secrets."""
     from supervisor.backup import back_up  # noqa: PLC0415
 
-    back_up(_folder(settings_module.load()), file)
+    settings = settings_module.load()
+    back_up(_folder(settings), file, exports=settings.exports_folder)
     _say(f"Backed up to {file}. It holds every secret of this installation: keep it safe.")
 
 
@@ -96,8 +97,9 @@ def restore(
     """Restore a backup into the data folder of a stopped stack."""
     from supervisor.restore import restore as restore_archive  # noqa: PLC0415
 
-    folder = _folder(settings_module.load())
-    manifest = restore_archive(folder, file, force=force)
+    settings = settings_module.load()
+    folder = _folder(settings)
+    manifest = restore_archive(folder, file, force=force, exports=settings.exports_folder)
     _say(f"Restored the backup of {manifest['made_at']} to {folder.root}.")
 
 

@@ -17,6 +17,8 @@ from adapters.embedded.postgres_wheel import MAJOR_VERSION
 FORMAT = 1
 MANIFEST = "manifest.json"
 POSTGRES_DUMP = "postgres.dump"
+EXPORTS = "exports"
+"""Folder of the files of exports."""
 
 
 def pack(folder: Path, target: Path) -> None:

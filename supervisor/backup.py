@@ -1,9 +1,12 @@
 """Backup of a whole one-machine installation, running or stopped.
 
-A running stack is copied store by store: first Temporal, then PostgreSQL, the simulated exchange
-last. The order is the point. Restored together, PostgreSQL may know more than the workflows (whose
-steps are then found done, not done twice) and the exchange may know more than PostgreSQL (which
-reconciliation reads up); never the other way round.
+A running stack is copied store by store: first Temporal, then PostgreSQL, then the files of exports,
+the simulated exchange last. The order is the point. Restored together, PostgreSQL may know more
+than the workflows (whose steps are then found done, not done twice) and the exchange may know more
+than PostgreSQL (which reconciliation reads up); never the other way round. An export's row says
+ready only once its file is complete, so every file that a row of the dump names is copied after it;
+one that ended meanwhile is over in the restored installation too, one that came later is removed
+there, because no row names it. Files in a bucket stay in the bucket.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,17 +23,23 @@ from adapters.embedded.errors import EmbeddedError
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.temporal import FOLDER as TEMPORAL_FOLDER
 from supervisor import postgres_dump
-from supervisor.archive import POSTGRES_DUMP, pack
+from supervisor.archive import EXPORTS, POSTGRES_DUMP, pack
 from supervisor.data_folder import DataFolder
 from supervisor.run_file import read_run_file
 from supervisor.sqlite_copy import copy_sqlite
 
+HALF_WRITTEN = ".part"
 SQLITE_HEADER = b"SQLite format 3\0"
-NOT_SEARCHED = frozenset({"postgres", "logs", ".restoring"})
+NOT_SEARCHED = frozenset({"postgres", "logs", ".restoring", EXPORTS})
 
 
-def back_up(folder: DataFolder, target: Path) -> None:
+def back_up(folder: DataFolder, target: Path, *, exports: Path | None = None) -> None:
     """Write everything the installation keeps into one private archive.
+
+    Args:
+        folder: the installation's.
+        target: the archive, which does not exist yet.
+        exports: where the files of exports lie; `exports` in the data folder if not given.
 
     Raises:
         EmbeddedError: there is nothing to back up here, or it failed; no archive is left then.
@@ -53,6 +62,7 @@ def back_up(folder: DataFolder, target: Path) -> None:
         with _reachable_database(folder, kept) as server:
             _copy(folder.root, temporal, staging)
             postgres_dump.dump(server, superuser_password, staging / POSTGRES_DUMP)
+            _copy_exports(exports or folder.root / EXPORTS, staging / EXPORTS)
             _copy(folder.root, others, staging)
         shutil.copy2(folder.root / secrets.FILE_NAME, staging)
         pack(staging, target)
@@ -95,3 +105,14 @@ def _copy(root: Path, files: Iterable[Path], staging: Path) -> None:
         copy = staging / inside
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy_sqlite(root / inside, copy)
+
+
+def _copy_exports(folder: Path, copies: Path) -> None:
+    """Copy the complete files; one that is removed meanwhile has come to its end."""
+    if not folder.is_dir():
+        return
+    copies.mkdir(mode=0o700)
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix != HALF_WRITTEN:
+            with suppress(FileNotFoundError):
+                shutil.copy2(path, copies / path.name)

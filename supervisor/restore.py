@@ -10,15 +10,23 @@ from adapters.embedded import secrets
 from adapters.embedded.errors import EmbeddedError
 from adapters.embedded.postgres import EmbeddedPostgres
 from supervisor import postgres_dump
-from supervisor.archive import MANIFEST, POSTGRES_DUMP, unpack
+from supervisor.archive import EXPORTS, MANIFEST, POSTGRES_DUMP, unpack
 from supervisor.data_folder import DataFolder
 from supervisor.leftovers import stop_leftovers
 
 STAGING = ".restoring"
 
 
-def restore(folder: DataFolder, source: Path, *, force: bool) -> dict[str, Any]:
+def restore(
+    folder: DataFolder, source: Path, *, force: bool, exports: Path | None = None
+) -> dict[str, Any]:
     """Put a backup in place of what the data folder holds, which goes only once all is ready.
+
+    Args:
+        folder: the installation's.
+        source: the archive.
+        force: whether to replace what the data folder holds.
+        exports: where the files of exports go; `exports` in the data folder if not given.
 
     Returns:
         The manifest of the backup.
@@ -41,6 +49,8 @@ def restore(folder: DataFolder, source: Path, *, force: bool) -> dict[str, Any]:
         try:
             manifest = unpack(source, staging)
             _load_database(staging)
+            if exports is not None and exports != folder.root / EXPORTS:
+                _move_exports(staging / EXPORTS, exports)
             _replace(folder.root, staging)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -68,7 +78,22 @@ def _load_database(staging: Path) -> None:
         server.stop()
     dump.unlink()
     (staging / MANIFEST).unlink()
+    if (staging / EXPORTS).is_dir():
+        (staging / EXPORTS).chmod(0o700)
     shutil.rmtree(staging / "logs", ignore_errors=True)
+
+
+def _move_exports(files: Path, target: Path) -> None:
+    """Put the files of exports beside what is there; the sweeper removes what no row names."""
+    if not files.is_dir():
+        return
+    try:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in files.iterdir():
+            shutil.copy2(path, target / path.name)
+    except OSError as failed:
+        raise EmbeddedError(f"{target} cannot be written: {failed.strerror}.") from failed
+    shutil.rmtree(files)
 
 
 def _replace(root: Path, staging: Path) -> None:

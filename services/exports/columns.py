@@ -44,13 +44,13 @@ STATEMENTS: Mapping[ExportData, str] = {
     ExportData.ORDERS: f"""
         SELECT o.id, o.position_id, o.symbol, o.side, o.type, o.leg, o.state, o.quantity,
                o.limit_price, o.filled_quantity, o.client_order_id, o.venue_order_id,
-               o.refusal_code, o.refusal_reason, o.intended_at, o.venue_sent_at
+               o.refusal_code, o.refusal_reason, o.created_at, o.venue_sent_at
         FROM orders o JOIN positions p ON p.user_id = o.user_id AND p.id = o.position_id
         WHERE o.user_id = :user_id AND o.account_id = :account_id
           AND ((:closed AND p.state IN ('closed', 'cancelled'))
                OR (:open AND p.state IN ('pending', 'open')))
-          AND o.intended_at >= CAST(:retained AS timestamptz)
-          {_BOUNDS.format(time="o.intended_at")}
+          AND o.created_at >= CAST(:retained AS timestamptz)
+          {_BOUNDS.format(time="o.created_at")}
         ORDER BY o.created_at, o.id
     """,
     # What an administrator did came from the administrator's address; notes were kept once.
@@ -66,7 +66,8 @@ STATEMENTS: Mapping[ExportData, str] = {
         ORDER BY a.at, a.id
     """,
 }
-"""The rows of each kind, oldest first. Dates are of the venue's clock, the audit log's of ours."""
+"""The rows of each kind, oldest first. Times of the audit log, in columns and in filters, are of the
+wall clock, all others of the venue's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +154,10 @@ _ORDER = (
             "venue_order_id",
             "refusal_code",
             "refusal_reason",
-            "intended_at",
         )
     ),
+    # Both by the venue's clock, as every time but those of the audit log.
+    _kept("intended_at", "created_at"),
     _kept("sent_at", "venue_sent_at"),
 )
 _AUDIT = (

@@ -61,7 +61,11 @@ _RECENT = f"{_COLUMNS} ORDER BY created_at DESC LIMIT 50"
 
 @dataclass(frozen=True, slots=True)
 class ExportWish:
-    """What is asked for; `end` is exclusive. Dates are of the venue's clock, of the opening."""
+    """What is asked for; `end` is exclusive.
+
+    Dates are of the venue's clock: of a trade's or position's opening, of an order's making. Those
+    of the audit log are of the wall clock.
+    """
 
     format: ExportFormat
     data: ExportData
@@ -246,7 +250,7 @@ class Exports:
             format=wish.format,
             query=_query(frame, wish, now),
             object_name=f"{wish.data}_{export_id.hex}.{wish.format}",
-            file_name=_file_name(wish, now),
+            file_name=_file_name(wish, now if wish.data is ExportData.AUDIT else frame.now),
             created_at=now,
             keep_until=now + KEPT,
         )
@@ -311,7 +315,7 @@ def _bound(moment: datetime | None, else_: str) -> str:
 
 
 def _file_name(wish: ExportWish, now: datetime) -> str:
-    """What a browser saves the file as; made of our words and dates alone."""
+    """What a browser saves the file as; made of our words and dates of the data's clock alone."""
     first = "start" if wish.start is None else f"{wish.start:%Y-%m-%d}"
     last = now if wish.end is None else wish.end - timedelta(microseconds=1)
     return f"nija_{wish.data}_{first}_{last:%Y-%m-%d}.{wish.format}"

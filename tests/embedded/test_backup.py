@@ -18,6 +18,7 @@ from tests.support.stack import data_folder
 
 pytestmark = pytest.mark.integration
 
+FILE = "trades_1.csv"
 SQLITE_FILES = ("temporal/temporal.sqlite3", "simulator.sqlite3")
 
 
@@ -43,6 +44,10 @@ def folder() -> Iterator[DataFolder]:
                 store.execute("CREATE TABLE words (word text)")
                 store.execute("INSERT INTO words VALUES (?)", [name])
                 store.commit()
+        (root / "exports").mkdir(mode=0o700)
+        for name in (FILE, f"{FILE}.5eed.part"):
+            (root / "exports" / name).write_text("a,b\r\n1,2\r\n")
+            (root / "exports" / name).chmod(0o600)
         yield folder
 
 
@@ -73,6 +78,24 @@ def test_a_restored_stack_holds_everything(folder: DataFolder, archive: Path) ->
             with closing(sqlite3.connect(root / name)) as store:
                 assert store.execute("SELECT word FROM words").fetchone() == (name,)
             assert stat.S_IMODE((root / name).stat().st_mode) == 0o600
+        # Half a file belongs to a process that begins anew.
+        assert [path.name for path in (root / "exports").iterdir()] == [FILE]
+        assert (root / "exports" / FILE).read_bytes() == b"a,b\r\n1,2\r\n"
+        assert stat.S_IMODE((root / "exports" / FILE).stat().st_mode) == 0o600
+        assert stat.S_IMODE((root / "exports").stat().st_mode) == 0o700
+
+
+def test_exports_in_a_folder_of_their_own_are_backed_up_and_restored_there(
+    folder: DataFolder, tmp_path: Path
+) -> None:
+    elsewhere, again = tmp_path / "files", tmp_path / "again"
+    elsewhere.mkdir()
+    (elsewhere / "orders_2.json").write_text("{}")
+    back_up(folder, tmp_path / "nija.tar.gz", exports=elsewhere)
+    with data_folder() as root:
+        restore(DataFolder.at(root), tmp_path / "nija.tar.gz", force=False, exports=again)
+        assert not (root / "exports").exists()
+    assert [path.name for path in again.iterdir()] == ["orders_2.json"]
 
 
 def test_an_archive_is_private_and_never_overwritten(folder: DataFolder, archive: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -139,6 +140,28 @@ async def test_orders(stage: Stage) -> None:
         "",
     )
     assert row["refusal_reason"] == "'=HYPERLINK(1)"
+
+
+async def test_orders_are_chosen_and_dated_by_the_venues_clock(stage: Stage) -> None:
+    """On a replay the two clocks are years apart."""
+    stage.clock.moment = NOW + timedelta(days=3_000)
+    position_id = await stage.book.close(NOW, realized_pnl=Decimal(1))
+    made = {"intended_at": stage.clock.moment, "cause": "bar:1", "venue_sent_at": NOW}
+    await _add_order(stage, position_id, **made)
+    long_ago = NOW - timedelta(days=9)
+    await _add_order(stage, position_id, **made, created_at=long_ago, leg="stop")
+    wish = ExportWish(CSV.format, ExportData.ORDERS, start=NOW - timedelta(days=1))
+
+    view = await ask(stage, replace(wish, end=NOW + timedelta(days=1)))
+
+    (row,) = await table(stage, view)
+    assert (row["leg"], row["intended_at"], row["sent_at"]) == (
+        "entry",
+        "2026-03-15T18:30:00Z",
+        "2026-03-15T18:30:00Z",
+    )
+    assert (await ask(stage, replace(wish, start=NOW + timedelta(days=1)))).row_count == 0
+    assert (await ask(stage, wish)).file_name == "nija_orders_2026-03-14_2026-03-15.csv"
 
 
 async def test_the_audit_log_and_its_formulas(stage: Stage) -> None:
