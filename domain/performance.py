@@ -1,8 +1,9 @@
 """Performance figures of an account over a period, from its closed trades and daily net P&L.
 
 A win is a positive net P&L, a loss a negative one. `pnl` is before fees, `net` after. Percentages
-are percent numbers, `win_rate` is a fraction. A figure is None only where it cannot be known: a
-ratio whose divisor does not exist yet. Without any trade everything is zero.
+are percent numbers, `win_rate` is a fraction. Percentages are time-weighted: deposits and
+withdrawals are cut out (`domain.returns`). A figure is None only where it cannot be known: a ratio
+whose divisor does not exist yet, or that would be drawn from too little.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import NamedTuple
 
-from domain.money import ZERO, pct
-
-DAYS_A_YEAR = Decimal(365)
-"""Crypto markets trade every day; Sharpe is annualised with this."""
+from domain.money import HUNDRED, ZERO, pct
+from domain.returns import (
+    CapitalFlow,
+    DayResult,
+    NoRatio,
+    deepest_fall,
+    link_returns,
+    ratios,
+)
 
 _MICROSECONDS_A_MINUTE = 60_000_000
 _ONE_MICROSECOND = timedelta(microseconds=1)
-_SMALLEST_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,9 @@ class PerformanceMetrics:
         losing_trades: those with a negative net P&L.
         win_rate: winning share of all trades, 0 to 1.
         total_pnl: before fees.
-        total_pnl_pct: the same as percent of the initial equity.
+        total_pnl_pct: the same as a time-weighted return; without flows, percent of the initial
+            equity.
+        net_return_pct: time-weighted return after fees.
         avg_win: mean net P&L of winners.
         avg_loss: mean net P&L of losers; negative.
         largest_win: best net P&L of a winner.
@@ -134,11 +141,14 @@ class PerformanceMetrics:
             loss.
         payoff_ratio: average win / average loss; 0 without a win, None with wins and no loss.
         sharpe_ratio: mean / sample standard deviation of daily returns, times the root of 365,
-            risk-free 0; 0 where no day gained or lost anything, None where returns do not vary
-            otherwise or there are fewer than two days.
+            risk-free 0; None with a reason below.
+        sortino_ratio: the same with the deviation of losing days; None without one.
+        calmar_ratio: annual return / deepest fall in percent; None without a fall.
+        ratios_reason: why there are no such ratios; None where there are.
         max_drawdown: deepest fall of the equity curve below its earlier peak, in currency;
             negative.
-        max_drawdown_pct: deepest fall as percent of the peak it fell from; negative.
+        max_drawdown_pct: deepest fall of the time-weighted return, as percent of the peak it fell
+            from; negative.
         recovery_time_days: days from the bottom of the deepest fall (in currency) until its peak
             was reached again; None while it is not.
         avg_trade_duration_minutes: mean time from entry to exit.
@@ -152,6 +162,7 @@ class PerformanceMetrics:
     win_rate: Decimal
     total_pnl: Decimal
     total_pnl_pct: Decimal
+    net_return_pct: Decimal
     avg_win: Decimal
     avg_loss: Decimal
     largest_win: Decimal
@@ -159,6 +170,9 @@ class PerformanceMetrics:
     profit_factor: Decimal | None
     payoff_ratio: Decimal | None
     sharpe_ratio: Decimal | None
+    sortino_ratio: Decimal | None
+    calmar_ratio: Decimal | None
+    ratios_reason: NoRatio | None
     max_drawdown: Decimal
     max_drawdown_pct: Decimal
     recovery_time_days: int | None
@@ -176,10 +190,16 @@ class DailyPnl(NamedTuple):
 
 
 class EquityPoint(NamedTuple):
-    """Equity at the end of a UTC day: initial equity plus all net P&L up to it."""
+    """The end of a UTC day.
+
+    Attributes:
+        equity: initial equity plus all net P&L up to it; flows do not move it.
+        return_pct: time-weighted return after fees since the series began.
+    """
 
     day: date
     equity: Decimal
+    return_pct: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +219,9 @@ def measure_performance(
     first_day: date | None = None,
     last_day: date | None = None,
     began: date | None = None,
+    daily_gross: Mapping[date, Decimal] | None = None,
+    capital: Decimal | None = None,
+    flows: Sequence[CapitalFlow] = (),
 ) -> Performance:
     """Compute everything from single trades; otherwise as `performance_of`."""
     return performance_of(
@@ -208,6 +231,9 @@ def measure_performance(
         first_day=first_day,
         last_day=last_day,
         began=began,
+        daily_gross=daily_gross,
+        capital=capital,
+        flows=flows,
     )
 
 
@@ -219,24 +245,42 @@ def performance_of(
     first_day: date | None = None,
     last_day: date | None = None,
     began: date | None = None,
+    daily_gross: Mapping[date, Decimal] | None = None,
+    capital: Decimal | None = None,
+    flows: Sequence[CapitalFlow] = (),
 ) -> Performance:
     """Compute metrics and series.
 
     Args:
         sums: over the trades closed in the period.
         daily_net: net P&L by UTC day of the closing; days without any may be missing.
-        initial_equity: equity before the first day.
+        initial_equity: where the equity curve begins: equity before the first day, without what
+            came and went since the account began.
         first_day: start of the series; the first day of `daily_net` if not given.
         last_day: end of the series, inclusive; the last day of `daily_net` if not given.
         began: the first day of the account. Days before it are in the series and are no returns.
+        daily_gross: P&L before fees by day, needed where there are flows; `daily_net` if not given.
+        capital: what the first day began with, flows included; `initial_equity` if not given.
+        flows: of the period, in order.
     """
     days = _every_day(daily_net, first_day, last_day)
     daily = tuple(DailyPnl(day, daily_net.get(day, ZERO)) for day in days)
-    # Equity before the first day and after each of them.
-    equity = tuple(accumulate((row.pnl for row in daily), initial=initial_equity))
-    curve = tuple(map(EquityPoint, days, equity[1:]))
-    drawdown, drawdown_pct, recovery = _drawdown(curve, initial_equity)
+    begun_with = initial_equity if capital is None else capital
+    gross = daily_net if daily_gross is None else daily_gross
+    results = [DayResult(day, gross.get(day, ZERO), pnl) for day, pnl in daily]
+    linked = link_returns(results, begun_with, flows)
+    equity = tuple(accumulate((row.pnl for row in daily), initial=initial_equity))[1:]
+    curve = tuple(
+        EquityPoint(day, worth, (level - 1) * HUNDRED)
+        for day, worth, level in zip(days, equity, linked.levels, strict=True)
+    )
+    drawdown, recovery = _drawdown(curve, initial_equity)
     lived = _lived_from(daily, began)
+    drawn = ratios(
+        linked.daily[lived:],
+        observations=sum(1 for row in daily[lived:] if row.day in daily_net),
+        has_capital=linked.has_capital,
+    )
     avg_win, avg_loss = (
         _mean(sums.gross_profit, sums.wins),
         _mean(sums.gross_loss, sums.losses),
@@ -247,16 +291,20 @@ def performance_of(
         losing_trades=sums.losses,
         win_rate=sums.win_rate,
         total_pnl=sums.price_pnl,
-        total_pnl_pct=pct(sums.price_pnl, initial_equity),
+        total_pnl_pct=linked.gross * HUNDRED if flows else pct(sums.price_pnl, begun_with),
+        net_return_pct=linked.net * HUNDRED,
         avg_win=avg_win,
         avg_loss=avg_loss,
         largest_win=max(sums.best_net or ZERO, ZERO),
         largest_loss=min(sums.worst_net or ZERO, ZERO),
         profit_factor=_gain_to_loss(sums.gross_profit, sums.gross_loss),
         payoff_ratio=_gain_to_loss(avg_win, avg_loss),
-        sharpe_ratio=_sharpe(daily[lived:], equity[lived:-1]),
+        sharpe_ratio=drawn.sharpe,
+        sortino_ratio=drawn.sortino,
+        calmar_ratio=drawn.calmar,
+        ratios_reason=drawn.reason,
         max_drawdown=drawdown,
-        max_drawdown_pct=drawdown_pct,
+        max_drawdown_pct=deepest_fall(linked.levels) * HUNDRED,
         recovery_time_days=recovery,
         avg_trade_duration_minutes=sums.avg_held_minutes,
         total_fees=sums.fees,
@@ -275,26 +323,20 @@ def _every_day(
     return tuple(map(date.fromordinal, range(first.toordinal(), last.toordinal() + 1)))
 
 
-def _drawdown(
-    curve: Sequence[EquityPoint], initial_equity: Decimal
-) -> tuple[Decimal, Decimal, int | None]:
-    """Deepest fall in currency, deepest fall in percent, and days the former took to recover."""
-    peak, depth, depth_pct = initial_equity, ZERO, ZERO
+def _drawdown(curve: Sequence[EquityPoint], initial_equity: Decimal) -> tuple[Decimal, int | None]:
+    """Deepest fall in currency, and days it took to recover."""
+    peak, depth = initial_equity, ZERO
     bottom: date | None = None
     lost_peak = initial_equity
-    for day, equity in curve:
+    for day, equity, _ in curve:
         peak = max(peak, equity)
-        fall = equity - peak
-        if not fall:
-            continue
-        depth_pct = min(depth_pct, pct(fall, peak))
-        if fall < depth:
-            depth, bottom, lost_peak = fall, day, peak
+        if equity - peak < depth:
+            depth, bottom, lost_peak = equity - peak, day, peak
     if bottom is None:
-        return depth, depth_pct, 0
+        return depth, 0
     later = (point.day for point in curve if point.day > bottom and point.equity >= lost_peak)
     regained = next(later, None)
-    return depth, depth_pct, None if regained is None else (regained - bottom).days
+    return depth, None if regained is None else (regained - bottom).days
 
 
 def _lived_from(daily: Sequence[DailyPnl], began: date | None) -> int:
@@ -302,18 +344,6 @@ def _lived_from(daily: Sequence[DailyPnl], began: date | None) -> int:
     if began is None:
         return 0
     return next((at for at, row in enumerate(daily) if row.day >= began or row.pnl), len(daily))
-
-
-def _sharpe(daily: Sequence[DailyPnl], openings: Sequence[Decimal]) -> Decimal | None:
-    """Of days, and the equity that each of them began with."""
-    if not any(row.pnl for row in daily):
-        return ZERO
-    if len(daily) < _SMALLEST_SAMPLE or min(openings) <= ZERO:
-        return None
-    returns = [row.pnl / opening for row, opening in zip(daily, openings, strict=True)]
-    mean = _mean(sum(returns, ZERO), len(returns))
-    variance = sum(((value - mean) ** 2 for value in returns), ZERO) / (len(returns) - 1)
-    return mean / variance.sqrt() * DAYS_A_YEAR.sqrt() if variance else None
 
 
 def _gain_to_loss(gain: Decimal, loss: Decimal) -> Decimal | None:

@@ -48,7 +48,11 @@ class FlowKind(StrEnum):
 
 
 class Flow(SQLModel, table=True):
-    """Money that no fill of ours explains: opening balance, deposits, withdrawals, own trades."""
+    """Money that no fill of ours explains: opening balance, deposits, withdrawals, own trades.
+
+    `value` is what it was worth in the account's currency when it was noted, filled in by a
+    trigger; null where there was no price. `at` is venue time.
+    """
 
     __tablename__ = "flows"
     __table_args__ = (
@@ -63,6 +67,7 @@ class Flow(SQLModel, table=True):
     account_id: UUID
     currency: str
     amount: Decimal = amount_field()
+    value: Decimal | None = amount_field(nullable=True)
     kind: str
     at: datetime = timestamp_field()
 

@@ -9,6 +9,8 @@ from typing import Any, TypedDict
 import psycopg
 from psycopg.rows import dict_row
 
+# All by the venue's clock. Of a bot's state the wall time is known: it is put that long before the
+# moment at which its venue's clock was last seen.
 _EVENTS = """
 SELECT 'd:' || id AS id, decided_at AS at, 'decision' AS kind,
        symbol || ' ' || action || ' (' || reason || ')' AS text
@@ -22,8 +24,12 @@ SELECT 'f:' || id, filled_at, 'fill',
        side || ' ' || trim_scale(quantity) || ' ' || symbol || ' @ ' || trim_scale(price)
   FROM fills
 UNION ALL
-SELECT 'b:' || id || ':' || revision, state_changed_at, 'bot', 'bot is ' || state
-  FROM bots
+SELECT 'b:' || b.id || ':' || b.revision,
+       coalesce(s.clock_at - (s.seen_at - b.state_changed_at), b.state_changed_at),
+       'bot', 'bot is ' || b.state
+  FROM bots b
+  LEFT JOIN bot_runs r ON r.id = b.current_run_id
+  LEFT JOIN venue_states s ON s.venue = r.venue AND s.realm = r.realm
 ORDER BY at DESC LIMIT %(limit)s
 """
 

@@ -1,12 +1,12 @@
 """Backup of a whole one-machine installation, running or stopped.
 
-A running stack is copied store by store: first Temporal, then PostgreSQL, then the files of exports,
-the simulated exchange last. The order is the point. Restored together, PostgreSQL may know more
-than the workflows (whose steps are then found done, not done twice) and the exchange may know more
-than PostgreSQL (which reconciliation reads up); never the other way round. An export's row says
-ready only once its file is complete, so every file that a row of the dump names is copied after it;
-one that ended meanwhile is over in the restored installation too, one that came later is removed
-there, because no row names it. Files in a bucket stay in the bucket.
+A running stack is copied store by store: first Temporal, then PostgreSQL, then the files of
+exports, the simulated exchange last. The order is the point. Restored together, PostgreSQL may know
+more than the workflows (whose steps are then found done, not done twice) and the exchange may know
+more than PostgreSQL (which reconciliation reads up); never the other way round. An export's row
+says ready only once its file is complete, so every file that a row of the dump names is copied
+after it; one that ended meanwhile is over in the restored installation too, one that came later is
+removed there, because no row names it. Files in a bucket stay in the bucket.
 """
 
 from __future__ import annotations

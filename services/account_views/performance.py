@@ -3,6 +3,7 @@
 Everything comes from the roll-ups that are kept in each closing fill's transaction. Resetting a
 paper account begins anew: what was before does not count. The equity curve is the opening equity
 plus cumulative net P&L, so deposits and what the user does outside the platform do not move it.
+Percentages are of what there was to trade with: the same plus what came and went until then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from domain.performance import Performance, TradeSums, performance_of
+from domain.returns import CapitalFlow
 from services.account_views.frame import Frame, Period
 
 
@@ -33,6 +35,8 @@ def measure(
     sums: TradeSums,
     days: Sequence[Mapping[str, Any]],
     net_before: Mapping[str, Any],
+    flows: Sequence[CapitalFlow] = (),
+    flows_before: Mapping[str, Any],
     before: date | None = None,
 ) -> PerformanceView:
     """Put the stored rows together.
@@ -41,20 +45,27 @@ def measure(
         frame: the account and its present.
         period: what was asked for.
         sums: over the period's trades.
-        days: rows of `sums.NET_OF_DAYS`.
+        days: rows of `sums.PNL_OF_DAYS`.
         net_before: the row of `sums.NET_BEFORE`.
+        flows: what came and went in the period.
+        flows_before: the row of `sums.FLOWS_BEFORE`.
         before: the day that the period ends before; it ends today where not given.
     """
-    daily = {row["day"]: row["net_pnl"] for row in days if before is None or row["day"] < before}
+    shown = [row for row in days if before is None or row["day"] < before]
+    daily = {row["day"]: row["net_pnl"] for row in shown}
+    begun_with = frame.opening_equity + net_before["net_pnl"]
     # All time begins with the first trade.
     first_day = None if period is Period.ALL else frame.first_day(period, before)
     last_day = max([frame.today, *daily]) if daily or period is not Period.ALL else None
     performance = performance_of(
         sums,
         daily,
-        frame.opening_equity + net_before["net_pnl"],
+        begun_with,
         first_day=first_day,
         last_day=last_day if before is None else before - timedelta(days=1),
         began=frame.began,
+        daily_gross={row["day"]: row["price_pnl"] for row in shown},
+        capital=begun_with + flows_before["amount"],
+        flows=flows,
     )
     return PerformanceView(period, performance, frame.venue, frame.mode)

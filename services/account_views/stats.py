@@ -57,13 +57,41 @@ _BEGIN = """
 _FIRST_ID = "'00000000-0000-0000-0000-000000000000'"
 
 FLOWS = f"""
-SELECT coalesce(sum(f.amount) FILTER (WHERE f.amount > 0), 0) AS deposits,
-       coalesce(-sum(f.amount) FILTER (WHERE f.amount < 0), 0) AS withdrawals
-FROM flows f
-WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s AND f.kind = 'external'
-  AND f.currency = %(currency)s AND f.at > {_BEGIN}
+SELECT coalesce(sum(f.worth) FILTER (WHERE f.worth > 0 AND f.kind = 'external'), 0) AS deposits,
+       coalesce(-sum(f.worth) FILTER (WHERE f.worth < 0 AND f.kind = 'external'), 0)
+           AS withdrawals
+FROM (
+    SELECT f.kind, f.at, coalesce(f.value, f.amount * m.price) AS worth
+    FROM flows f
+    JOIN accounts a ON a.user_id = f.user_id AND a.id = f.account_id
+    LEFT JOIN LATERAL market_price(a.venue, a.realm, f.currency, a.currency) m ON f.value IS NULL
+    WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
+      AND f.kind NOT IN ('opening', 'reset') AND f.at > {_BEGIN}
+) f
 """
-"""Money that came and went besides trading, in the account's currency."""
+"""Money that came and went besides trading, valued in the account's currency when it did.
+
+One side of a trade that the user made by hand is neither a deposit nor a withdrawal.
+"""
+
+FLOWS_OF_MONTHS = f"""
+SELECT date_trunc('month', f.at AT TIME ZONE 'UTC')::date AS month,
+       sum(coalesce(f.value, f.amount * m.price)) AS amount,
+       sum(coalesce(f.value, f.amount * m.price) * extract(epoch FROM
+           date_trunc('month', f.at AT TIME ZONE 'UTC') + interval '1 month'
+           - f.at AT TIME ZONE 'UTC'
+       ) / extract(epoch FROM
+           date_trunc('month', f.at AT TIME ZONE 'UTC') + interval '1 month'
+           - date_trunc('month', f.at AT TIME ZONE 'UTC')
+       )) AS weighted
+FROM flows f
+JOIN accounts a ON a.user_id = f.user_id AND a.id = f.account_id
+LEFT JOIN LATERAL market_price(a.venue, a.realm, f.currency, a.currency) m ON f.value IS NULL
+WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
+  AND f.kind NOT IN ('opening', 'reset') AND f.at > {_BEGIN}
+GROUP BY 1 ORDER BY 1
+"""
+"""What came and went in each month, and the same weighted by how much of the month was left."""
 
 RISK = """
 SELECT u.max_position_size_usd, u.max_concurrent_positions, u.max_daily_loss_usd,
@@ -127,7 +155,11 @@ WITH win AS ({_last(">")}), loss AS ({_last("<")})
 
 @dataclass(frozen=True, slots=True)
 class BestMonth:
-    """The month with the highest net P&L; percent is of the equity at its beginning."""
+    """The month with the highest net P&L.
+
+    Percent is of the equity at its beginning and of what came and went during it, weighted by how
+    much of the month it was there (modified Dietz).
+    """
 
     month: str
     price_pnl: Decimal
@@ -178,6 +210,7 @@ class StatsRows:
     extremes: Mapping[str, Any]
     live: Mapping[str, Any]
     flows: Mapping[str, Any]
+    flows_of_months: Sequence[Mapping[str, Any]]
     streak: Sequence[Mapping[str, Any]]
     risk: Mapping[str, Any]
 
@@ -209,7 +242,7 @@ def put_together(
         total_trades=sum(row["trades"] for row in rows.months),
         total_volume=sum((row["volume"] for row in rows.months), rows.live["volume"]),
         total_fees=sum((row["fees"] for row in rows.months), rows.live["fees"]),
-        best_month=_best_month(rows.months, opening),
+        best_month=_best_month(rows, opening),
         streak=_present_streak(rows.streak),
         risk_level=rows.risk["risk_level"],
         limits=_limits(frame, rows.risk),
@@ -219,12 +252,17 @@ def put_together(
     )
 
 
-def _best_month(months: Sequence[Mapping[str, Any]], opening: Decimal) -> BestMonth | None:
+def _best_month(rows: StatsRows, opening: Decimal) -> BestMonth | None:
     best: BestMonth | None = None
     equity = opening
-    for row in months:
+    for row in rows.months:
+        before = [flow["amount"] for flow in rows.flows_of_months if flow["month"] < row["month"]]
+        within = [
+            flow["weighted"] for flow in rows.flows_of_months if flow["month"] == row["month"]
+        ]
+        capital = equity + sum(before, ZERO) + sum(within, ZERO)
         if best is None or row["net_pnl"] > best.net_pnl:
-            share = pct(row["price_pnl"], equity)
+            share = pct(row["price_pnl"], capital)
             name = f"{row['month']:%Y-%m}"
             best = BestMonth(name, row["price_pnl"], row["net_pnl"], share)
         equity += row["net_pnl"]

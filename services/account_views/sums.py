@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from domain.money import ZERO
 from domain.performance import TradeSums
+from domain.returns import CapitalFlow
 from models.rollups import ALL_SYMBOLS
 from services.account_views.frame import months_from
 
@@ -76,8 +77,49 @@ ORDER BY r.bucket
 DAYS = f"SELECT bucket AS day, trades, wins, price_pnl, net_pnl {_DAYS}"
 """One row a day with trades."""
 
-NET_OF_DAYS = f"SELECT bucket AS day, net_pnl {_DAYS}"
-"""The same of their net P&L alone: of a long period there are hundreds."""
+PNL_OF_DAYS = f"SELECT bucket AS day, price_pnl, net_pnl {_DAYS}"
+"""The same of their P&L alone: of a long period there are hundreds."""
+
+# Own trades of the user at the venue are flows too: what came is set off against what went.
+_FLOWS = """
+FROM flows f
+JOIN accounts a ON a.user_id = f.user_id AND a.id = f.account_id
+LEFT JOIN LATERAL market_price(a.venue, a.realm, f.currency, a.currency) m ON f.value IS NULL
+WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
+  AND f.kind NOT IN ('opening', 'reset')
+  AND f.at > (
+      SELECT coalesce(max(r.at), '-infinity') FROM flows r
+      WHERE r.user_id = %(user_id)s AND r.account_id = %(account_id)s AND r.kind = 'reset'
+  )
+"""
+_AMOUNT = "coalesce(sum(coalesce(f.value, f.amount * m.price)), 0) AS amount"
+
+FLOWS = f"""
+SELECT came.day, came.amount, before.price_pnl, before.net_pnl
+FROM (
+    SELECT f.at, (f.at AT TIME ZONE 'UTC')::date AS day, {_AMOUNT} {_FLOWS}
+      AND f.at >= %(first)s::timestamp AT TIME ZONE 'UTC'
+    GROUP BY f.at
+) came
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(p.realized_pnl), 0) AS price_pnl,
+           coalesce(sum(p.realized_pnl - p.fees), 0) AS net_pnl
+    FROM positions p
+    WHERE p.user_id = %(user_id)s AND p.account_id = %(account_id)s AND p.state = 'closed'
+      AND p.closed_at >= came.day::timestamp AT TIME ZONE 'UTC' AND p.closed_at < came.at
+) before
+WHERE came.amount <> 0
+ORDER BY came.at
+"""
+"""What came and went in a period in the account's currency, and what its day had gained by then.
+
+What there was no price for when it came is taken at the present one, and left out without one.
+"""
+
+FLOWS_BEFORE = f"""
+SELECT {_AMOUNT} {_FLOWS} AND f.at < %(first)s::timestamp AT TIME ZONE 'UTC'
+"""
+"""The sum of what came and went before the period."""
 
 NET_BEFORE = """
 SELECT (
@@ -91,6 +133,13 @@ SELECT (
 ) AS net_pnl
 """
 """Net P&L of all trades before the period."""
+
+
+def flows_of(rows: Sequence[Mapping[str, Any]]) -> tuple[CapitalFlow, ...]:
+    """The domain's values of the rows of `FLOWS`."""
+    return tuple(
+        CapitalFlow(row["day"], row["amount"], row["price_pnl"], row["net_pnl"]) for row in rows
+    )
 
 
 def sums_of(row: Mapping[str, Any]) -> TradeSums:

@@ -17,10 +17,13 @@ from services.account_views.performance import PerformanceView, measure
 from services.account_views.positions import POSITIONS, PositionsView
 from services.account_views.stats import StatsRows, StatsView
 from services.account_views.sums import (
+    FLOWS,
+    FLOWS_BEFORE,
     NET_BEFORE,
-    NET_OF_DAYS,
+    PNL_OF_DAYS,
     TOTALS,
     TOTALS_OF_DAYS,
+    flows_of,
     period,
     sums_of,
 )
@@ -95,21 +98,29 @@ class AccountViews:
 
         def ask(frame: Frame) -> Sequence[Query]:
             params = period(frame.account_id, frame.first_day(wanted))
-            return Query(TOTALS, params), Query(NET_OF_DAYS, params), Query(NET_BEFORE, params)
+            statements = (TOTALS, PNL_OF_DAYS, NET_BEFORE, FLOWS, FLOWS_BEFORE)
+            return tuple(Query(one, params) for one in statements)
 
-        frame, (totals, days, before) = await self.framed(caller, choice, ask)
-        return measure(frame, wanted, sums=sums_of(totals[0]), days=days, net_before=before[0])
+        frame, found = await self.framed(caller, choice, ask)
+        totals, days, before, flows, flows_before = found
+        return measure(
+            frame,
+            wanted,
+            sums=sums_of(totals[0]),
+            days=days,
+            net_before=before[0],
+            flows=flows_of(flows),
+            flows_before=flows_before[0],
+        )
 
     async def last_week(self, caller: Caller, choice: AccountChoice) -> PerformanceView:
         """The same of the seven days before today, which is not over."""
         frame = await self.frame(caller, choice)
         first = frame.first_day(Period.WEEK, frame.today)
         params = {**period(frame.account_id, first), "before": frame.today}
-        totals, days, earlier = await self._reads.batch(
-            admitted(caller),
-            Query(TOTALS_OF_DAYS, params),
-            Query(NET_OF_DAYS, params),
-            Query(NET_BEFORE, params),
+        statements = (TOTALS_OF_DAYS, PNL_OF_DAYS, NET_BEFORE, FLOWS, FLOWS_BEFORE)
+        totals, days, earlier, flows, flows_before = await self._reads.batch(
+            admitted(caller), *(Query(one, params) for one in statements)
         )
         return measure(
             frame,
@@ -117,6 +128,8 @@ class AccountViews:
             sums=sums_of(totals[0]),
             days=days,
             net_before=earlier[0],
+            flows=flows_of(flows),
+            flows_before=flows_before[0],
             before=frame.today,
         )
 
@@ -130,14 +143,15 @@ class AccountViews:
                 stats.EXTREMES,
                 stats.LIVE,
                 stats.FLOWS,
+                stats.FLOWS_OF_MONTHS,
                 stats.STREAK,
                 stats.RISK,
             )
             return *(Query(one, params) for one in statements), *self.worth_queries(choice)
 
         frame, found = await self.framed(caller, choice, ask)
-        months, extremes, live, flows, streak, risk, *worth_rows = found
-        rows = StatsRows(months, extremes[0], live[0], flows[0], streak, risk[0])
+        months, extremes, live, flows, flowed, streak, risk, *worth_rows = found
+        rows = StatsRows(months, extremes[0], live[0], flows[0], flowed, streak, risk[0])
         balance = self.worth(worth_rows).balance
         return stats.put_together(caller.user_id, frame, rows, balance, self._reads.now())
 

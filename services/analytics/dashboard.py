@@ -10,7 +10,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.money import ZERO, pct
+from domain.money import HUNDRED, ZERO, pct
+from domain.returns import CapitalFlow, DayResult, link_returns
 from services.account_views.frame import Frame, Period
 from services.account_views.sums import EACH_SYMBOL, picked, share
 
@@ -26,7 +27,7 @@ ORDER BY sum(net_pnl) DESC, symbol LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class PeriodResult:
-    """Closed trades of some days up to today; percent is of the equity before them."""
+    """Closed trades of some days up to today; percent is a time-weighted return before fees."""
 
     pnl: Decimal
     pnl_pct: Decimal
@@ -61,21 +62,24 @@ class DashboardView:
 
 
 def results(
-    frame: Frame, days: Sequence[Mapping[str, Any]], net_before: Decimal
+    frame: Frame,
+    days: Sequence[Mapping[str, Any]],
+    begun_with: Decimal,
+    flows: Sequence[CapitalFlow],
 ) -> tuple[PeriodResult, PeriodResult, PeriodResult]:
     """Today, the last seven and the last thirty days.
 
     Args:
         frame: the account and its present.
         days: rows of `sums.DAYS` of the last thirty days.
-        net_before: net P&L before those.
+        begun_with: capital before those.
+        flows: what came and went in those.
     """
-    equity = frame.opening_equity + net_before
     week = frame.today - timedelta(days=6)
     return (
-        _result(days, frame.today, equity),
-        _result(days, week, equity),
-        _result(days, frame.first_day(Period.MONTH), equity),
+        _result(days, frame.today, begun_with, flows),
+        _result(days, week, begun_with, flows),
+        _result(days, frame.first_day(Period.MONTH), begun_with, flows),
     )
 
 
@@ -88,14 +92,26 @@ def top_symbol(rows: Sequence[Mapping[str, Any]]) -> TopSymbol | None:
     return TopSymbol(row["symbol"], row["price_pnl"], percent, row["net_pnl"])
 
 
-def _result(days: Sequence[Mapping[str, Any]], first: date, equity: Decimal) -> PeriodResult:
+def _result(
+    days: Sequence[Mapping[str, Any]],
+    first: date,
+    begun_with: Decimal,
+    flows: Sequence[CapitalFlow],
+) -> PeriodResult:
     earlier = sum((row["net_pnl"] for row in days if row["day"] < first), ZERO)
+    came = sum((flow.amount for flow in flows if flow.day < first), ZERO)
     rows = [row for row in days if row["day"] >= first]
-    pnl = sum((row["price_pnl"] for row in rows), ZERO)
+    of_day = {row["day"]: DayResult(row["day"], row["price_pnl"], row["net_pnl"]) for row in rows}
+    for flow in flows:
+        if flow.day >= first:
+            of_day.setdefault(flow.day, DayResult(flow.day, ZERO, ZERO))
+    linked = link_returns(
+        [of_day[day] for day in sorted(of_day)], begun_with + earlier + came, flows
+    )
     trades = sum(row["trades"] for row in rows)
     return PeriodResult(
-        pnl=pnl,
-        pnl_pct=pct(pnl, equity + earlier),
+        pnl=sum((row["price_pnl"] for row in rows), ZERO),
+        pnl_pct=linked.gross * HUNDRED,
         net_pnl=sum((row["net_pnl"] for row in rows), ZERO),
         trades=trades,
         win_rate=share(sum(row["wins"] for row in rows), trades),

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from services.account_views.choice import AccountChoice
 from services.account_views.frame import EVER, Frame, Period
-from services.account_views.sums import DAYS, NET_BEFORE, TOTALS, period, sums_of
+from services.account_views.sums import (
+    DAYS,
+    FLOWS,
+    FLOWS_BEFORE,
+    NET_BEFORE,
+    TOTALS,
+    flows_of,
+    period,
+    sums_of,
+)
 from services.account_views.views import AccountViews
 from services.analytics import dashboard as board
 from services.analytics import trades as grouped
@@ -33,12 +42,14 @@ class Analytics:
 
         def ask(frame: Frame) -> Sequence[Query]:
             params = period(frame.account_id, frame.first_day(Period.MONTH))
-            statements = (DAYS, NET_BEFORE, board.TOP_SYMBOL)
+            statements = (DAYS, NET_BEFORE, FLOWS, FLOWS_BEFORE, board.TOP_SYMBOL)
             worth = self._accounts.worth_queries(choice)
             return *(Query(one, params) for one in statements), *worth
 
-        frame, (days, before, top, *worth_rows) = await self._accounts.framed(caller, choice, ask)
-        today, week, month = board.results(frame, days, before[0]["net_pnl"])
+        frame, found = await self._accounts.framed(caller, choice, ask)
+        days, before, flows, flows_before, top, *worth_rows = found
+        begun_with = frame.opening_equity + before[0]["net_pnl"] + flows_before[0]["amount"]
+        today, week, month = board.results(frame, days, begun_with, flows_of(flows))
         worth_now = self._accounts.worth(worth_rows)
         return DashboardView(
             today=today,

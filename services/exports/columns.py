@@ -66,8 +66,10 @@ STATEMENTS: Mapping[ExportData, str] = {
         ORDER BY a.at, a.id
     """,
 }
-"""The rows of each kind, oldest first. Times of the audit log, in columns and in filters, are of the
-wall clock, all others of the venue's."""
+"""The rows of each kind, oldest first.
+
+Times of the audit log, in columns and in filters, are of the wall clock, all others of the venue's.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,30 +79,107 @@ async def test_performance_of_every_period(book: Book, views: AccountViews) -> N
 
 
 async def test_days_before_the_account_are_no_returns(book: Book, views: AccountViews) -> None:
-    began = NOW - timedelta(days=2)
-    async with book.database.as_system() as session:
-        session.add(
-            Flow(
-                user_id=book.trader.user_id,
-                account_id=book.trader.account_id,
-                currency="USD",
-                amount=OPENING,
-                kind=FlowKind.OPENING,
-                at=began,
-            )
-        )
-    await book.close(began + timedelta(hours=1), realized_pnl=Decimal("100.25"))
-    await book.close(NOW - timedelta(days=1), realized_pnl=Decimal("-49.75"))
+    began = NOW - timedelta(days=14)
+    await came(book, OPENING, began, kind=FlowKind.OPENING)
+    nets = [Decimal(100), Decimal(-50), *(Decimal(3 * at - 7) for at in range(11))]
+    for at, net in enumerate(nets):
+        closed_at = began + timedelta(days=at, hours=1)
+        await book.close(closed_at, realized_pnl=net + Decimal("0.25"))
 
     month = await views.performance(book.trader.principal, ANY, Period.MONTH)
     ever = await views.performance(book.trader.principal, ANY, Period.ALL)
 
-    returns = [100 / 10_000, -50 / 10_100, 0]
+    equity, returns = OPENING, []
+    for net in [*nets, Decimal(0), Decimal(0)]:
+        returns.append(float(net / equity))
+        equity += net
     found = month.performance.metrics.sharpe_ratio
     assert found is not None
     assert float(found) == pytest.approx(mean(returns) / stdev(returns) * math.sqrt(365))
     assert found == ever.performance.metrics.sharpe_ratio
     assert len(month.performance.daily_pnl) == 30
+
+
+async def came(
+    book: Book, amount: Decimal, at: datetime, kind: str = FlowKind.EXTERNAL, currency: str = "USD"
+) -> None:
+    """Money comes or goes that no fill explains."""
+    async with book.database.as_system() as session:
+        session.add(
+            Flow(
+                user_id=book.trader.user_id,
+                account_id=book.trader.account_id,
+                currency=currency,
+                amount=amount,
+                kind=kind,
+                at=at,
+            )
+        )
+
+
+async def test_a_deposit_looks_like_no_profit_anywhere(
+    book: Book, views: AccountViews, analytics: Analytics
+) -> None:
+    """1 % of ten thousand, then ninety thousand come, then 1 % of a hundred thousand."""
+    who = book.trader.principal
+    begun = NOW - timedelta(hours=12)
+    await book.close(begun, realized_pnl=Decimal(100), fees=Decimal(0))
+    await came(book, Decimal(89_900), begun + timedelta(hours=1))
+    await book.close(begun + timedelta(hours=2), realized_pnl=Decimal(1_000), fees=Decimal(0))
+    await came(book, Decimal(-51_000), begun + timedelta(hours=3), currency="USDC")
+    await book.close(begun + timedelta(hours=4), realized_pnl=Decimal(-500), fees=Decimal(0))
+    expected = (Decimal("1.01") * Decimal("1.01") * Decimal("0.99") - 1) * 100
+
+    for period in Period:
+        measured = (await views.performance(who, ANY, period)).performance
+        metrics = measured.metrics
+        assert metrics.total_pnl == 600, period
+        for percent in (metrics.total_pnl_pct, metrics.net_return_pct):
+            assert percent == pytest.approx(expected), period
+        assert measured.equity_curve[-1].equity == 10_600, period
+        assert measured.equity_curve[-1].return_pct == pytest.approx(expected), period
+    board = await analytics.dashboard(who, ANY)
+    for part in (board.today, board.week, board.month):
+        assert part.pnl_pct == pytest.approx(expected)
+    stats = await views.stats(who, ANY)
+    assert these(stats.total_deposits, stats.total_withdrawals) == (99_900, 51_000)
+    assert stats.best_month is not None
+    assert 0 < stats.best_month.pnl_pct < 2
+
+
+async def test_the_own_trade_of_a_user_is_no_deposit(book: Book, views: AccountViews) -> None:
+    at = NOW - timedelta(hours=3)
+    await came(book, Decimal(4_000), at, kind=FlowKind.EXTERNAL_TRADE)
+    await came(book, Decimal(-4_010), at, kind=FlowKind.EXTERNAL_TRADE, currency="USDC")
+    await book.close(NOW, realized_pnl=Decimal("99.90"), fees=Decimal(0))
+
+    stats = await views.stats(book.trader.principal, ANY)
+    metrics = (await views.performance(book.trader.principal, ANY, Period.WEEK)).performance.metrics
+
+    assert these(stats.total_deposits, stats.total_withdrawals) == (10_000, 0)
+    assert metrics.total_pnl_pct == 1
+
+
+async def test_returns_of_every_period_equal_those_of_the_single_events(
+    book: Book, views: AccountViews
+) -> None:
+    await fill(book)
+    chance = random.Random(5)
+    flows = [(some_time(chance), Decimal(chance.randint(-2_000, 9_000))) for _ in range(12)]
+    for at, amount in flows:
+        await came(book, amount, at)
+
+    for period in Period:
+        found = (await views.performance(book.trader.principal, ANY, period)).performance
+        begin = start_of(first_of(period)) or datetime.min.replace(tzinfo=UTC)
+        capital, level = OPENING, Decimal(1)
+        events = [(it.closed_at, it.net_pnl, True) for it in book.trades()]
+        events += [(at, amount, False) for at, amount in flows]
+        for at, amount, is_trade in sorted(events, key=lambda event: event[0]):
+            if is_trade and at >= begin:
+                level *= 1 + amount / capital
+            capital += amount
+        assert found.metrics.net_return_pct == pytest.approx((level - 1) * 100), period
 
 
 async def test_the_last_seven_whole_days(book: Book, views: AccountViews) -> None:

@@ -323,7 +323,7 @@ async def test_performance_of_nothing(user: Api) -> None:
     assert data["period"] == "30d"
     assert data["metrics"]["total_trades"] == 0
     assert (data["metrics"]["profit_factor"], data["metrics"]["payoff_ratio"]) == (0, 0)
-    assert data["equity_curve"][-1] == {"date": "2018-04-04", "equity": 10000}
+    assert data["equity_curve"][-1] == {"date": "2018-04-04", "equity": 10000, "return_pct": 0}
     assert (await user.data("GET", "/account/performance?period=all"))["equity_curve"] == []
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.performance import ClosedTrade, Performance, measure_performance
+from domain.returns import NoRatio
 
 DAY = date(2026, 1, 1)
 AT = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -46,8 +47,10 @@ def test_nothing_traded_is_all_zeros() -> None:
     result = measured([])
     assert result.daily_pnl == ()
     assert result.equity_curve == ()
-    for name in result.metrics.__slots__:
+    ratios = {"sharpe_ratio", "sortino_ratio", "calmar_ratio", "ratios_reason"}
+    for name in set(result.metrics.__slots__) - ratios:
         assert getattr(result.metrics, name) == 0, name
+    assert result.metrics.ratios_reason is NoRatio.DAYS
 
 
 def test_ratios_without_a_loss_are_unknown() -> None:
@@ -108,43 +111,75 @@ def test_a_first_day_of_losses_falls_from_the_initial_equity() -> None:
     assert metrics.recovery_time_days == 1
 
 
-def test_sharpe_of_daily_returns() -> None:
-    metrics = measured([], "100", "-50", "25", "0").metrics
-    returns = [100 / 10000, -50 / 10100, 25 / 10050, 0]
-    expected = mean(returns) / stdev(returns) * math.sqrt(365)
+FORTNIGHT = ["100", "-50", "25", "10", "-5", "60", "-20", "5", "15", "-40", "30", "1", "2", "3"]
+
+
+def test_ratios_of_daily_returns() -> None:
+    metrics = measured([], *FORTNIGHT).metrics
+    equity, returns = 10_000.0, []
+    for pnl in map(float, FORTNIGHT):
+        returns.append(pnl / equity)
+        equity += pnl
+    assert metrics.ratios_reason is None
     assert metrics.sharpe_ratio is not None
+    expected = mean(returns) / stdev(returns) * math.sqrt(365)
     assert float(metrics.sharpe_ratio) == pytest.approx(expected)
+    assert metrics.sortino_ratio is not None
+    downside = math.sqrt(mean(min(it, 0) ** 2 for it in returns))
+    assert float(metrics.sortino_ratio) == pytest.approx(mean(returns) / downside * math.sqrt(365))
+    assert metrics.calmar_ratio is not None
+    annual = (equity / 10_000) ** (365 / 14) - 1
+    fall = -float(metrics.max_drawdown_pct) / 100
+    assert float(metrics.calmar_ratio) == pytest.approx(annual / fall)
 
 
 def test_days_before_the_account_are_no_returns() -> None:
-    daily = {DAY: Decimal(100), DAY + timedelta(days=1): Decimal(-50)}
+    daily = {DAY + timedelta(days=at): Decimal(pnl) for at, pnl in enumerate(FORTNIGHT)}
 
     def sharpe(first_day: date, began: date | None) -> Decimal | None:
-        last_day = DAY + timedelta(days=2)
+        last_day = DAY + timedelta(days=14)
         return measure_performance(
             [], daily, Decimal(10_000), first_day=first_day, last_day=last_day, began=began
         ).metrics.sharpe_ratio
 
     month = DAY - timedelta(days=27)
-    returns = [100 / 10000, -50 / 10100, 0]
     young = sharpe(month, DAY)
-    assert young is not None
-    assert float(young) == pytest.approx(mean(returns) / stdev(returns) * math.sqrt(365))
-    # One day of rest before the first trade is a return of nothing, the days before it are none.
-    rested = sharpe(month, DAY - timedelta(days=1))
-    assert rested is not None
-    returns = [0, *returns]
-    assert float(rested) == pytest.approx(mean(returns) / stdev(returns) * math.sqrt(365))
     # A clock that was set back: what was traded counts, whenever the account is said to begin.
-    assert sharpe(month, DAY + timedelta(days=400)) == sharpe(DAY, None) == young
+    assert sharpe(month, DAY + timedelta(days=400)) == sharpe(DAY, None) == young is not None
+    # Days of rest after the account began are returns of nothing, the days before it are none.
+    assert sharpe(month, DAY - timedelta(days=1)) == sharpe(DAY - timedelta(days=1), None)
     assert sharpe(month, None) != young
 
 
 @pytest.mark.parametrize(
-    ("daily", "sharpe"), [(["5"], None), (["0", "0"], 0), (["-20000", "5"], None), ([], 0)]
+    ("daily", "reason"),
+    [
+        ([], NoRatio.DAYS),
+        (FORTNIGHT[:13], NoRatio.DAYS),
+        (["1"] * 9, NoRatio.DAYS),
+        (["0"] * 14, NoRatio.VARIATION),
+        (["-20000", *FORTNIGHT], NoRatio.CAPITAL),
+    ],
 )
-def test_sharpe_that_cannot_be_known(daily: list[str], sharpe: int | None) -> None:
-    assert measured([], *daily).metrics.sharpe_ratio == sharpe
+def test_ratios_that_cannot_be_known_say_why(daily: list[str], reason: NoRatio) -> None:
+    metrics = measured([], *daily).metrics
+    assert metrics.ratios_reason is reason
+    assert metrics.sharpe_ratio is metrics.sortino_ratio is metrics.calmar_ratio is None
+
+
+def test_ratios_need_ten_days_on_which_a_trade_closed() -> None:
+    days = {DAY + timedelta(days=at): Decimal(at - 3) for at in range(9)}
+    metrics = measure_performance(
+        [], days, Decimal(100), first_day=DAY, last_day=DAY + timedelta(days=30)
+    ).metrics
+    assert metrics.ratios_reason is NoRatio.OBSERVATIONS
+
+
+def test_without_a_loss_only_its_own_ratio_is_missing() -> None:
+    metrics = measured([], *(str(pnl) for pnl in range(1, 15))).metrics
+    assert metrics.sharpe_ratio is not None
+    assert metrics.sortino_ratio is metrics.calmar_ratio is None
+    assert metrics.ratios_reason is None
 
 
 @given(st.lists(st.decimals(min_value=-900, max_value=900, places=2), max_size=40))

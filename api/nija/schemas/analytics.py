@@ -30,7 +30,7 @@ class PeriodItem(View):
     """Closed trades of some days up to today; `pnl` is before fees."""
 
     pnl: Amount = Field(examples=[145.60])
-    pnl_pct: Ratio = Field(examples=[1.42], description="Of the equity before these days.")
+    pnl_pct: Ratio = Field(examples=[1.42], description="Time-weighted.")
     trades: int = Field(examples=[8])
     win_rate: Ratio = Field(examples=[0.75], description="A fraction of one.")
     net_pnl: Amount = Field(examples=[139.20], description="After fees.")

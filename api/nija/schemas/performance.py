@@ -8,10 +8,11 @@ from typing import Annotated
 from pydantic import Field, SkipValidation
 from typing_extensions import TypedDict
 
-from api.kit.wire import Amount, Ratio, View, quote_amount
+from api.kit.wire import Amount, Ratio, View, quote_amount, ratio
 from api.nija.schemas.account import AccountQuery
 from domain.markets import Mode
 from domain.performance import PerformanceMetrics
+from domain.returns import NoRatio
 from services.account_views.frame import Period
 from services.account_views.performance import PerformanceView
 
@@ -30,7 +31,10 @@ class MetricsItem(View):
     losing_trades: int = Field(examples=[48])
     win_rate: Ratio = Field(examples=[0.6923], description="A fraction of one.")
     total_pnl: Amount = Field(examples=[2340.50], description="Before fees.")
-    total_pnl_pct: Ratio = Field(examples=[23.41])
+    total_pnl_pct: Ratio = Field(
+        examples=[23.41], description="Time-weighted, before fees: deposits are no profit."
+    )
+    net_return_pct: Ratio = Field(examples=[22.12], description="The same after fees.")
     avg_win: Amount = Field(examples=[45.60])
     avg_loss: Amount = Field(examples=[-22.30])
     largest_win: Amount = Field(examples=[156.80])
@@ -45,10 +49,21 @@ class MetricsItem(View):
     )
     sharpe_ratio: Ratio | None = Field(
         examples=[1.85],
-        description="Of daily returns, 365 days, risk-free 0; 0 without P&L, null where not known.",
+        description="Of daily returns, 365 days, risk-free 0; null with `ratios_reason`.",
+    )
+    sortino_ratio: Ratio | None = Field(
+        examples=[2.6], description="Null with `ratios_reason`, or without a losing day."
+    )
+    calmar_ratio: Ratio | None = Field(
+        examples=[3.1], description="Null with `ratios_reason`, or without a drawdown."
+    )
+    ratios_reason: NoRatio | None = Field(
+        description="Why the three ratios are not there; null where they are."
     )
     max_drawdown: Amount = Field(examples=[-850.0], description="In account currency.")
-    max_drawdown_pct: Ratio = Field(examples=[-8.5])
+    max_drawdown_pct: Ratio = Field(
+        examples=[-8.5], description="Of the time-weighted return's earlier peak."
+    )
     recovery_time_days: int | None = Field(
         examples=[3], description="Null while the peak before the deepest fall is not regained."
     )
@@ -72,10 +87,13 @@ class DailyPnlItem(TypedDict):
 
 
 class EquityItem(TypedDict):
-    """Equity at the end of a UTC day."""
+    """The end of a UTC day: opening equity plus net P&L, which no deposit moves."""
 
     date: date
     equity: Annotated[Amount, Field(examples=[10045.60])]
+    return_pct: Annotated[
+        Ratio, Field(examples=[0.456], description="Time-weighted, since the period began.")
+    ]
 
 
 class PerformanceData(View):
@@ -97,8 +115,8 @@ class PerformanceData(View):
             metrics=MetricsItem.from_domain(measured.metrics),
             daily_pnl=[{"date": day, "pnl": quote_amount(pnl)} for day, pnl in measured.daily_pnl],
             equity_curve=[
-                {"date": day, "equity": quote_amount(equity)}
-                for day, equity in measured.equity_curve
+                {"date": day, "equity": quote_amount(equity), "return_pct": ratio(gained)}
+                for day, equity, gained in measured.equity_curve
             ],
             broker=view.broker,
             mode=Mode(view.mode),

@@ -33,7 +33,7 @@ class StatsAccount(View):
 
 
 class BestMonthItem(View):
-    """The month with the highest net P&L; `pnl` is before fees, percent of the equity before."""
+    """The month with the highest net P&L; `pnl` is before fees, percent of the capital it had."""
 
     month: str = Field(examples=["2026-01"])
     pnl: Amount = Field(examples=[2340.50])

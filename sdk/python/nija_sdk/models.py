@@ -96,7 +96,7 @@ class BalanceData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestMonthItem:
-    """The month with the highest net P&L; `pnl` is before fees, percent of the equity before."""
+    """The month with the highest net P&L; `pnl` is before fees, percent of the capital it had."""
 
     month: str
     pnl: Decimal
@@ -375,10 +375,12 @@ class EngagedView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquityItem:
-    """Equity at the end of a UTC day."""
+    """The end of a UTC day: opening equity plus net P&L, which no deposit moves."""
 
     date: date
     equity: Decimal
+    return_pct: Decimal
+    """Time-weighted, since the period began."""
 
 
 ExportData: TypeAlias = Literal["trades", "positions", "orders", "audit"]
@@ -547,6 +549,9 @@ class MetricsItem:
     total_pnl: Decimal
     """Before fees."""
     total_pnl_pct: Decimal
+    """Time-weighted, before fees: deposits are no profit."""
+    net_return_pct: Decimal
+    """The same after fees."""
     avg_win: Decimal
     avg_loss: Decimal
     largest_win: Decimal
@@ -556,10 +561,17 @@ class MetricsItem:
     payoff_ratio: Decimal | None
     """Average win / average loss; 0 without a win, null with wins and no loss."""
     sharpe_ratio: Decimal | None
-    """Of daily returns, 365 days, risk-free 0; 0 without P&L, null where not known."""
+    """Of daily returns, 365 days, risk-free 0; null with `ratios_reason`."""
+    sortino_ratio: Decimal | None
+    """Null with `ratios_reason`, or without a losing day."""
+    calmar_ratio: Decimal | None
+    """Null with `ratios_reason`, or without a drawdown."""
+    ratios_reason: NoRatio | None
+    """Why the three ratios are not there; null where they are."""
     max_drawdown: Decimal
     """In account currency."""
     max_drawdown_pct: Decimal
+    """Of the time-weighted return's earlier peak."""
     recovery_time_days: int | None
     """Null while the peak before the deepest fall is not regained."""
     avg_trade_duration_minutes: Decimal
@@ -581,6 +593,11 @@ class MonthItem:
     net_pnl: Decimal
     win_rate: Decimal
     month: str
+
+
+NoRatio: TypeAlias = Literal[
+    "fewer_than_14_days", "fewer_than_10_observations", "no_capital", "no_variation"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -730,7 +747,7 @@ class PeriodItem:
 
     pnl: Decimal
     pnl_pct: Decimal
-    """Of the equity before these days."""
+    """Time-weighted."""
     trades: int
     win_rate: Decimal
     """A fraction of one."""

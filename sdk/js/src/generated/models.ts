@@ -72,7 +72,7 @@ export interface BalanceData {
   mode: Mode;
 }
 
-/** The month with the highest net P&L; `pnl` is before fees, percent of the equity before. */
+/** The month with the highest net P&L; `pnl` is before fees, percent of the capital it had. */
 export interface BestMonthItem {
   month: string;
   pnl: number;
@@ -307,10 +307,12 @@ export interface EngagedView {
   timestamp: string;
 }
 
-/** Equity at the end of a UTC day. */
+/** The end of a UTC day: opening equity plus net P&L, which no deposit moves. */
 export interface EquityItem {
   date: string;
   equity: number;
+  /** Time-weighted, since the period began. */
+  returnPct: number;
 }
 
 /** What can be exported. */
@@ -450,7 +452,10 @@ export interface MetricsItem {
   winRate: number;
   /** Before fees. */
   totalPnl: number;
+  /** Time-weighted, before fees: deposits are no profit. */
   totalPnlPct: number;
+  /** The same after fees. */
+  netReturnPct: number;
   avgWin: number;
   avgLoss: number;
   largestWin: number;
@@ -459,10 +464,17 @@ export interface MetricsItem {
   profitFactor: number | null;
   /** Average win / average loss; 0 without a win, null with wins and no loss. */
   payoffRatio: number | null;
-  /** Of daily returns, 365 days, risk-free 0; 0 without P&L, null where not known. */
+  /** Of daily returns, 365 days, risk-free 0; null with `ratios_reason`. */
   sharpeRatio: number | null;
+  /** Null with `ratios_reason`, or without a losing day. */
+  sortinoRatio: number | null;
+  /** Null with `ratios_reason`, or without a drawdown. */
+  calmarRatio: number | null;
+  /** Why the three ratios are not there; null where they are. */
+  ratiosReason: NoRatio | null;
   /** In account currency. */
   maxDrawdown: number;
+  /** Of the time-weighted return's earlier peak. */
   maxDrawdownPct: number;
   /** Null while the peak before the deepest fall is not regained. */
   recoveryTimeDays: number | null;
@@ -484,6 +496,9 @@ export interface MonthItem {
   winRate: number;
   month: string;
 }
+
+/** Why there are no ratios. */
+export type NoRatio = "fewer_than_14_days" | "fewer_than_10_observations" | "no_capital" | "no_variation";
 
 /** One trade; `pnl` is before fees, percent of the entry notional. */
 export interface NotedTradeItem {
@@ -604,7 +619,7 @@ export type Period = "7d" | "30d" | "90d" | "1y" | "all";
 /** Closed trades of some days up to today; `pnl` is before fees. */
 export interface PeriodItem {
   pnl: number;
-  /** Of the equity before these days. */
+  /** Time-weighted. */
   pnlPct: number;
   trades: number;
   /** A fraction of one. */
