@@ -26,10 +26,13 @@ class Attempt:
     Attributes:
         at: when the venue received it; where it never did, when it was about to be sent.
         is_at_venue: whether it did.
+        sent_at, ended_at: from being marked as sent to its final state.
     """
 
     at: float
     is_at_venue: bool
+    sent_at: float
+    ended_at: float
     filled: Decimal
 
 
@@ -39,7 +42,7 @@ class StopDelay:
 
     Attributes:
         seconds: the longest time without interruption in which everything served and no exit had
-            been sent yet.
+            been sent yet; 0 where one was on its way when the stop was crossed.
         lost_seconds: the same from an exit that was lost with the venue until one arrived; None
             where none was lost.
     """
@@ -113,10 +116,14 @@ def _delay(
     sold = sum((one.filled for one in attempts if one.at <= began), _ZERO)
     if sold and sold >= position["exit_quantity"] and position["state"] == "closed":
         return None  # it had left before; the stop was not taken away yet
+    if any(one.sent_at <= began <= one.ended_at for one in attempts):
+        first = began  # one was on its way already
+    else:
+        first = min((one.at for one in attempts if one.at > began), default=ended_at)
     later = sorted((one.at, one.is_at_venue) for one in attempts if one.at > began)
-    first = later[0][0] if later else ended_at
     arrived = next((at for at, is_there in later if is_there), ended_at)
-    lost = None if arrived == first else _longest(whole, first, arrived)
+    is_there = any(one.is_at_venue and one.at <= began <= one.ended_at for one in attempts)
+    lost = None if is_there or arrived == first else _longest(whole, first, arrived)
     return StopDelay(crossing, _longest(whole, began, first), lost)
 
 
@@ -136,8 +143,13 @@ def _attempts(records: Records) -> dict[UUID, list[Attempt]]:
                 continue
             sent_at = order["sent_at"].timestamp()
             at = received.get(order["client_order_id"])
-            is_there = at is not None or not account.is_live
             found[order["position_id"]].append(
-                Attempt(at or sent_at, is_there, order["filled_quantity"])
+                Attempt(
+                    at=at or sent_at,
+                    is_at_venue=at is not None or not account.is_live,
+                    sent_at=sent_at,
+                    ended_at=order["settled_at"].timestamp() if order["settled_at"] else sent_at,
+                    filled=order["filled_quantity"],
+                )
             )
     return found

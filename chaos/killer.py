@@ -56,7 +56,7 @@ class Killer:
         if strike.moment is not Moment.RECOVERING:
             await self.served()
         if strike.is_calm_before:
-            await self._until(lambda: self._uptime.whole_seconds >= CALM_SECONDS)
+            await self._until(lambda: self._uptime.for_exits.seconds >= CALM_SECONDS)
         if strike.moment is Moment.SENDING:
             await self._until_sending()
         await asyncio.sleep(strike.pause_seconds)

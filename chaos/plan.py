@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-TRADING = frozenset({"worker", "exits"})
+TRADING = frozenset({"worker", "exits-worker"})
 """Processes that hold orders in flight; they die twice as often as the others."""
 
 _PAIR_SHARE = 0.25

@@ -10,6 +10,7 @@ from bench.figures import spread
 from chaos.alerts import Alerts
 from chaos.commands import Commands
 from chaos.delays import StopDelay
+from chaos.faults import Faults
 from chaos.killer import Killer
 from chaos.records import Records
 from chaos.uptime import Uptime
@@ -25,6 +26,7 @@ def figures(
     killer: Killer,
     alerts: Alerts,
     commands: Commands,
+    faults: Faults,
     delays: Sequence[StopDelay],
     seconds: float,
 ) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def figures(
             "promises": len(commands.bans),
             "answered_s": spread(commands.seconds, digits=3),
         },
+        "faults": {"given": faults.given.total(), "that acted": faults.hits.total()},
+        "faults_that_acted": dict(sorted(faults.hits.items())),
         "stops": {
             "crossed": len(delays),
             "to_the_venue_s": spread([delay.seconds for delay in delays], digits=2),

@@ -25,6 +25,7 @@ from chaos.alerts import Alerts
 from chaos.commands import Commands
 from chaos.crossings import Crossings
 from chaos.delays import STOP_SECONDS_MAX, StopDelay, late_alerts, late_stops, stop_delays
+from chaos.faults import Faults
 from chaos.invariants import (
     Violation,
     equities,
@@ -163,7 +164,10 @@ class _Session:
         self._records: Records | None = None
         self._histories: dict[str, Any] = {}
         self._traders: tuple[Trader, ...] = ()
-        self.uptime = Uptime(stack)
+        self.faults = Faults(
+            self._simulator_url, Random(f"faults {options.seed}"), PAIRS, float(SPEED)
+        )
+        self.uptime = Uptime(stack, lambda: self.faults.is_blind)
         self.killer = Killer(self.uptime, self._system_url)
         self.crossings = Crossings(self._simulator_url, self._system_url)
         self.alerts: Alerts | None = None
@@ -176,7 +180,8 @@ class _Session:
             "histories": self._histories,
             "bans": self.commands.bans if self.commands else [],
             "crossings": list(self.crossings.seen.values()),
-            "whole": self.uptime.whole,
+            "for_exits": self.uptime.for_exits.spans,
+            "for_all": self.uptime.for_all.spans,
             "dump": self._dump,
         }
 
@@ -200,13 +205,15 @@ class _Session:
         self.uptime.close()
         ended_at = time.time()
         records = await self._read()
-        delays = stop_delays(records, self.crossings.seen.values(), self.uptime.whole, ended_at)
+        delays = stop_delays(
+            records, self.crossings.seen.values(), self.uptime.for_exits.spans, ended_at
+        )
         await self._read_histories(delays, records)
         found += violations(records, self.commands.bans)
         found += lost_alerts(records, self.alerts.acknowledged)
         found += unclosed(records, self.commands.closes)
         found += late_stops(delays, self._options.stop_seconds_max)
-        found += late_alerts(records, self.uptime.whole)
+        found += late_alerts(records, self.uptime.for_all.spans)
         found += [
             Violation("refused", json.dumps(one))
             for one in (*self.alerts.refused, *self.commands.refused)
@@ -223,6 +230,7 @@ class _Session:
                 self.killer,
                 self.alerts,
                 self.commands,
+                self.faults,
                 delays,
                 time.monotonic() - began,
             ),
@@ -256,6 +264,7 @@ class _Session:
         traffic = [
             asyncio.create_task(self._send_alerts()),
             asyncio.create_task(self._give_commands()),
+            asyncio.create_task(self.faults.inject()),
         ]
         await asyncio.sleep(WARM_UP_SECONDS)
         await self.killer.served()
@@ -273,6 +282,7 @@ class _Session:
             await killing
         except NotRecovered as failed:
             return str(failed)
+        await self.faults.end()
         return None
 
     async def _send_alerts(self) -> None:

@@ -26,7 +26,9 @@ PROBE_SECONDS = 2.0
 NOT_FOR_EXITS = frozenset({"api", "worker"})
 """Processes that no exit needs, where there is a worker for exits alone."""
 
+EXITS_WORKER = "exits-worker"
 SUPERVISOR = "supervisor"
+READY = b'"worker.ready"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,54 @@ class Span:
         return max(0.0, min(self.ended, ended) - max(self.began, began))
 
 
+class Timeline:
+    """Intervals in which something held.
+
+    Attributes:
+        spans: those that are over.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self.spans: list[Span] = []
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has held now."""
+        return 0.0 if self._since is None else time.time() - self._since
+
+    def note(self, *, holds: bool) -> None:
+        """Whether it holds at present."""
+        if holds and self._since is None:
+            self._since = time.time()
+        elif not holds and self._since is not None:
+            self.spans.append(Span(self._since, time.time()))
+            self._since = None
+
+
 class Uptime:
     """Watches all children of a stack.
 
+    Args:
+        stack: whose.
+        is_blind: whether a fault keeps the exchange from showing prices or taking exits.
+
     Attributes:
-        whole: past intervals in which everything served that an exit needs.
+        for_exits: when everything served that an exit needs.
+        for_all: when everything served.
         recoveries: seconds from each kill until the process served again, by process.
     """
 
-    def __init__(self, stack: RunningStack) -> None:
+    def __init__(self, stack: RunningStack, is_blind: Callable[[], bool]) -> None:
         self._stack = stack
+        self._is_blind = is_blind
         self._serving: dict[str, int] = {}
         self._pids: dict[str, int | None] = {}
         self._killed_at: dict[str, float] = {}
-        self._whole_since: float | None = None
-        self.whole: list[Span] = []
+        self._log_from: dict[tuple[str, int], int] = {}
+        self._began: set[str] = set()
+        self.for_exits = Timeline()
+        self.for_all = Timeline()
         self.recoveries: dict[str, list[float]] = defaultdict(list)
         self._probes: dict[str, Callable[[int], Awaitable[bool]]] = {
             "postgres": self._postgres_answers,
@@ -83,11 +118,6 @@ class Uptime:
         """Whether every process has."""
         return bool(self._pids) and all(self.serves(name) for name in self._pids)
 
-    @property
-    def whole_seconds(self) -> float:
-        """For how long now everything has served that an exit needs."""
-        return 0.0 if self._whole_since is None else time.time() - self._whole_since
-
     def killed(self, name: str) -> None:
         """Note that a process was just killed."""
         self._serving.pop(name, None)
@@ -95,10 +125,9 @@ class Uptime:
         self._judge()
 
     def close(self) -> None:
-        """End the interval that goes on."""
-        if self._whole_since is not None:
-            self.whole.append(Span(self._whole_since, time.time()))
-            self._whole_since = None
+        """End the intervals that go on."""
+        self.for_exits.note(holds=False)
+        self.for_all.note(holds=False)
 
     async def watch(self) -> None:
         """Look until cancelled."""
@@ -127,18 +156,16 @@ class Uptime:
             self.recoveries[name].append(time.time() - killed_at)
 
     def _judge(self) -> None:
-        needed = set(self._pids) - (NOT_FOR_EXITS if "exits" in self._pids else {"api"})
-        is_whole = bool(needed) and all(self.serves(name) for name in needed)
-        if is_whole and self._whole_since is None:
-            self._whole_since = time.time()
-        elif not is_whole:
-            self.close()
+        sees = not self._is_blind()
+        needed = set(self._pids) - (NOT_FOR_EXITS if EXITS_WORKER in self._pids else {"api"})
+        self.for_exits.note(holds=sees and bool(needed) and all(map(self.serves, needed)))
+        self.for_all.note(holds=sees and self.all_serve)
 
     async def _answers(self, name: str, pid: int) -> bool:
-        probe = self._probes.get(name, _listens)
+        probe = self._probes.get(name)
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                return await probe(pid)
+                return await probe(pid) if probe else self._is_ready(name, pid)
         except (TimeoutError, OSError, RuntimeError, RPCError, psycopg.Error, httpx.HTTPError):
             return False
 
@@ -163,16 +190,18 @@ class Uptime:
         del pid
         return await _is_ok(f"{self._stack.run['api_url']}/health")
 
+    def _is_ready(self, name: str, pid: int) -> bool:
+        """A worker logs that it polls; its metrics page is there some seconds earlier."""
+        log = self._stack.data_dir / "logs" / f"{name}.log"
+        size = log.stat().st_size
+        # The first of its name may have been ready before anything was watched.
+        start = self._log_from.setdefault((name, pid), size if name in self._began else 0)
+        self._began.add(name)
+        with log.open("rb") as stream:
+            stream.seek(start if start <= size else 0)
+            return READY in stream.read()
+
 
 async def _is_ok(url: str) -> bool:
     async with httpx.AsyncClient() as client:
         return (await client.get(url)).is_success
-
-
-async def _listens(pid: int) -> bool:
-    """A worker opens its metrics page when it polls."""
-    try:
-        connections = psutil.Process(pid).net_connections("tcp")
-    except psutil.Error:
-        return False
-    return any(one.status == psutil.CONN_LISTEN for one in connections)

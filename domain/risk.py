@@ -58,6 +58,11 @@ RISK_PROFILES: Mapping[RiskLevel, RiskProfile] = MappingProxyType(
 )
 
 
+def lower_risk(one: RiskLevel, other: RiskLevel) -> RiskLevel:
+    """The more careful of two risk levels."""
+    return min(one, other, key=list(RiskLevel).index)
+
+
 @dataclass(frozen=True, slots=True)
 class SettingsLimits:
     """The limits a user set; amounts in the account's currency (USD)."""

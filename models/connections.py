@@ -102,7 +102,11 @@ class Account(SQLModel, table=True):
 
 
 class UserSettings(SQLModel, table=True):
-    """A user's settings; the defaults are the contract's."""
+    """A user's settings; the defaults are the contract's.
+
+    `*_changed_at` (wall time) is when a leaf last got another value: a run that was started before
+    is bound by it, one that was started later may have chosen otherwise.
+    """
 
     __tablename__ = "user_settings"
     __table_args__ = (
@@ -122,6 +126,9 @@ class UserSettings(SQLModel, table=True):
     max_daily_loss_usd: Decimal = amount_field(default=Decimal(200))
     allowed_pairs: list[str] = json_field(factory=lambda: ["BTC-USD", "ETH-USD"])
     paper_trading: bool = True
+    strategy_may_close_signals: bool = False
+    risk_level_changed_at: datetime | None = timestamp_field(nullable=True)
+    paper_trading_changed_at: datetime | None = timestamp_field(nullable=True)
     email_enabled: bool = True
     push_enabled: bool = True
     trade_notifications: bool = True

@@ -30,6 +30,7 @@ from services.errors import (
     VenueFailed,
 )
 from services.reads import Caller, Reads
+from services.trading.sends import wait_for_entry_sends
 from services.venue_keys import CURRENCY
 
 RISK_LEVELS = ("low", "medium", "high")
@@ -44,7 +45,11 @@ TRADING = (
     "max_daily_loss_usd",
     "allowed_pairs",
     "paper_trading",
+    "strategy_may_close_signals",
 )
+_CHANGES_NOTED = ("risk_level", "paper_trading")
+"""Leaves that a start may overrule, so that it matters which came later."""
+
 NOTIFICATIONS = (
     "email_enabled",
     "push_enabled",
@@ -61,8 +66,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 
 _FIND = """
 SELECT risk_level, max_position_size_usd, max_concurrent_positions, max_daily_loss_usd,
-       allowed_pairs, paper_trading, email_enabled, push_enabled, trade_notifications,
-       daily_summary, weekly_report, advanced, updated_at
+       allowed_pairs, paper_trading, strategy_may_close_signals, email_enabled, push_enabled,
+       trade_notifications, daily_summary, weekly_report, advanced, updated_at
 FROM user_settings WHERE user_id = %(user_id)s
 """
 
@@ -85,6 +90,7 @@ class SettingsView:
     max_daily_loss_usd: Decimal
     allowed_pairs: list[str]
     paper_trading: bool
+    strategy_may_close_signals: bool
     email_enabled: bool
     push_enabled: bool
     trade_notifications: bool
@@ -169,8 +175,8 @@ class UserSettingsService:
             check_plan({name: wishes[name] for name in changed}, plan)
             if not changed:
                 return []
-            _apply(stored, {name: wishes[name] for name in changed})
             stored.updated_at = self._clock.now()
+            _apply(stored, {name: wishes[name] for name in changed}, stored.updated_at)
             record(
                 session,
                 AuditEvent.SETTINGS_CHANGED,
@@ -178,6 +184,10 @@ class UserSettingsService:
                 at=stored.updated_at,
                 meta={"fields": changed},
             )
+        if not set(changed).isdisjoint(TRADING):
+            # No entry passes its gate under the old ones any more; those that did come to an end
+            # before the answer.
+            await wait_for_entry_sends(self._database, self._clock, principal.user_id)
         await self._listener.settings_changed(principal)
         return changed
 
@@ -270,8 +280,10 @@ def _stored_value(stored: UserSettings, name: str) -> Any:
     return bool(stored.advanced.get(name)) if name in ADVANCED else getattr(stored, name)
 
 
-def _apply(stored: UserSettings, changes: Mapping[str, Any]) -> None:
+def _apply(stored: UserSettings, changes: Mapping[str, Any], now: datetime) -> None:
     for name, value in changes.items():
+        if name in _CHANGES_NOTED:
+            setattr(stored, f"{name}_changed_at", now)
         if name in ADVANCED:
             stored.advanced = {**stored.advanced, name: value}
         else:

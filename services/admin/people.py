@@ -32,6 +32,7 @@ from services.errors import InvalidRequest, NotAuthorized, ObjectNotFound
 from services.identity.sessions import end_sessions
 from services.notices import NoticeKind, tell
 from services.trading.ending import end_entries
+from services.trading.sends import wait_for_entry_sends
 from services.trading.starting import lock_bot
 
 NOTES_SHOWN = 20
@@ -283,6 +284,9 @@ class People:
             )
         if bot is not None and is_shut_out:
             await self._inform(bot)
+        if is_shut_out or "subscription_tier" in changed:
+            # No entry passes its gate under the old plan or status any more.
+            await wait_for_entry_sends(self._database, self._clock, user_id)
 
     async def _inform(self, bot: Bot) -> None:
         try:

@@ -35,6 +35,7 @@ from services.identity.passwords import Passwords
 from services.identity.sessions import end_sessions
 from services.identity.two_factor import remove_second_factor
 from services.notices import NoticeKind, tell
+from services.trading.sends import wait_for_entry_sends
 from services.trading.winding_down import Exposure, live_exposure, lock_bots, wind_down
 
 NOBODY_NAME = "Deleted user"
@@ -110,6 +111,7 @@ class Deletion:
             pass  # the first bot was started meanwhile: it is there to be locked now
         requested, bots = ended
         await self._inform(known.id, bots)
+        await wait_for_entry_sends(self._database, self._clock, known.id)
         return requested
 
     async def _end(

@@ -57,6 +57,7 @@ from services.orders.settling import (
     OrderSettling,
 )
 from services.orders.venue_time import time_without_asking
+from services.trading.entry_terms import EntryTerms, hold_terms, refusal_by_terms
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
@@ -177,17 +178,19 @@ class OrderPlacing:
     ) -> Order | None:
         """Commit that the order is about to leave; None when it must not or already has."""
         is_entry, key = sendable.is_entry, sendable.key
+        terms: EntryTerms | None = None
         async with self._database.for_user(user_id) as session:
             if is_entry:
                 # Exits take neither lock: nothing that is done to entries may keep one waiting.
                 await let_entries_pass(session)
                 await _hold_bot(session, order_id)
+                terms = await hold_terms(session, user_id, self._clock.now())
             position, order = await lock_position_and_order(session, order_id)
             if order.state != OrderState.INTENDED:
                 return None
             refusal = (
-                await self._entry_refusal(session, order, venue_now)
-                if is_entry
+                await self._entry_refusal(session, terms, position, order, venue_now)
+                if terms is not None
                 else _exit_refusal(position, order)
             )
             if refusal is not None:
@@ -256,7 +259,12 @@ class OrderPlacing:
         _log.info(f"order.{state.value}", order_id=str(order_id), code=refusal[0])
 
     async def _entry_refusal(
-        self, session: AsyncSession, order: Order, venue_now: datetime
+        self,
+        session: AsyncSession,
+        terms: EntryTerms,
+        position: Position,
+        order: Order,
+        venue_now: datetime,
     ) -> tuple[str, str] | None:
         """The gates once more, right before the network: a stop since the intent holds."""
         bot, run = (
@@ -284,7 +292,7 @@ class OrderPlacing:
             return "bot_not_running", f"The bot is {bot.state}"
         if venue_now - order.created_at > ENTRY_AGE_MAX:
             return "stale", "The decision is older than a bar"
-        return None
+        return await refusal_by_terms(session, terms, run, position, order, venue_now)
 
     async def _rules_now(self, sendable: _Sendable, outcome: PlaceOutcome) -> MarketRules | None:
         """The market's present rules, where an exit was refused for them."""

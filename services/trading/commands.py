@@ -37,6 +37,7 @@ from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS, live_positions
+from services.trading.sends import wait_for_entry_sends
 from services.trading.starting import (
     READY_SECONDS,
     Starting,
@@ -176,8 +177,9 @@ class TradingService:
                 session.add(bot)
             self._audit(session, principal, AuditEvent.TRADING_STOPPED, close=close_positions)
         await self._inform(bot, BotSignal.STOP)
-        if close_positions:
-            await self._wait_flat(principal.user_id, closing)
+        await asyncio.gather(
+            self._wait_for_sends(principal.user_id), self._wait_flat(principal.user_id, closing)
+        )
         left = await self._count_positions(principal.user_id)
         return StopResult(bot.state, "Trading bot stopped", left, _advice(left, close_positions))
 
@@ -203,7 +205,9 @@ class TradingService:
                 facts={"reason": reason, "positions_are_closed": close_positions},
             )
         await self._inform(bot, BotSignal.EMERGENCY_STOP)
-        still_open = await self._wait_flat(principal.user_id, closing)
+        _sends, still_open = await asyncio.gather(
+            self._wait_for_sends(principal.user_id), self._wait_flat(principal.user_id, closing)
+        )
         return EmergencyResult(
             status=bot.state,
             positions_closed=len(closing) - still_open,
@@ -238,6 +242,7 @@ class TradingService:
                 self._change(session, bot, BotState.PAUSED)
                 self._audit(session, principal, AuditEvent.TRADING_PAUSED)
         await self._inform(bot, BotSignal.PAUSE)
+        await self._wait_for_sends(principal.user_id)
         return BotStatusChange(bot.state, "Trading bot paused")
 
     async def resume(self, principal: Principal) -> BotStatusChange:
@@ -297,6 +302,7 @@ class TradingService:
                 self._change(session, bot, BotState.STOPPED)
         if runs:
             await self._inform(bot, BotSignal.STOP)
+            await self._wait_for_sends(principal.user_id)
         return left
 
     # --- positions --------------------------------------------------------------------------
@@ -408,6 +414,10 @@ class TradingService:
         except WorkflowServiceUnavailable:
             # The row says it all; the sweeper tells the workflow as soon as it can be told.
             _log.warning("command.not_delivered", bot_id=str(bot.id), signal=signal.value)
+
+    async def _wait_for_sends(self, user_id: UUID) -> int:
+        """Let entries that passed their gate before the command come to an end before we answer."""
+        return await wait_for_entry_sends(self._database, self._clock, user_id)
 
     async def _wait_flat(self, user_id: UUID, closing: Sequence[UUID]) -> int:
         """Wait some seconds for positions to be flat; how many are not yet."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import and_, func, literal_column
@@ -14,10 +13,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import AlertState
 from domain.contracts.bots import TradeSignal
-from domain.markets import Mode, Realm, VenueKey
+from domain.markets import Realm, VenueKey
 from domain.ports import AccountRef
 from domain.positions import PositionState
-from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
 from models.alerts import Alert
 from models.bots import Bot, BotRun, RunState
 from models.connections import Account, Connection, UserSettings
@@ -25,7 +23,6 @@ from models.controls import KillSwitch
 from models.trading import Position
 from services.accounts import ref_of
 from services.alerts.inbox import pending_signals
-from services.billing.entitlements import plan_of
 from services.database import Database, all_rows
 
 
@@ -139,21 +136,6 @@ def _run_context(
         key=VenueKey(run.venue, Realm(run.realm)),
         symbols=tuple(sorted({*pairs, *held})),
         has_positions=has_positions,
-    )
-
-
-async def limits_of(
-    session: AsyncSession, user_id: UUID, settings: UserSettings, mode: Mode, wall: datetime
-) -> EffectiveLimits:
-    """The lower of the user's plan and settings, read in the transaction that relies on it."""
-    return effective_limits(
-        await plan_of(session, user_id, wall),
-        SettingsLimits(
-            max_position_size=settings.max_position_size_usd,
-            max_positions=settings.max_concurrent_positions,
-            max_daily_loss=settings.max_daily_loss_usd,
-        ),
-        mode,
     )
 
 

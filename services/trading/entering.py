@@ -15,7 +15,7 @@ from domain.contracts.bots import OrderTask
 from domain.markets import FeeRates, MarketRules, Mode
 from domain.orders import Leg, OrderState, derive_client_order_id
 from domain.positions import Direction
-from domain.risk import RISK_PROFILES, EffectiveLimits, RiskLevel, trading_day
+from domain.risk import trading_day
 from domain.strategies.apex import (
     ApexConfig,
     EntryConditions,
@@ -28,11 +28,12 @@ from domain.strategies.apex import (
     plan_entry,
 )
 from models.bots import Bot, BotRun, BotState, Decision, RunState
-from models.connections import Account, UserSettings
+from models.connections import Account
 from models.trading import Order, Position
 from services.notices import NoticeKind, tell
 from services.orders.market_rules import rules_record
-from services.trading.context import active_kill_switch, limits_of
+from services.trading.context import active_kill_switch
+from services.trading.entry_terms import EntryTerms
 from services.trading.figures import AccountStanding, account_standing
 
 
@@ -66,7 +67,6 @@ class GateFacts:
 
     standing: AccountStanding | None = None
     killed: bool | None = None
-    limits: EffectiveLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class EntryDecision:
 
 @dataclass(frozen=True, slots=True)
 class EntryScene:
-    """The rows and rates an entry is judged with; the account is locked.
+    """The rows and rates an entry is judged with; the account is locked, the terms are held.
 
     `facts` may be shared by the scenes of one transaction.
     """
@@ -87,7 +87,7 @@ class EntryScene:
     bot: Bot
     run: BotRun
     account: Account
-    settings: UserSettings
+    terms: EntryTerms
     rules: MarketRules
     fees: FeeRates
     prices: dict[str, Decimal]
@@ -154,23 +154,19 @@ async def _tell_of_daily_loss(session: AsyncSession, scene: EntryScene) -> None:
     )
 
 
-async def _learn(
-    session: AsyncSession, scene: EntryScene
-) -> tuple[AccountStanding, bool, EffectiveLimits]:
+async def _learn(session: AsyncSession, scene: EntryScene) -> tuple[AccountStanding, bool]:
     """Ask what nobody has asked in this transaction yet."""
-    facts, mode = scene.facts, Mode(scene.run.mode)
+    facts = scene.facts
     if facts.standing is None:
         facts.standing = await account_standing(session, scene.account, scene.prices, scene.now)
     if facts.killed is None:
         found = await active_kill_switch(session, scene.bot.user_id, scene.run.venue)
         facts.killed = found is not None
-    if facts.limits is None:
-        facts.limits = await limits_of(session, scene.bot.user_id, scene.settings, mode, scene.wall)
-    return facts.standing, facts.killed, facts.limits
+    return facts.standing, facts.killed
 
 
 async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryPlan | EntryRefusal:
-    standing, killed, limits = await _learn(session, scene)
+    standing, killed = await _learn(session, scene)
     return plan_entry(
         EntryRequest(
             rules=scene.rules,
@@ -179,16 +175,17 @@ async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryP
             decision_price=wish.price,
             atr=wish.atr,
             score=wish.score,
-            profile=RISK_PROFILES[RiskLevel(scene.run.risk_level)],
-            limits=limits,
+            profile=scene.terms.profile(scene.run),
+            limits=scene.terms.limits(Mode(scene.run.mode)),
             fees=scene.fees,
             conditions=EntryConditions(
                 kill_switch_active=killed,
                 entries_allowed=scene.bot.state in {BotState.RUNNING, BotState.STARTING}
                 and scene.run.state == RunState.ENTERING,
                 # Everything it is judged by is in the account's currency; so must its price be.
-                pair_allowed=wish.symbol in scene.settings.allowed_pairs
+                pair_allowed=wish.symbol in scene.terms.settings.allowed_pairs
                 and scene.rules.quote == scene.account.currency,
+                mode_allowed=scene.terms.allows_mode(scene.run),
                 # The only trouble that reconciling notes down: of others it knows nothing new.
                 keys_work=scene.account.reconcile_error is None,
                 entries_settled=not standing.sums.has_unsettled_entry,

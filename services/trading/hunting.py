@@ -31,7 +31,6 @@ from domain.strategies.apex import (
     on_bar_closed,
 )
 from models.bots import Bot, BotRun, BotState
-from models.connections import UserSettings
 from models.ledgers import EquitySnapshot
 from models.trading import Position
 from services.accounts import let_entries_pass
@@ -49,6 +48,7 @@ from services.trading.entering import (
     enter,
     note_decision,
 )
+from services.trading.entry_terms import hold_terms
 from services.trading.figures import last_prices, live_positions, lock_account, valuation
 from services.trading.quiet_bars import LATE_BAR, are_quiet, note_quiet_bars
 from services.trading.scans import Scan, cause_of
@@ -188,7 +188,7 @@ class HuntService:
                 noted = await note_quiet_bars(session, scan) if scan.bars else 0
                 await self._note_scan(session, context.bot, scan)
             return HuntResult(decisions=noted)
-        bars = _BarDecisions(context.settings, scan, self._evaluations, self._clock)
+        bars = _BarDecisions(scan, self._evaluations, self._clock)
         async with self._database.for_user(context.bot.user_id) as session:
             await let_entries_pass(session)
             await bars.decide(session)
@@ -261,12 +261,10 @@ class _BarDecisions:
 
     def __init__(
         self,
-        settings: UserSettings,
         scan: Scan,
         evaluations: EvaluationService,
         clock: WallClock,
     ) -> None:
-        self._settings = settings
         self._scan = scan
         self._evaluations = evaluations
         self._clock = clock
@@ -288,6 +286,7 @@ class _BarDecisions:
                 .with_for_update(key_share=True)
             )
         ).one()
+        terms = await hold_terms(session, bot.user_id, self._clock.now())
         account = await lock_account(session, self._scan.context.ref.account_id)
         run = (
             await session.exec(select(BotRun).where(BotRun.id == run_id).with_for_update())
@@ -310,7 +309,7 @@ class _BarDecisions:
                 bot=bot,
                 run=run,
                 account=account,
-                settings=self._settings,
+                terms=terms,
                 rules=rules,
                 fees=self._scan.fees,
                 prices=prices,
@@ -435,9 +434,10 @@ class _BarDecisions:
         if row.exit_plan is None:
             return
         profile = RISK_PROFILES[RiskLevel(scene.run.risk_level)]
-        if row.close_requested is None and calls_for_exit(
-            Direction(row.side), evaluation, profile.entry_score
-        ):
+        is_its_own = row.source == EntrySource.STRATEGY
+        may_close = is_its_own or scene.terms.settings.strategy_may_close_signals
+        calls_off = calls_for_exit(Direction(row.side), evaluation, profile.entry_score)
+        if row.close_requested is None and may_close and calls_off:
             row.close_requested = ExitReason.SIGNAL_REVERSAL
             row.close_cause = cause
             session.add(row)

@@ -39,6 +39,7 @@ from services.trading.entering import (
     enter,
     note_decision,
 )
+from services.trading.entry_terms import EntryTerms, hold_terms
 from services.trading.figures import last_prices, live_positions, lock_account, unpriced
 from services.trading.leaving import leave
 
@@ -160,6 +161,9 @@ class SignalHandling:
                     .with_for_update(read=view is not None, key_share=view is None)
                 )
             ).one()
+            terms = None
+            if view is not None:
+                terms = await hold_terms(session, bot.user_id, self._clock.now())
             account = await lock_account(session, run.ref.account_id)
             row = (await session.exec(select(BotRun).where(BotRun.id == run.run.id))).one()
             prices = await last_prices(session, account)
@@ -168,6 +172,7 @@ class SignalHandling:
                 context=context,
                 bot=bot,
                 run=row,
+                terms=terms,
                 account=account,
                 view=view,
                 prices=prices | ({} if view is None else view.prices),
@@ -220,6 +225,7 @@ class _Answers:
     context: BotContext
     bot: Bot
     run: BotRun
+    terms: EntryTerms | None
     account: Account
     view: VenueView | None
     prices: dict[str, Decimal]
@@ -306,6 +312,7 @@ class _Answers:
         direction: Direction,
     ) -> bool:
         assert market.quote is not None
+        assert self.terms is not None
         evaluation = market.latest.evaluation if market.latest else None
         is_fresh = (
             evaluation is not None and view.now - evaluation.closed_at < BAR.length * FRESH_BARS
@@ -316,7 +323,7 @@ class _Answers:
                 bot=self.bot,
                 run=self.run,
                 account=self.account,
-                settings=self.context.settings,
+                terms=self.terms,
                 rules=rules,
                 fees=view.fees,
                 prices=self.prices,

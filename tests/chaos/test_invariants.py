@@ -100,6 +100,7 @@ class Made:
             venue_order_id=venue,
             filled_quantity=quantity,
             sent_at=at,
+            settled_at=at + timedelta(seconds=1),
         )
         self.row(
             "fills",
@@ -360,6 +361,18 @@ def test_an_exit_that_was_lost_with_the_venue_is_counted_apart(made: Made) -> No
 
     assert delay.seconds == pytest.approx(2.0)
     assert delay.lost_seconds == pytest.approx(15.02)
+
+
+def test_an_exit_on_its_way_when_its_stop_is_crossed_is_in_time(made: Made) -> None:
+    at = NOW.timestamp()
+    made.order("close", "sell", QUANTITY / 2, NOW + timedelta(seconds=75))
+    made.venue["orders"][1]["client_order_id"] = "never came"
+    crossings = _crossed(made, 60.5)  # between its sending and its end
+
+    (delay,) = stop_delays(made.records(), crossings, [Span(at, at + 100)], at + 100)
+
+    assert delay.seconds == 0
+    assert delay.lost_seconds == pytest.approx(14.52)
 
 
 def test_a_position_that_had_left_before_is_not_judged(made: Made) -> None:

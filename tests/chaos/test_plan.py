@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from chaos.plan import Moment, strikes
 
-PROCESSES = ("api", "exits", "postgres", "simulator", "temporal", "worker")
+PROCESSES = ("api", "exits-worker", "postgres", "simulator", "temporal", "worker")
 
 
 def test_a_seed_gives_the_same_strikes_again_and_another_one_others() -> None:
@@ -31,7 +31,7 @@ def test_what_sends_orders_dies_twice_as_often_as_anything_else() -> None:
     counts = Counter(name for strike in strikes(5, 800, PROCESSES) for name in strike.victims)
 
     assert {name: round(count / 100) for name, count in counts.items()} == {
-        name: 2 if name in {"worker", "exits"} else 1 for name in PROCESSES
+        name: 2 if name in {"worker", "exits-worker"} else 1 for name in PROCESSES
     }
 
 

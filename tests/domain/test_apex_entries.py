@@ -22,7 +22,7 @@ from domain.strategies.apex import (
     ReasonCode,
     plan_entry,
 )
-from domain.strategies.apex.entries import entry_limit_price
+from domain.strategies.apex.levels import entry_limit_price
 
 RULES = MarketRules(
     symbol="BTC-USD",
@@ -38,6 +38,7 @@ CONDITIONS = EntryConditions(
     kill_switch_active=False,
     entries_allowed=True,
     pair_allowed=True,
+    mode_allowed=True,
     keys_work=True,
     entries_settled=True,
     data_fresh=True,
@@ -138,6 +139,7 @@ def test_a_refusal_records_every_gate_and_names_the_first_failure() -> None:
         (with_conditions(entries_allowed=False), ReasonCode.ENTRIES_NOT_ALLOWED),
         (with_limits(may_enter=False), ReasonCode.SUBSCRIPTION_REQUIRED),
         (with_conditions(pair_allowed=False), ReasonCode.PAIR_NOT_ALLOWED),
+        (with_conditions(mode_allowed=False), ReasonCode.PAPER_TRADING_ONLY),
         (replace(REQUEST, rules=replace(RULES, active=False)), ReasonCode.MARKET_INACTIVE),
         (with_conditions(keys_work=False), ReasonCode.KEYS_REFUSED),
         (with_conditions(entries_settled=False), ReasonCode.ENTRY_UNSETTLED),
@@ -269,6 +271,59 @@ def test_the_limit_never_passes_the_slippage_cap(
 ) -> None:
     found = entry_limit_price(direction, Decimal(price), Decimal(step), Decimal("0.002"))
     assert found == Decimal(limit)
+
+
+@pytest.mark.parametrize(
+    ("direction", "price", "step", "limit"),
+    [
+        (Direction.LONG, "100", "0.25", "100.25"),
+        (Direction.LONG, "100.40", "1", "101"),
+        (Direction.SHORT, "100", "0.25", "99.75"),
+        (Direction.SHORT, "100.40", "1", "100"),
+        (Direction.LONG, "0.00000400", "0.00000001", "0.00000401"),
+    ],
+)
+def test_a_price_step_beyond_the_slippage_cap_widens_the_limit_by_one_step(
+    direction: Direction, price: str, step: str, limit: str
+) -> None:
+    found = entry_limit_price(direction, Decimal(price), Decimal(step), Decimal("0.002"))
+    assert found == Decimal(limit)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_price_step_that_would_cost_too_much_is_refused_with_its_reason(
+    direction: Direction,
+) -> None:
+    rules = replace(RULES, price_step=Decimal(2))
+    coarse = replace(
+        SIGNAL, rules=rules, direction=direction, decision_price=Decimal(100), atr=Decimal(5)
+    )
+    assert refused(coarse).reason is ReasonCode.PRICE_STEP_TOO_COARSE
+    dearer = replace(coarse, decision_price=Decimal(200), atr=Decimal(10))
+    plan = planned(dearer)
+    assert abs(plan.limit_price - 200) == Decimal(2)
+    # What one step costs more is part of the size.
+    assert plan.quantity * max(plan.limit_price, Decimal(200)) <= Decimal(500)
+
+
+def test_an_entry_is_cut_to_the_markets_maximum() -> None:
+    by_quantity = replace(SIGNAL, rules=replace(RULES, quantity_max=Decimal("0.005")))
+    by_notional = replace(SIGNAL, rules=replace(RULES, notional_max=Decimal(150)))
+
+    assert (planned(by_quantity).quantity, planned(by_quantity).binding) == (
+        Decimal("0.005"),
+        "venue_quantity_max",
+    )
+    plan = planned(by_notional)
+    assert plan.binding == "venue_notional_max"
+    assert plan.quantity * plan.limit_price <= Decimal(150)
+
+
+def test_a_maximum_below_the_least_trade_leaves_nothing_to_enter_with() -> None:
+    rules = replace(RULES, quantity_max=Decimal("0.00009"))
+    refusal = refused(replace(SIGNAL, rules=rules))
+    assert refusal.reason is ReasonCode.BELOW_VENUE_MINIMUM
+    assert "venue_quantity_max" in refusal.detail
 
 
 @pytest.mark.parametrize("at_limit", ["-200", "-200.01", "-5000"])

@@ -341,7 +341,7 @@ def entry_rows(
         side=Side.BUY,
         type=OrderType.LIMIT,
         quantity=QUANTITY,
-        limit_price=PRICE * 2,
+        limit_price=PRICE * Decimal("1.5"),
         reserved_quote=QUANTITY * PRICE,
         created_at=now,
         intended_at=wall,

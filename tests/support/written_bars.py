@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -20,10 +20,15 @@ class WrittenEvaluations(EvaluationService):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.database, engine.venue, engine.wall)
         self.written: dict[str, list[Evaluation]] = {}
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        """What happens once, while a bot asks for its bars."""
 
     async def since(
         self, key: object, clock: object, symbol: str, last_opened_at: datetime | None
     ) -> Sequence[StoredEvaluation]:
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
         bars = self.written.get(symbol, [])
         if last_opened_at is None:
             bars = bars[-1:]

@@ -27,6 +27,9 @@ class TradingSettings(View):
     max_daily_loss_usd: Amount = Field(examples=[200.0])
     allowed_pairs: list[str] = Field(examples=[["BTC-USD", "ETH-USD", "SOL-USD"]])
     paper_trading: bool
+    strategy_may_close_signals: bool = Field(
+        description="Whether the strategy's reversal exit also closes what a signal opened."
+    )
 
 
 class NotificationSettings(View):
@@ -94,6 +97,7 @@ class TradingChange(_Section):
     max_daily_loss_usd: Money = _optional(200.0)
     allowed_pairs: list[Symbol] = _optional(["BTC-USD", "ETH-USD"])
     paper_trading: StrictBool = _optional(True)
+    strategy_may_close_signals: StrictBool = _optional(False)
 
 
 class NotificationChange(_Section):

@@ -13,14 +13,19 @@ from decimal import Decimal
 from enum import StrEnum
 
 from domain.markets import FeeRates, MarketRules
-from domain.money import ONE, ZERO, ceil_to_step, floor_to_step, pct
+from domain.money import ONE, ZERO, pct
 from domain.orders import OrderType, TimeInForce
 from domain.positions import Direction
 from domain.risk import EffectiveLimits, RiskProfile, daily_loss_limit
 from domain.sizing import Ceiling, Size, least_entry_quantity, size_under
 from domain.strategies.apex.config import DEFAULT_CONFIG, ApexConfig
 from domain.strategies.apex.gates import REASONS, Gate, GateName, ReasonCode
-from domain.strategies.apex.levels import Levels, protective_levels
+from domain.strategies.apex.levels import (
+    WIDENED_SLIPPAGE_MAX,
+    Levels,
+    entry_limit_price,
+    protective_levels,
+)
 
 
 class EntrySource(StrEnum):
@@ -40,6 +45,7 @@ class EntryConditions:
         kill_switch_active: any scope that covers the account.
         entries_allowed: the run may enter (running; not paused, stopping, exit-only).
         pair_allowed: the symbol is among the user's allowed pairs.
+        mode_allowed: not a live run whose user has switched to paper trading since it started.
         keys_work: the venue took the account's keys when they were last used.
         entries_settled: every entry's outcome is known, so it is known what the account holds.
         data_fresh: the venue answers and the newest bar is the newest there is.
@@ -49,6 +55,7 @@ class EntryConditions:
     kill_switch_active: bool
     entries_allowed: bool
     pair_allowed: bool
+    mode_allowed: bool
     keys_work: bool
     entries_settled: bool
     data_fresh: bool
@@ -231,15 +238,6 @@ def plan_entry(
     )
 
 
-def entry_limit_price(
-    direction: Direction, decision_price: Decimal, price_step: Decimal, slippage_rate: Decimal
-) -> Decimal:
-    """The worst price an entry may fill at, on the price step, never beyond the slippage cap."""
-    worst = decision_price * (ONE + slippage_rate * direction.sign)
-    to_step = floor_to_step if direction is Direction.LONG else ceil_to_step
-    return to_step(worst, price_step)
-
-
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """Prices and sizes of the entry as far as they can be computed."""
@@ -293,6 +291,12 @@ def _size(
         Ceiling.of_notional("position_size", request.limits.max_position_size, highest),
         Ceiling.of_notional("cash", account.available_cash, cost),
     ]
+    if request.rules.quantity_max is not None:
+        ceilings.append(Ceiling.of_quantity("venue_quantity_max", request.rules.quantity_max))
+    if request.rules.notional_max is not None:
+        ceilings.append(
+            Ceiling.of_notional("venue_notional_max", request.rules.notional_max, highest)
+        )
     if request.size_usd is not None:
         ceilings.append(Ceiling.of_notional("signal_size", request.size_usd, highest))
     if request.quantity is not None:
@@ -317,6 +321,8 @@ def _standing_gates(request: EntryRequest) -> Iterator[Gate]:
         "the plan covers this mode",
         "the plan has no live trading",
     )
+    bad = "the settings were switched to paper trading"
+    yield _gate(GateName.MODE, conditions.mode_allowed, "the settings allow this mode", bad)
     yield _gate(
         GateName.PAIR,
         conditions.pair_allowed,
@@ -399,6 +405,7 @@ def _daily_loss_gate(request: EntryRequest) -> Gate:
 def _trade_gates(request: EntryRequest, draft: _Draft, config: ApexConfig) -> Iterator[Gate]:
     """Whether this trade is worth making and can be made."""
     yield _score_gate(request)
+    yield _price_step_gate(request, draft)
     yield _stop_gate(request, draft)
     yield _reward_gate(request, draft, config)
     if draft.size is None:
@@ -429,6 +436,17 @@ def _score_gate(request: EntryRequest) -> Gate:
     least = request.profile.entry_score
     return _compared(
         GateName.SCORE, request.score >= least, f"score {request.score}, needed {least}"
+    )
+
+
+def _price_step_gate(request: EntryRequest, draft: _Draft) -> Gate:
+    """The next price of the market must not lie too far from the decision price."""
+    slippage = abs(draft.limit_price - request.decision_price) / request.decision_price
+    return _compared(
+        GateName.PRICE_STEP,
+        draft.limit_price > ZERO and slippage <= WIDENED_SLIPPAGE_MAX,
+        f"the limit is {_percent(slippage)} from the price, "
+        f"one price step is {request.rules.price_step.normalize():f}",
     )
 
 

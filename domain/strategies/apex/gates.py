@@ -13,6 +13,7 @@ class GateName(StrEnum):
     KILL_SWITCH = "kill_switch"
     RUN_STATE = "run_state"
     SUBSCRIPTION = "subscription"
+    MODE = "mode"
     PAIR = "pair"
     MARKET = "market"
     KEYS = "keys"
@@ -26,6 +27,7 @@ class GateName(StrEnum):
     EQUITY = "equity"
     DAILY_LOSS = "daily_loss"
     SCORE = "score"
+    PRICE_STEP = "price_step"
     STOP = "stop"
     REWARD = "reward"
     EXPOSURE = "exposure"
@@ -41,6 +43,7 @@ class ReasonCode(StrEnum):
     KILL_SWITCH_ACTIVE = "kill_switch_active"
     ENTRIES_NOT_ALLOWED = "entries_not_allowed"
     SUBSCRIPTION_REQUIRED = "subscription_required"
+    PAPER_TRADING_ONLY = "paper_trading_only"
     PAIR_NOT_ALLOWED = "pair_not_allowed"
     MARKET_INACTIVE = "market_inactive"
     KEYS_REFUSED = "keys_refused"
@@ -54,6 +57,7 @@ class ReasonCode(StrEnum):
     EQUITY_UNKNOWN = "equity_unknown"
     DAILY_LOSS_REACHED = "daily_loss_reached"
     SCORE_TOO_LOW = "score_too_low"
+    PRICE_STEP_TOO_COARSE = "price_step_too_coarse"
     NO_VALID_STOP = "no_valid_stop"
     REWARD_TOO_SMALL = "reward_too_small"
     EXPOSURE_REACHED = "exposure_reached"
@@ -65,6 +69,7 @@ REASONS = {
     GateName.KILL_SWITCH: ReasonCode.KILL_SWITCH_ACTIVE,
     GateName.RUN_STATE: ReasonCode.ENTRIES_NOT_ALLOWED,
     GateName.SUBSCRIPTION: ReasonCode.SUBSCRIPTION_REQUIRED,
+    GateName.MODE: ReasonCode.PAPER_TRADING_ONLY,
     GateName.PAIR: ReasonCode.PAIR_NOT_ALLOWED,
     GateName.MARKET: ReasonCode.MARKET_INACTIVE,
     GateName.KEYS: ReasonCode.KEYS_REFUSED,
@@ -78,6 +83,7 @@ REASONS = {
     GateName.EQUITY: ReasonCode.EQUITY_UNKNOWN,
     GateName.DAILY_LOSS: ReasonCode.DAILY_LOSS_REACHED,
     GateName.SCORE: ReasonCode.SCORE_TOO_LOW,
+    GateName.PRICE_STEP: ReasonCode.PRICE_STEP_TOO_COARSE,
     GateName.STOP: ReasonCode.NO_VALID_STOP,
     GateName.REWARD: ReasonCode.REWARD_TOO_SMALL,
     GateName.EXPOSURE: ReasonCode.EXPOSURE_REACHED,

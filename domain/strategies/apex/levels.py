@@ -16,6 +16,10 @@ from domain.money import ONE, ceil_to_step, floor_to_step
 from domain.positions import Direction
 from domain.strategies.apex.config import DEFAULT_CONFIG, ApexConfig
 
+WIDENED_SLIPPAGE_MAX = Decimal("0.01")
+"""How far, as a fraction of the decision price, the limit may lie beyond it where the market's
+price step is larger than the slippage cap. A coarser step is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Levels:
@@ -66,6 +70,23 @@ def protective_levels(
         risk_distance=risk,
         target_distances=distances,
     )
+
+
+def entry_limit_price(
+    direction: Direction, decision_price: Decimal, price_step: Decimal, slippage_rate: Decimal
+) -> Decimal:
+    """The worst price an entry may fill at, on the price step.
+
+    Within the slippage cap, unless the market has no price there: a limit at or before the decision
+    price would find no counterparty, so it is then the next price step beyond it. How far that may
+    be is judged by the pipeline (`WIDENED_SLIPPAGE_MAX`).
+    """
+    worst = decision_price * (ONE + slippage_rate * direction.sign)
+    if direction is Direction.LONG:
+        next_price = floor_to_step(decision_price, price_step) + price_step
+        return max(floor_to_step(worst, price_step), next_price)
+    next_price = ceil_to_step(decision_price, price_step) - price_step
+    return min(ceil_to_step(worst, price_step), next_price)
 
 
 def stop_price(

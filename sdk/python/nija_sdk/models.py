@@ -1203,6 +1203,7 @@ class TradingChange(TypedDict):
     max_daily_loss_usd: NotRequired[Number]
     allowed_pairs: NotRequired[list[str]]
     paper_trading: NotRequired[bool]
+    strategy_may_close_signals: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1225,6 +1226,8 @@ class TradingSettings:
     max_daily_loss_usd: Decimal
     allowed_pairs: list[str]
     paper_trading: bool
+    strategy_may_close_signals: bool
+    """Whether the strategy's reversal exit also closes what a signal opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

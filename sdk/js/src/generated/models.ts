@@ -998,6 +998,7 @@ export interface TradingChange {
   maxDailyLossUsd?: number;
   allowedPairs?: Array<string>;
   paperTrading?: boolean;
+  strategyMayCloseSignals?: boolean;
 }
 
 /** Trading at present, and in the venues' last 24 hours. */
@@ -1016,6 +1017,8 @@ export interface TradingSettings {
   maxDailyLossUsd: number;
   allowedPairs: Array<string>;
   paperTrading: boolean;
+  /** Whether the strategy's reversal exit also closes what a signal opened. */
+  strategyMayCloseSignals: boolean;
 }
 
 /** Where the bot stands. Scan times are the venue's clock, `uptime_seconds` is the wall's. */
