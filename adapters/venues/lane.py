@@ -29,10 +29,14 @@ class QuestionLane:
     Args:
         name: for the log.
         at_once: how many questions may be open.
+        closed_seconds: how long it is closed first.
     """
 
-    def __init__(self, name: str, *, at_once: int) -> None:
+    def __init__(
+        self, name: str, *, at_once: int, closed_seconds: float = CLOSED_SECONDS_FIRST
+    ) -> None:
         self._name = name
+        self._closed_seconds = closed_seconds
         self._places = asyncio.Semaphore(at_once)
         self._failures = 0
         self._closed_until = 0.0
@@ -75,6 +79,6 @@ class QuestionLane:
         over = self._failures - FAILURES_MAX
         if over < 0:
             return
-        wait = min(CLOSED_SECONDS_FIRST * 2 ** min(over, 10), CLOSED_SECONDS_MAX)
+        wait = min(self._closed_seconds * 2 ** min(over, 10), CLOSED_SECONDS_MAX)
         self._closed_until = asyncio.get_running_loop().time() + wait
         _log.warning("lane.closed", lane=self._name, failures=self._failures, seconds=wait)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from adapters.venues import candles as candles_module
 from adapters.venues.candles import CandleSeries
 from domain.markets import Candle, Timeframe
+from domain.ports import VenueUnavailable
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -32,15 +33,26 @@ class Market:
     def __init__(self, holes: set[int] = frozenset()) -> None:  # type: ignore[assignment]
         self.holes = set(holes)
         self.asked: list[tuple[datetime, datetime]] = []
+        self.closes: dict[int, int] = {}
+        self.is_down = False
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def fetch(self, since: datetime, until: datetime) -> Sequence[Candle]:
         self.asked.append((since, until))
+        await self.gate.wait()
         await asyncio.sleep(0)
+        if self.is_down:
+            raise VenueUnavailable("down")
         return list(reversed(self.between(since, until)))
 
     def between(self, since: datetime, until: datetime) -> list[Candle]:
         first, last = (since - ORIGIN) // MINUTE, (until - ORIGIN) // MINUTE
-        return [candle(number) for number in range(first, last) if number not in self.holes]
+        return [
+            candle(number, self.closes.get(number, 1))
+            for number in range(first, last)
+            if number not in self.holes
+        ]
 
 
 def series(market: Market, expected: timedelta = timedelta(0)) -> CandleSeries:
@@ -155,3 +167,56 @@ async def test_far_history_does_not_push_the_present_out() -> None:
     await memory.between(at(0), at(10), now)
 
     assert memory.settled(at(99_900), now) is not None
+
+
+async def test_a_candle_revised_after_it_was_final_is_taken_as_revised() -> None:
+    market = Market()
+    memory = series(market)
+    await memory.between(at(0), at(10), at(10))
+    market.closes[9] = 77
+
+    answer = await memory.between(at(0), at(11), at(11))
+
+    assert answer[9].close == Decimal(77)
+    assert memory.settled(at(9), at(10)) == (candle(9, 77),)
+
+
+async def test_a_candle_listed_after_its_successor_is_taken_in() -> None:
+    market = Market({9})
+    memory = series(market)
+    await memory.between(at(0), at(11), at(11))
+    market.holes.clear()
+
+    answer = await memory.between(at(0), at(12), at(12))
+
+    assert [it.opened_at for it in answer] == [at(minute) for minute in range(12)]
+
+
+async def test_a_hanging_question_fails_all_callers_together_then_at_once() -> None:
+    market = Market()
+    market.gate.clear()
+    memory = CandleSeries(Timeframe.M1, market.fetch, wait_seconds=0.05)
+    try:
+        begun = asyncio.get_running_loop().time()
+        asked = (memory.between(at(0), at(10), at(10)) for _ in range(100))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        took = asyncio.get_running_loop().time() - begun
+    finally:
+        await memory.close()
+
+    assert all(isinstance(one, VenueUnavailable) for one in found)
+    assert len(market.asked) == 1
+    assert took < 1, "in turn they would wait 5 s"
+
+
+async def test_after_a_failure_callers_are_refused_without_a_question() -> None:
+    market = Market()
+    market.is_down = True
+    memory = series(market)
+    with pytest.raises(VenueUnavailable):
+        await memory.between(at(0), at(10), at(10))
+
+    with pytest.raises(VenueUnavailable):
+        await memory.between(at(0), at(10), at(10))
+
+    assert len(market.asked) == 1
