@@ -246,6 +246,15 @@ class Venues(Protocol):
         """The shared market data of a venue."""
         ...
 
+    def usable_keys(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+        """Keys as the venue takes them, from however they were pasted.
+
+        Raises:
+            VenueRefusedKeys: they cannot be keys of the venue; the message says why, for people,
+                and quotes nothing of a secret.
+        """
+        ...
+
     async def account(self, ref: AccountRef) -> VenueAccount:
         """The gateway of one account; cached per connection version, keys opened at first use."""
         ...

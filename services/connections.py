@@ -85,6 +85,15 @@ class ConnectionTest:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionMade:
+    """A connection that stands, and what keeps its bot from opening positions, if anything."""
+
+    id: UUID
+    status: str
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """What removing a connection left behind."""
 
@@ -139,7 +148,7 @@ class Connections:
 
     async def add(
         self, principal: Principal, *, venue: str, credentials: VenueCredentials
-    ) -> Connection:
+    ) -> ConnectionMade:
         """Verify keys and keep them; makes the live account they open.
 
         Raises:
@@ -154,7 +163,7 @@ class Connections:
         async with self._database.for_user(principal.user_id) as session:
             await self._require_room(session, principal, venue)
         verified = await self._keys.verify(VenueKey(venue, self._realm), credentials)
-        connection = self._sealed_connection(principal, venue, credentials, verified)
+        connection = self._sealed_connection(principal, venue, verified)
         try:
             async with self._database.for_user(principal.user_id) as session:
                 await self._require_room(session, principal, venue)
@@ -164,7 +173,7 @@ class Connections:
             if getattr(diagnostics, "constraint_name", None) == _LIVE_VENUE_CONSTRAINT:
                 raise BrokerAlreadyConnected from None
             raise
-        return connection
+        return ConnectionMade(connection.id, str(connection.status), verified.warning)
 
     async def test(self, principal: Principal, connection_id: UUID) -> ConnectionTest:
         """Ask the venue whether stored keys still work, and note the answer.
@@ -189,7 +198,7 @@ class Connections:
 
     async def rotate(
         self, principal: Principal, connection_id: UUID, *, credentials: VenueCredentials
-    ) -> Connection:
+    ) -> ConnectionMade:
         """Replace the keys of a connection; runs and positions go on with the new ones.
 
         Raises:
@@ -202,6 +211,7 @@ class Connections:
             order = await last_order(session, connection_id)
         key = _key_of(connection)
         verified = await self._keys.verify(key, credentials)
+        credentials = verified.credentials
         if order is not None and not await self._keys.knows_order(
             key, credentials, venue_order_id=order.venue_order_id or "", symbol=order.symbol
         ):
@@ -213,7 +223,7 @@ class Connections:
             fresh.api_key_masked = mask_key(credentials.api_key)
             self._note_success(fresh, verified)
             self._audit(session, AuditEvent.BROKER_ROTATED, fresh, version=fresh.version)
-        return fresh
+            return ConnectionMade(fresh.id, str(fresh.status), verified.warning)
 
     async def remove(
         self, principal: Principal, connection_id: UUID, *, force: bool = False
@@ -254,10 +264,9 @@ class Connections:
         self,
         principal: Principal,
         venue: str,
-        credentials: VenueCredentials,
         verified: VerifiedKeys,
     ) -> Connection:
-        connection_id = new_id()
+        connection_id, credentials = new_id(), verified.credentials
         connection = Connection(
             id=connection_id,
             user_id=principal.user_id,

@@ -14,6 +14,7 @@ from decimal import Decimal
 from time import perf_counter
 
 from domain.markets import VenueKey
+from domain.money import ZERO
 from domain.orders import Balances
 from domain.ports import (
     KeyPermissions,
@@ -28,6 +29,7 @@ from services.errors import InvalidApiKey, VenueFailed
 
 CURRENCY = "USD"
 QUOTES_AT_ONCE = 8
+SHOWN_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class VerifiedKeys:
         equity: what of it has a price, in `CURRENCY`; None where a price could not be had.
         latency_ms: how long the venue took for one signed question.
         venue_time: the venue's clock.
+        credentials: the keys as the venue takes them: what is to be kept of what was pasted.
     """
 
     permissions: KeyPermissions
@@ -47,6 +50,20 @@ class VerifiedKeys:
     equity: Decimal | None
     latency_ms: int
     venue_time: datetime
+    credentials: VenueCredentials
+
+    @property
+    def warning(self) -> str | None:
+        """What keeps a bot with these keys from opening positions; None if nothing does."""
+        cash = self.balances.get(CURRENCY)
+        if cash is not None and cash.total > ZERO:
+            return None
+        held = sorted(name for name, balance in self.balances.items() if balance.total > ZERO)
+        others = f"; it holds {', '.join(held[:SHOWN_MAX])}" if held else ""
+        return (
+            f"The account has no {CURRENCY} to trade with{others}. Its bot opens no position until"
+            f" there is some"
+        )
 
 
 class VenueKeys:
@@ -65,9 +82,11 @@ class VenueKeys:
         """Ask the venue about keys.
 
         Raises:
-            InvalidApiKey: the venue refuses them, or they may do too much or too little.
+            InvalidApiKey: they are no keys of the venue, it refuses them, or they may do too much
+                or too little.
             VenueFailed: the venue does not answer.
         """
+        credentials = self._usable(key, credentials)
         async with self._account(key, credentials) as account:
             begun = perf_counter()
             permissions = await account.permissions()
@@ -81,6 +100,7 @@ class VenueKeys:
                 equity=await self._equity(key, balances),
                 latency_ms=latency_ms,
                 venue_time=(await market.clock()).now,
+                credentials=credentials,
             )
 
     async def knows_order(
@@ -94,6 +114,12 @@ class VenueKeys:
         """
         async with self._account(key, credentials) as account:
             return await account.order(venue_order_id, symbol) is not None
+
+    def _usable(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+        try:
+            return self._venues.usable_keys(key, credentials)
+        except VenueRefusedKeys as refusal:
+            raise InvalidApiKey(str(refusal)) from None
 
     @asynccontextmanager
     async def _account(

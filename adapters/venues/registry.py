@@ -14,6 +14,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from adapters.venues.coinbase import CoinbaseAccount, CoinbaseMarketData
+from adapters.venues.coinbase.keys import usable_keys
 from adapters.venues.paper import PaperAccount, PaperFees
 from domain.markets import Mode, Realm, VenueKey
 from domain.ports import (
@@ -81,6 +82,16 @@ class VenueRegistry:
             self._require(key)
             self._market_data[key] = CoinbaseMarketData(simulator_url=self._simulator_url)
         return self._market_data[key]
+
+    def usable_keys(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+        """Keys as the venue takes them, from however they were pasted.
+
+        Raises:
+            UnsupportedVenueError: this installation does not trade there.
+            VenueRefusedKeys: they cannot be keys of the venue; the message says why.
+        """
+        self._require(key)
+        return usable_keys(credentials)
 
     async def account(self, ref: AccountRef) -> VenueAccount:
         """The gateway of one account; cached per connection version, keys decrypted at first use.

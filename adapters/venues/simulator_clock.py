@@ -28,6 +28,18 @@ def parse_simulator_clock(answer: Mapping[str, object]) -> VenueClock:
     return VenueClock(now=at.astimezone(UTC), epoch=str(epoch))
 
 
+def parse_simulator_rate(answer: Mapping[str, object]) -> float:
+    """How many seconds of the replay pass in a second; a replay in steps stands between them."""
+    speed = answer.get("speed")
+    if (
+        answer.get("mode") == "step"
+        or isinstance(speed, bool)
+        or not isinstance(speed, int | float)
+    ):
+        return 0.0
+    return max(0.0, float(speed))
+
+
 def parse_simulator_fees(answer: Mapping[str, object]) -> FeeRates:
     """The fees of the simulator's default tier, from the same answer.
 

@@ -22,6 +22,8 @@ REVISIT = timedelta(minutes=3)
 """How much of what was judged before is asked for and judged again with each new minute."""
 LIVE_LENGTH = BAR.length
 """A candle that closed longer ago than this fires nothing by itself: the newest price decides."""
+AWAITED_SECONDS = 5.0
+"""A market that hangs for longer holds up no announcement of a bar."""
 PROMPT_SECONDS = 5.0
 """Between two looks that are no further apart than this by the wall, nothing is late."""
 
@@ -35,6 +37,7 @@ class _Question:
 
     task: asyncio.Task[Sequence[Candle]]
     until: datetime
+    asked_at: float
 
 
 class ClosedCandles:
@@ -81,8 +84,14 @@ class ClosedCandles:
             if judged < closed and symbol not in self._questions:
                 since = max(judged - REVISIT, oldest)
                 asking = asyncio.create_task(_ask(market, symbol, since, closed))
-                self._questions[symbol] = _Question(asking, closed)
+                self._questions[symbol] = _Question(asking, closed, _now())
         return await self._answers()
+
+    @property
+    def are_awaited(self) -> bool:
+        """Whether candles that were asked for a moment ago are still to come."""
+        now = _now()
+        return any(now - it.asked_at < AWAITED_SECONDS for it in self._questions.values())
 
     async def close(self) -> None:
         """Forget everything and abandon what is under way."""
@@ -121,3 +130,7 @@ async def _ask(
     market: MarketData, symbol: str, since: datetime, until: datetime
 ) -> Sequence[Candle]:
     return await market.candles(symbol, _MINUTE, since=since, until=until)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -122,7 +122,8 @@ class VenueWatching:
         )
         seen = Seen(clock, asked_at, quotes, candles)
         is_silent = bool(wanted.all) and not quotes and not candles
-        judged_until = clock.now - market.settling if is_seen and not is_silent else None
+        are_judged = is_seen and not is_silent and not self._candles[key].are_awaited
+        judged_until = clock.now - market.settling if are_judged else None
         async with self._database.as_system() as session:
             fired = await fire_crossed(session, key, seen)
             await store_seen(

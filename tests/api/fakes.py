@@ -108,6 +108,8 @@ class FakeVenues:
     def __init__(self) -> None:
         self.market = FakeMarket()
         self.accounts: dict[str, FakeVenueAccount] = {}
+        self.unusable: str | None = None
+        """What is wrong with the form of keys, if anything."""
         self.is_down = False
 
     def supported(self) -> Mapping[str, str]:
@@ -115,6 +117,13 @@ class FakeVenues:
 
     def market_data(self, key: VenueKey) -> Any:
         return self.market
+
+    def usable_keys(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+        if self.unusable is not None:
+            raise VenueRefusedKeys(self.unusable)
+        return VenueCredentials(
+            credentials.api_key.strip(), credentials.api_secret.strip(), credentials.params
+        )
 
     async def account_with(self, key: VenueKey, credentials: VenueCredentials) -> Any:
         if self.is_down:

@@ -177,6 +177,49 @@ async def test_connecting_a_broker(world: World, user: Api) -> None:
     assert [flow["kind"] for flow in flows] == ["opening", "opening"]
 
 
+async def test_keys_are_kept_as_the_venue_takes_them(world: World, user: Api) -> None:
+    world.venues.accounts.setdefault(KEY, FakeVenueAccount())
+    pasted = {**KEYS, "api_key": f"  {KEY}\r\n", "api_secret": f"\n{SECRET} "}
+
+    await user.data("POST", "/config/brokers", json=pasted)
+
+    [broker] = (await user.data("GET", "/config/brokers"))["brokers"]
+    assert broker["api_key_masked"] == "organiza***abcdef"
+    [row] = await world.sql(
+        "SELECT id, sealed FROM connections WHERE user_id = %(id)s", id=user.user_id
+    )
+    opened = world.vault.open(row["sealed"], bound_to=f"connection:{user.user_id}:{row['id']}")
+    kept = json.loads(opened)
+    assert (kept["api_key"], kept["api_secret"]) == (KEY, SECRET)
+
+
+async def test_keys_of_no_usable_form_are_refused_with_what_is_wrong(
+    world: World, user: Api
+) -> None:
+    world.venues.unusable = "The private key is cut off"
+
+    answer = await user.call("POST", "/config/brokers", json=KEYS)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "INVALID_API_KEY"
+    assert answer.json()["error"]["message"] == "The private key is cut off"
+
+
+async def test_a_connection_without_tradable_currency_says_so(world: World, user: Api) -> None:
+    account = world.venues.accounts.setdefault(KEY, FakeVenueAccount())
+    account.holds = {"BTC": "0.5", "EUR": "100", "USD": "0"}
+
+    data = await user.data("POST", "/config/brokers", json=KEYS)
+    tested = await user.data("POST", f"/config/brokers/{data['broker_id']}/test")
+    account.holds = {"USD": "5"}
+    again = await user.data("POST", f"/config/brokers/{data['broker_id']}/test")
+
+    assert data["status"] == "connected"
+    assert "no USD to trade with; it holds BTC, EUR" in data["warning"]
+    assert tested["warning"] == data["warning"]
+    assert again["warning"] is None
+
+
 async def test_keys_are_sealed_for_their_row(world: World, user: Api) -> None:
     await connect(world, user)
     [row] = await world.sql(

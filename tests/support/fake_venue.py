@@ -17,6 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from adapters.venues.coinbase.keys import usable_keys
 from domain.markets import (
     BookLevel,
     Candle,
@@ -478,6 +479,9 @@ class FakeVenue:
         if self.refuses_keys:
             raise VenueRefusedKeys("The keys are refused")
         return self.accounts[ref.account_id]
+
+    def usable_keys(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+        return usable_keys(credentials)
 
     async def account_with(self, key: VenueKey, credentials: VenueCredentials) -> VenueAccount:
         raise NotImplementedError

@@ -13,6 +13,7 @@ from typing import Any
 import ccxt
 import ccxt.async_support
 
+from adapters.venues.coinbase.keys import usable_keys
 from adapters.venues.errors import (
     VenueAnswerMalformedError,
     VenueRejectedQuestionError,
@@ -91,11 +92,8 @@ def private_client(base_url: str | None, credentials: VenueCredentials) -> Coinb
     Raises:
         VenueRefusedKeys: the keys cannot even sign a request, so no venue would accept them.
     """
-    if not credentials.api_key or not credentials.api_secret:
-        raise VenueRefusedKeys("The API key or its secret is empty")
-    # Secrets are often pasted out of a JSON file, where the line breaks of a PEM are written as \n.
-    secret = credentials.api_secret.replace("\\n", "\n")
-    client = _client({"apiKey": credentials.api_key, "secret": secret}, base_url)
+    keys = usable_keys(credentials)
+    client = _client({"apiKey": keys.api_key, "secret": keys.api_secret}, base_url)
     if not _can_sign(client):
         # What went wrong is not told: the parsers' texts may quote the secret.
         raise VenueRefusedKeys("The API key or its secret is not in a form that Coinbase issues")

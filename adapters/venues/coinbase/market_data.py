@@ -26,7 +26,11 @@ from adapters.venues.flight import SharedQuestion
 from adapters.venues.lane import QuestionLane
 from adapters.venues.market_rules import ListedMarkets, MarketRulesCache
 from adapters.venues.quote_board import QuoteBoard
-from adapters.venues.simulator_clock import parse_simulator_clock, parse_simulator_fees
+from adapters.venues.simulator_clock import (
+    parse_simulator_clock,
+    parse_simulator_fees,
+    parse_simulator_rate,
+)
 from domain.markets import (
     Candle,
     FeeRates,
@@ -92,6 +96,7 @@ class CoinbaseMarketData:
         )
         self._rules = MarketRulesCache(self._key, self._ask_rules)
         self._last_clock: tuple[VenueClock, float] | None = None
+        self._clock_rate = 1.0 if is_real else 0.0
         self._clock_refresh: asyncio.Task[None] | None = None
         self._board = QuoteBoard(self._key, self._ask_last_prices, self._ask_quote)
         self._quote_questions: OrderedDict[str, SharedQuestion[Quote]] = OrderedDict()
@@ -156,12 +161,15 @@ class CoinbaseMarketData:
         return self._rules.age_seconds()
 
     def known_clock(self) -> VenueClock | None:
-        """The last seen clock, gone on by this machine's; None before it was ever seen."""
+        """The last seen clock, gone on by this machine's; None before it was ever seen.
+
+        A replay goes on at its own speed, and stands where it is moved in steps.
+        """
         if self._last_clock is None:
             return None
         clock, seen_at = self._last_clock
-        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - seen_at)
-        return VenueClock(now=clock.now + elapsed, epoch=clock.epoch)
+        elapsed = (asyncio.get_running_loop().time() - seen_at) * self._clock_rate
+        return VenueClock(now=clock.now + timedelta(seconds=elapsed), epoch=clock.epoch)
 
     async def public_fees(self) -> FeeRates:
         """Fees of a new account at this venue; what paper accounts pay."""
@@ -270,7 +278,9 @@ class CoinbaseMarketData:
 
     async def _ask_clock(self) -> tuple[VenueClock, float]:
         if self._simulator_url is not None:
-            told = parse_simulator_clock(await self._ask_simulator())
+            answer = await self._ask_simulator()
+            told = parse_simulator_clock(answer)
+            self._clock_rate = parse_simulator_rate(answer)
             return told, asyncio.get_running_loop().time()
         answer = await ask(self._prompt.v3_public_get_brokerage_time, {}, seconds=CLOCK_SECONDS)
         milliseconds = int(parse.amount(answer, "epochMillis"))

@@ -107,7 +107,8 @@ async def add_broker(
             BrokerConnectedData(
                 broker_id=wire_id(BROKER, connection.id),
                 message="Broker connected successfully",
-                status=str(connection.status),
+                status=connection.status,
+                warning=connection.warning,
             )
         )
 
@@ -137,7 +138,8 @@ async def rotate_broker(
             BrokerConnectedData(
                 broker_id=wire_id(BROKER, connection.id),
                 message="Broker keys replaced successfully",
-                status=str(connection.status),
+                status=connection.status,
+                warning=connection.warning,
             )
         )
 

@@ -228,6 +228,10 @@ class BrokerConnectedData(View):
     broker_id: str = Field(examples=_BROKER_ID)
     message: str = Field(examples=["Broker connected successfully"])
     status: str = Field(examples=["connected"])
+    warning: str | None = Field(
+        examples=["The account has no USD to trade with"],
+        description="What keeps its bot from opening positions, if anything.",
+    )
 
 
 class BrokerRemovedData(View):
@@ -263,6 +267,10 @@ class BrokerTestData(View):
     account_balance: Amount | None = Field(
         examples=[10450.75], description="In USD; null while something held has no quote."
     )
+    warning: str | None = Field(
+        examples=["The account has no USD to trade with"],
+        description="What keeps its bot from opening positions, if anything.",
+    )
 
     @classmethod
     def from_domain(cls, test: ConnectionTest) -> BrokerTestData:
@@ -272,4 +280,5 @@ class BrokerTestData(View):
             latency_ms=test.keys.latency_ms,
             permissions=test.keys.permissions.names,
             account_balance=test.keys.equity,
+            warning=test.keys.warning,
         )

@@ -119,6 +119,8 @@ class BrokerConnectedData:
     broker_id: str
     message: str
     status: str
+    warning: str | None
+    """What keeps its bot from opening positions, if anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,8 @@ class BrokerTestData:
     permissions: list[str]
     account_balance: Decimal | None
     """In USD; null while something held has no quote."""
+    warning: str | None
+    """What keeps its bot from opening positions, if anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -293,3 +293,24 @@ async def test_a_bot_that_holds_its_trigger_keeps_no_other_from_being_judged(
 
     assert seen == {"stop"}
     assert await fired(engine, position) == {"stop"}
+
+
+async def test_how_far_prices_are_judged_waits_for_candles_on_their_way(
+    held: tuple[Engine, RunningBot, Position],
+) -> None:
+    engine, _bot, position = held
+    market = engine.venue.market
+    before = market.now
+    market.hanging.add("candles")
+    market.add_minute("BTC-USD", low="96", high="101", close="100")
+    await look(engine)
+    (late,) = await engine.rows("SELECT judged_until FROM venue_states")
+
+    market.hanging.clear()
+    market.released.set()
+    await look(engine)
+
+    assert late["judged_until"] == before
+    (state,) = await engine.rows("SELECT judged_until FROM venue_states")
+    assert state["judged_until"] == market.now
+    assert await fired(engine, position) == {"stop"}

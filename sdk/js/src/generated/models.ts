@@ -91,6 +91,8 @@ export interface BrokerConnectedData {
   brokerId: string;
   message: string;
   status: string;
+  /** What keeps its bot from opening positions, if anything. */
+  warning: string | null;
 }
 
 /** A broker connection. */
@@ -123,6 +125,8 @@ export interface BrokerTestData {
   permissions: Array<string>;
   /** In USD; null while something held has no quote. */
   accountBalance: number | null;
+  /** What keeps its bot from opening positions, if anything. */
+  warning: string | null;
 }
 
 /** Every broker connection. */
