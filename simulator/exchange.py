@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 
@@ -19,13 +20,14 @@ from simulator.engine.accounts import Balance
 from simulator.engine.book import Book, LadderSettings
 from simulator.engine.engine import MatchingEngine
 from simulator.engine.fees import FeeTier, fee_tier
-from simulator.engine.values import Order, OrderRefusedError, OrderRequest, TimeInForce
+from simulator.engine.values import Order, OrderRefusedError, OrderRequest
 from simulator.exact import EXACT
+from simulator.faults.conditions import Conditions
 from simulator.faults.fault import Fault
 from simulator.faults.kinds import CallName, Kind
-from simulator.faults.plan import Entry, FaultPlan, Hit, Situation, UnknownFaultError
+from simulator.faults.plan import Entry, FaultPlan, Hit, UnknownFaultError
 from simulator.faults.registry import OrderFaultRegistry, handling_of, has_rested, has_waited
-from simulator.faults.state import PRODUCT_KINDS, ProductState, clock_offset_ms
+from simulator.faults.state import ProductState
 from simulator.market.candles import MINUTE_MS
 from simulator.market.clock import VenueClock
 from simulator.market.feed import MarketFeed
@@ -80,6 +82,7 @@ class Exchange:
         self.clock = _clock(config, self.market, {} if is_new else remembered)
         self.engine = self._build_engine(config)
         self.faults = FaultPlan(seed=self.market.seed)
+        self.conditions = Conditions(self.faults, lambda: self.now_ms)
         self.order_faults = OrderFaultRegistry()
         self._restore_faults()
         self._restore_clients()
@@ -129,20 +132,6 @@ class Exchange:
             for currency, amount in balances.items():
                 self.engine.ledger.add(account.account_id, currency, amount)
             self.store.add_account(account)
-
-    def product_state(
-        self, product_id: str, call: CallName, account_id: str | None = None
-    ) -> ProductState:
-        """Return how a product is at present, as this call of this account meets it."""
-        if not self.faults.has(*PRODUCT_KINDS):
-            return ProductState()
-        situation = Situation(call, self.now_ms, account_id, (product_id,))
-        return ProductState(self.faults.state(situation, *PRODUCT_KINDS))
-
-    def shown_ms(self, call: CallName, account_id: str | None = None) -> int:
-        """Return the venue's clock as it shows itself: ahead, behind or jumping under a fault."""
-        hit = self._clock_fault(call, account_id)
-        return self.now_ms if hit is None else self.now_ms + clock_offset_ms(hit)
 
     def add_fault(self, fault: Fault) -> Entry:
         """Put a fault in force."""
@@ -195,18 +184,17 @@ class Exchange:
         known = self.store.find_client_order(account.account_id, request.client_order_id)
         if known is not None:
             return known
-        state = self.product_state(request.product_id, CallName.PLACE, account.account_id)
+        account_id = account.account_id
+        state = self.conditions.product(request.product_id, CallName.PLACE, account_id)
         state.check(request)
-        hits = () if by_hand else self._order_hits(account, request)
-        clock = None if by_hand else self._clock_fault(CallName.PLACE, account.account_id)
-        is_stamped = clock is not None and clock.flag("stamps")
+        hits = () if by_hand else self.conditions.order(request, account_id)
         sequence = self.engine.next_sequence()
         order = Order(
             order_id=self._new_id("order", sequence),
-            account_id=account.account_id,
+            account_id=account_id,
             request=request,
             sequence=sequence,
-            created_ms=self.now_ms + (clock_offset_ms(clock) if clock and is_stamped else 0),
+            created_ms=self.now_ms if by_hand else self.conditions.stamp_ms(account_id),
             received_at=datetime.now(UTC).isoformat(),
             configuration=configuration,
         )
@@ -225,11 +213,10 @@ class Exchange:
             done = self.store.find_order(account.account_id, order_id)
             raise OrderNotOpenError(done.status if done else None)
         product_id = order.request.product_id
-        situation = Situation(CallName.CANCEL, self.now_ms, account.account_id, (product_id,))
         with self.durable():
             if self.order_faults.of(order_id).find(Kind.CANCEL_LATE):
                 return  # It is being cancelled already.
-            late = None if by_hand else self.faults.cancel(situation)
+            late = None if by_hand else self.conditions.cancel(product_id, account.account_id)
             if late is not None:
                 self.order_faults.note(order_id, [late], self.now_ms)
             else:
@@ -340,19 +327,6 @@ class Exchange:
         )
         self.order_faults.restore(self.store.order_faults(), self.faults)
 
-    def _clock_fault(self, call: CallName, account_id: str | None) -> Hit | None:
-        if not self.faults.has(Kind.CLOCK):
-            return None
-        situation = Situation(call, self.now_ms, account_id)
-        return next(iter(self.faults.state(situation, Kind.CLOCK)), None)
-
-    def _order_hits(self, account: Account, request: OrderRequest) -> Sequence[Hit]:
-        situation = Situation(
-            CallName.PLACE, self.now_ms, account.account_id, (request.product_id,)
-        )
-        is_immediate = request.time_in_force is TimeInForce.IOC
-        return self.faults.order(situation, () if is_immediate else (Kind.IOC_RESTS,))
-
     def _accept(self, order: Order, hits: Sequence[Hit], state: ProductState) -> None:
         book = self.engine.books.get(order.request.product_id)
         rules = None if book is None else state.rules(book.rules)
@@ -362,7 +336,10 @@ class Exchange:
             if status := faults.parked_as(self.now_ms):
                 self.engine.park(order, status, rules)
             else:
-                self.engine.submit(order, self.now_ms, handling_of(faults, self.now_ms), rules)
+                handling = handling_of(faults, self.now_ms)
+                if state.is_in_auction:
+                    handling = replace(handling, share=Decimal(0))
+                self.engine.submit(order, self.now_ms, handling, rules)
         except OrderRefusedError:
             self.order_faults.forget(order.order_id)
             raise

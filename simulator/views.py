@@ -28,7 +28,7 @@ class VenueView:
 
     def now_ms(self, call: CallName = CallName.TIME) -> int:
         """The venue's clock as it shows itself."""
-        return self._exchange.shown_ms(call, self._account_id)
+        return self._exchange.conditions.shown_ms(call, self._account_id)
 
     def order(self, order_id: str) -> Order | None:
         """One order of the account by its id; None when it is not shown."""
@@ -82,7 +82,7 @@ class VenueView:
 
     def product_state(self, product_id: str, call: CallName) -> ProductState:
         """How a product shows itself in this call."""
-        return self._exchange.product_state(product_id, call, self._account_id)
+        return self._exchange.conditions.product(product_id, call, self._account_id)
 
     def product_ids(self, call: CallName) -> dict[str, ProductState]:
         """The products that are shown at all, sorted, each with how it shows itself."""

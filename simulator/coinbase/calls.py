@@ -117,10 +117,12 @@ def signed(permission: str, naming: Naming, handler: Callable[[SignedCall], Any]
     async def endpoint(request: Request) -> Response:
         exchange: Exchange = request.app.state.exchange
         body = await request.body()
-        account = authenticate(request, body, exchange.account_by_key)
+        name = _name(naming, request)
+        skew_seconds = exchange.conditions.signature_skew_ms(name) / 1000
+        account = authenticate(request, body, exchange.account_by_key, skew_seconds)
         if permission not in account.permissions:
             raise missing_scope()
-        call = SignedCall(_name(naming, request), exchange, request, body, account=account)
+        call = SignedCall(name, exchange, request, body, account=account)
         return await _meet_faults(call, account, lambda: _answer(request, handler(call)))
 
     return endpoint

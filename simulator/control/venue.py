@@ -94,7 +94,7 @@ async def get_clock(request: Request) -> Response:
     exchange.save_faults()
 
     def perform() -> Response:
-        return JSONResponse(_clock_json(exchange, exchange.shown_ms(CallName.TIME)))
+        return JSONResponse(_clock_json(exchange, exchange.conditions.shown_ms(CallName.TIME)))
 
     return perform() if hit is None else await answer(hit, perform)
 

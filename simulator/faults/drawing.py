@@ -14,12 +14,14 @@ _HEAVY: Final = frozenset(
         Kind.MAINTENANCE,
         Kind.KEYS_REFUSED,
         Kind.CLOCK,
+        Kind.SIGNATURE_CLOCK,
         Kind.PRODUCT_MALFORMED,
         Kind.PRODUCT_DELISTED,
         Kind.PRODUCT_MODE,
         Kind.PRODUCT_RULES,
     }
 )
+_OF_NO_ACCOUNT: Final = frozenset({Kind.MAINTENANCE, Kind.SIGNATURE_CLOCK})
 _MOST_HEAVY_MINUTES: Final = 10
 _MOST_CHANCE: Final = 0.4
 _SELDOM: Final = 0.3
@@ -101,6 +103,7 @@ _PARAMETERS: Final[Mapping[Kind, _Draw]] = {
             {"quote_max_size": "500"},
         )
     ),
+    Kind.SIGNATURE_CLOCK: lambda rng: {"offset_seconds": rng.choice((-300, -20, 20, 300))},
     Kind.CLOCK: lambda rng: {
         "offset_seconds": round(rng.uniform(-20, 20), 1),
         "jump_seconds": rng.choice((0, 5)),
@@ -174,9 +177,12 @@ def _draw(
         if kind in _HEAVY
         else round(rng.uniform(0.05, _MOST_CHANCE) * max(intensity, 0.1), 4),
     }
-    if accounts and rng.random() < _SELDOM and kind is not Kind.MAINTENANCE:
+    if accounts and rng.random() < _SELDOM and kind not in _OF_NO_ACCOUNT:
         source["account"] = rng.choice(accounts)
-    is_of_a_product = DEFINITIONS[kind].layer is not Layer.TRANSPORT and kind is not Kind.CLOCK
+    is_of_a_product = DEFINITIONS[kind].layer is not Layer.TRANSPORT and kind not in (
+        Kind.CLOCK,
+        Kind.SIGNATURE_CLOCK,
+    )
     if products and is_of_a_product and rng.random() < _OFTEN:
         source["product"] = rng.choice(products)
     if kind in (Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR, Kind.CUT_OFF, Kind.EMPTY_BODY):

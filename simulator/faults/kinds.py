@@ -71,6 +71,7 @@ class Kind(StrEnum):
     PRODUCT_MODE = "product_mode"
     PRODUCT_RULES = "product_rules"
     CLOCK = "clock"
+    SIGNATURE_CLOCK = "signature_clock"
 
 
 class Layer(StrEnum):
@@ -291,5 +292,10 @@ DEFINITIONS: Final[Mapping[Kind, Definition]] = {
             "jump_seconds": _seconds(0),
             "stamps": _flag(default=True),
         },
+    ),
+    Kind.SIGNATURE_CLOCK: Definition(
+        Layer.STATE,
+        {"offset_seconds": Parameter("seconds", 0, -_MOST_SECONDS, _MOST_SECONDS)},
+        _SIGNED,
     ),
 }

@@ -6,7 +6,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from simulator.engine.rules import ProductRules
-from simulator.engine.values import OrderRefusedError, OrderRequest, OrderType, Refusal
+from simulator.engine.values import (
+    OrderRefusedError,
+    OrderRequest,
+    OrderType,
+    Refusal,
+    TimeInForce,
+)
 from simulator.faults.kinds import Kind
 from simulator.faults.plan import Hit
 
@@ -29,7 +35,8 @@ PRODUCT_KINDS: Final = (
 
 def clock_offset_ms(hit: Hit) -> int:
     """Return how far the clock is ahead (or, below zero, behind) when this hit shows it."""
-    jump = hit.number_of("jump_seconds") * (2 * hit.chance("jump") - 1)
+    jumps = "jump_seconds" in hit.fault.parameters
+    jump = hit.number_of("jump_seconds") * (2 * hit.chance("jump") - 1) if jumps else 0
     return round((hit.number_of("offset_seconds") + jump) * 1000)
 
 
@@ -44,6 +51,11 @@ class ProductState:
         """Which of the venue's flags are set."""
         modes = [hit.text("mode") for hit in self._of(Kind.PRODUCT_MODE)]
         return [*modes, *(["is_disabled", "trading_disabled"] if self.is_delisted else [])]
+
+    @property
+    def is_in_auction(self) -> bool:
+        """Whether orders are collected, and nothing trades at once."""
+        return "auction_mode" in self.modes
 
     @property
     def is_delisted(self) -> bool:
@@ -78,7 +90,10 @@ class ProductState:
         if any(mode in _NO_ORDERS for mode in modes):
             raise OrderRefusedError(Refusal.TRADING_DISABLED)
         is_market = request.type is OrderType.MARKET
-        if is_market and any(mode in ("limit_only", "auction_mode") for mode in modes):
+        is_all_or_nothing = request.time_in_force is TimeInForce.FOK
+        if is_market and "limit_only" in modes:
+            raise OrderRefusedError(Refusal.LIMIT_ONLY)
+        if (is_market or is_all_or_nothing) and self.is_in_auction:
             raise OrderRefusedError(Refusal.LIMIT_ONLY)
         if "post_only" in modes and not request.post_only:
             raise OrderRefusedError(Refusal.POST_ONLY)

@@ -461,6 +461,19 @@ async def test_clock_ahead_and_jumping(venue: Venue) -> None:
     assert min(shown) < 0 < max(shown)
 
 
+@pytest.mark.parametrize("key_type", ["hmac", "es256", "ed25519"])
+@pytest.mark.parametrize("offset", [-300, 300])
+async def test_signatures_are_judged_by_a_clock_that_is_off(
+    venue: Venue, faulty: SimulatorProcess, key_type: str, offset: int
+) -> None:
+    async with ccxt_client(faulty.url, faulty.new_account(key_type=key_type)) as client:
+        venue.fault("clock", account=..., offset_seconds=offset)
+        assert await client.v3_private_get_brokerage_accounts()
+        venue.fault("signature_clock", account=..., offset_seconds=offset)
+        with pytest.raises(ccxt.AuthenticationError):
+            await client.v3_private_get_brokerage_accounts()
+
+
 async def test_faults_of_one_account_leave_others_alone(
     venue: Venue, faulty: SimulatorProcess
 ) -> None:

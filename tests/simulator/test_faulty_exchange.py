@@ -432,6 +432,22 @@ def test_modes_of_a_product(
     venue.exchange.cancel(ACCOUNT, resting.order_id)
 
 
+def test_nothing_trades_at_once_in_an_auction(venue: Venue) -> None:
+    venue.fault("product_mode", mode="auction_mode", product="BTC-USD")
+    price = (venue.price * Decimal("0.99")).quantize(Decimal("0.01"))
+
+    immediate = venue.place("0.01", price, time_in_force=TimeInForce.IOC)
+    resting = venue.place("0.01", price)
+    with pytest.raises(OrderRefusedError, match="limit_only"):
+        venue.place("0.01", price, time_in_force=TimeInForce.FOK)
+
+    assert venue.fills() == []
+    assert venue.order(immediate).status is OrderStatus.CANCELLED
+    assert venue.order(resting).status is OrderStatus.OPEN
+    venue.wait(600)
+    assert venue.order(resting).status is OrderStatus.FILLED
+
+
 def test_a_delisted_product_takes_no_order(venue: Venue) -> None:
     fault_id = venue.fault("product_delisted", form="absent", product="BTC-USD")
     with pytest.raises(OrderRefusedError, match="unknown_product"):
