@@ -25,6 +25,10 @@ from tests.support.up import Person
 RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 15.0
 _SERVER_ERROR = 500
+# What a repetition is answered whose first attempt took effect before its process died.
+_DONE_ALREADY = frozenset(
+    {None, "NOT_RUNNING", "ALREADY_RUNNING", "POSITION_NOT_FOUND", "NOT_FOUND"}
+)
 _RELEASING_SHARE = 0.6
 _CLOSING_SHARE = 0.45
 """Of stops: how many close the positions too."""
@@ -291,7 +295,7 @@ class Commands:
         if method != "GET":
             self.given[kind] += 1
             self.seconds.append(answer.took_seconds)
-        if answer.code not in {None, "NOT_RUNNING", "ALREADY_RUNNING", "POSITION_NOT_FOUND"}:
+        if answer.code not in _DONE_ALREADY:
             self.refused.append(
                 {"call": kind, "status": answer.status, "code": answer.code, "body": body}
             )

@@ -17,6 +17,7 @@ from chaos.uptime import Uptime
 
 CALM_SECONDS = 6.5
 SENDING_SECONDS_MAX = 3.0
+NOTED_EVERY = 25
 RECOVERY_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 0.02
 _SENDING_LOOK_SECONDS = 0.004
@@ -30,14 +31,20 @@ class NotRecovered(Exception):
 class Killer:
     """Kills processes of a stack.
 
+    Args:
+        uptime: who runs and serves.
+        system_url: the database, where orders on their way are seen.
+        note: receives the count now and then.
+
     Attributes:
         kills: how many of each name.
         moments: how many strikes at each moment.
     """
 
-    def __init__(self, uptime: Uptime, system_url: str) -> None:
+    def __init__(self, uptime: Uptime, system_url: str, note: Callable[[str], None]) -> None:
         self._uptime = uptime
         self._system_url = system_url
+        self._note = note
         self.kills: Counter[str] = Counter()
         self.moments: Counter[str] = Counter()
 
@@ -49,7 +56,10 @@ class Killer:
         """
         for strike in strikes:
             await self._wait_for(strike)
+            before = self.kills.total() // NOTED_EVERY
             self._strike(strike)
+            if self.kills.total() // NOTED_EVERY > before:
+                self._note(f"{self.kills.total()} kills")
         await self.served()
 
     async def _wait_for(self, strike: Strike) -> None:

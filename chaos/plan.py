@@ -10,9 +10,9 @@ from random import Random
 TRADING = frozenset({"worker", "exits-worker"})
 """Processes that hold orders in flight; they die twice as often as the others."""
 
-_PAIR_SHARE = 0.25
+_PAIR_SHARE = 0.35
 _CALM_SHARE = 0.08
-_MOMENTS = (0.25, 0.25, 0.50)
+_MOMENTS = (0.20, 0.20, 0.60)
 
 
 class Moment(StrEnum):
@@ -88,4 +88,4 @@ def _pause(rng: Random, moment: Moment) -> float:
         case Moment.RECOVERING:
             return rng.uniform(0.1, 1.5)
         case Moment.ANY:
-            return rng.uniform(0, 2.0)
+            return rng.uniform(0, 1.5)

@@ -168,7 +168,7 @@ class _Session:
             self._simulator_url, Random(f"faults {options.seed}"), PAIRS, float(SPEED)
         )
         self.uptime = Uptime(stack, lambda: self.faults.is_blind)
-        self.killer = Killer(self.uptime, self._system_url)
+        self.killer = Killer(self.uptime, self._system_url, note)
         self.crossings = Crossings(self._simulator_url, self._system_url)
         self.alerts: Alerts | None = None
         self.commands: Commands | None = None
