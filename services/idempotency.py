@@ -1,14 +1,17 @@
 """Idempotency keys: the first answer to a mutating call, given again for 24 hours.
 
 `claim` is one atomic statement: of two concurrent duplicates exactly one carries the request out.
-A claim whose process died is taken over after a lease; the commands behind it refuse by state what
-was done already.
+A claim is renewed while its request is carried out. One whose process died ends with its lease, in
+seconds: the repeat of a stop must not wait for a minute because the first attempt was lost. The
+commands behind it refuse by state what was done already.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +19,7 @@ from uuid import UUID
 
 from sqlalchemy import CursorResult, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.ports import WallClock
@@ -24,7 +28,8 @@ from services.database import Database
 from services.errors import IdempotencyConflict
 
 KEPT = timedelta(hours=24)
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=6)
+RENEW_SECONDS = 1.5
 WAIT_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 
@@ -48,6 +53,10 @@ WHERE id = :id AND user_id = :user_id
 """).bindparams(bindparam("response", type_=JSONB))
 _RELEASE = text("""
 DELETE FROM idempotency_keys WHERE id = :id AND user_id = :user_id AND status_code IS NULL
+""")
+_RENEW = text("""
+UPDATE idempotency_keys SET created_at = :now
+WHERE id = :id AND user_id = :user_id AND status_code IS NULL
 """)
 _PURGE = text("DELETE FROM idempotency_keys WHERE created_at <= :before")
 
@@ -81,11 +90,17 @@ class IdempotencyKeys:
     """The keys of all users; a key means something only together with its user."""
 
     def __init__(
-        self, database: Database, clock: WallClock, *, wait_seconds: float = WAIT_SECONDS
+        self,
+        database: Database,
+        clock: WallClock,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        renew_seconds: float = RENEW_SECONDS,
     ) -> None:
         self._database = database
         self._clock = clock
         self._wait_seconds = wait_seconds
+        self._renew_seconds = renew_seconds
 
     async def claim(self, user_id: UUID, key: str, request_hash: str) -> Claim | FirstAnswer:
         """Claim a key for a request, or learn what its first use was answered.
@@ -103,6 +118,16 @@ class IdempotencyKeys:
             if asyncio.get_running_loop().time() >= deadline:
                 raise IdempotencyConflict("The first request with this key is still in progress")
             await asyncio.sleep(_POLL_SECONDS)
+
+    @asynccontextmanager
+    async def renewed(self, claim: Claim) -> AsyncIterator[None]:
+        """Keep a claim from being taken over while its request is carried out."""
+        renewing = asyncio.create_task(self._renew(claim))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait((renewing,))
 
     async def complete(self, claim: Claim, status_code: int, body: str) -> None:
         """Keep the answer."""
@@ -153,6 +178,14 @@ class IdempotencyKeys:
         if row.status_code is None:
             return None
         return FirstAnswer(row.status_code, row.response["body"])
+
+    async def _renew(self, claim: Claim) -> None:
+        while True:
+            await asyncio.sleep(self._renew_seconds)
+            values = {"id": claim.id, "user_id": claim.user_id, "now": self._now()}
+            with suppress(SQLAlchemyError, OSError):
+                async with self._database.for_user(claim.user_id) as session:
+                    await _run(session, _RENEW, values)
 
     def _now(self) -> datetime:
         return self._clock.now()

@@ -55,7 +55,8 @@ class Once:
 
     async def _carry_out(self, claim: Claim, action: Action[T]) -> Answer[T]:
         try:
-            answer = await action()
+            async with self._keys.renewed(claim):
+                answer = await action()
         except Exception as failure:
             refusal = render(problem_of(failure))
             if refusal.status_code >= _SERVER_ERROR:

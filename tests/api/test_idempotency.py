@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from services import errors
+from services.idempotency import LEASE, Claim, IdempotencyKeys
 from tests.api.harness import Api, World
 
 pytestmark = pytest.mark.integration
@@ -121,11 +122,45 @@ async def test_an_abandoned_request_is_taken_over(world: World, user: Api) -> No
         "UPDATE idempotency_keys SET status_code = NULL, response = NULL WHERE user_id = %(id)s",
         id=user.user_id,
     )
-    world.clock.advance(seconds=61)
+    world.clock.advance(seconds=LEASE.total_seconds() + 1)
 
     await user.data("POST", "/trading/pause", headers=headers)
 
     assert len(world.trading.calls) == 2
+
+
+async def test_what_leaves_positions_waits_only_seconds_for_an_attempt_that_died(
+    world: World, user: Api
+) -> None:
+    headers = key("died")
+    await user.data("POST", "/trading/pause", headers=headers)
+    await world.sql(
+        "UPDATE idempotency_keys SET status_code = NULL, response = NULL WHERE user_id = %(id)s",
+        id=user.user_id,
+    )
+    repeated = asyncio.create_task(user.data("POST", "/trading/pause", headers=headers))
+    await asyncio.sleep(0.2)
+
+    world.clock.advance(seconds=7)
+
+    await asyncio.wait_for(repeated, 5)
+    assert len(world.trading.calls) == 2
+
+
+async def test_a_request_that_goes_on_for_long_is_not_taken_over(world: World, user: Api) -> None:
+    keys = IdempotencyKeys(world.database, world.clock, wait_seconds=0.2, renew_seconds=0.05)
+    claim = await keys.claim(user.user_id, "long", "hash")
+    assert isinstance(claim, Claim)
+
+    async with keys.renewed(claim):
+        for _ in range(3):
+            world.clock.advance(seconds=LEASE.total_seconds() - 1)
+            await asyncio.sleep(0.3)
+            with pytest.raises(errors.IdempotencyConflict):
+                await keys.claim(user.user_id, "long", "hash")
+
+    world.clock.advance(seconds=LEASE.total_seconds() + 1)
+    assert isinstance(await keys.claim(user.user_id, "long", "hash"), Claim)
 
 
 @pytest.mark.parametrize("value", ["", "x" * 256, "tab\there"])
