@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from math import inf
 from pathlib import Path
 
 from rich.console import Console
 
 from bench.figures import show
+from chaos.delays import STOP_SECONDS_MAX
 from chaos.run import Options, run
 
 SHOWN_MAX = 40
@@ -20,6 +22,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--kills", type=int, required=True, help="how many processes are killed")
     parser.add_argument("--bots", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=inf, help="kill no longer than that")
+    parser.add_argument(
+        "--stop-seconds",
+        type=float,
+        default=STOP_SECONDS_MAX,
+        help="bound of a crossed stop; wider where other work shares the cores",
+    )
     parser.add_argument("--seed", type=int, help="drawn from the clock where left out")
     parser.add_argument(
         "--evidence", type=Path, help="folder for logs and books if something is wrong"
@@ -29,7 +38,14 @@ def main() -> int:
     evidence = given.evidence or Path("chaos-evidence") / f"{seed}-{time.time_ns()}"
     console = Console(highlight=False)
     console.print(f"Seed {seed}: {given.kills} kills among {given.bots} bots")
-    outcome = run(Options(given.kills, given.bots, seed), evidence, console.print)
+    options = Options(
+        given.kills,
+        given.bots,
+        seed,
+        minutes_max=given.minutes,
+        stop_seconds_max=given.stop_seconds,
+    )
+    outcome = run(options, evidence, console.print)
     show(console, "Chaos", outcome.figures)
     if not outcome.violations:
         console.print("Nothing doubled, nothing lost, nothing invented.")

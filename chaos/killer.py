@@ -48,13 +48,16 @@ class Killer:
         self.kills: Counter[str] = Counter()
         self.moments: Counter[str] = Counter()
 
-    async def carry_out(self, strikes: Iterable[Strike]) -> None:
-        """Strike after strike; at the end everything serves again.
+    async def carry_out(self, strikes: Iterable[Strike], minutes_max: float) -> None:
+        """Strike after strike, for so long at most; at the end everything serves again.
 
         Raises:
             NotRecovered: a process does not come back.
         """
+        deadline = time.monotonic() + minutes_max * 60
         for strike in strikes:
+            if time.monotonic() > deadline:
+                break
             await self._wait_for(strike)
             before = self.kills.total() // NOTED_EVERY
             self._strike(strike)

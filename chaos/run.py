@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -72,6 +73,7 @@ class Options:
         bots: how many bots trade, every second one at the exchange.
         seed: decides who is killed when, what users do, and the market.
         alerts_per_second, commands_per_second: of all users together.
+        minutes_max: killing ends then, however many died.
         stop_seconds_max: how long a crossed stop may take while everything serves.
     """
 
@@ -80,6 +82,7 @@ class Options:
     seed: int = 1
     alerts_per_second: float = 4.0
     commands_per_second: float = 2.0
+    minutes_max: float = inf
     stop_seconds_max: float = STOP_SECONDS_MAX
 
 
@@ -269,7 +272,7 @@ class _Session:
         await asyncio.sleep(WARM_UP_SECONDS)
         await self.killer.served()
         plan = strikes(self._options.seed, self._options.kills, self.uptime.processes)
-        killing = asyncio.create_task(self.killer.carry_out(plan))
+        killing = asyncio.create_task(self.killer.carry_out(plan, self._options.minutes_max))
         await asyncio.wait((killing, *traffic, *watching), return_when=asyncio.FIRST_COMPLETED)
         for task in (*traffic, *watching):
             if task.done():

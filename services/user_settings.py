@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.markets import VenueKey
+from domain.markets import MarketRules, VenueKey
 from domain.plans import Plan
 from domain.ports import Venues, VenueUnavailable, WallClock
 from domain.principal import Principal
@@ -196,15 +196,14 @@ class UserSettingsService:
         new = sorted(set(pairs) - set(current.allowed_pairs))
         if not new:
             return
+        market_data = self._venues.market_data(self._venue)
         try:
-            rules = await self._venues.market_data(self._venue).rules()
+            missing = _not_traded(new, await market_data.rules())
+            if missing:
+                # Refused by what the venue says now: the known list may be of before a pause.
+                missing = _not_traded(new, await market_data.fresh_rules())
         except VenueUnavailable:
             raise VenueFailed from None
-        missing = [
-            pair
-            for pair in new
-            if pair not in rules or not rules[pair].active or rules[pair].quote != CURRENCY
-        ]
         if missing:
             problem = f"Not traded at the venue for {CURRENCY}: {', '.join(missing)}"
             raise InvalidRequest({"trading.allowed_pairs": problem})
@@ -288,3 +287,11 @@ def _apply(stored: UserSettings, changes: Mapping[str, Any], now: datetime) -> N
             stored.advanced = {**stored.advanced, name: value}
         else:
             setattr(stored, name, value)
+
+
+def _not_traded(pairs: Sequence[str], rules: Mapping[str, MarketRules]) -> list[str]:
+    return [
+        pair
+        for pair in pairs
+        if pair not in rules or not rules[pair].active or rules[pair].quote != CURRENCY
+    ]

@@ -23,7 +23,9 @@ FRESH_ANSWER_SECONDS = 2.0
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 300.0
 RECHECK_SECONDS = 60.0
-"""When a market has vanished from the list, how soon the list is read again."""
+"""How soon the list is read again while a market that traded before does not."""
+RECHECK_LENGTH_SECONDS = 3_600.0
+"""How long a market that stopped trading is expected back at any minute."""
 ALARM_SECONDS = 4 * 3_600.0
 """A last good list that is older than this is logged as an error at each failed refresh."""
 
@@ -69,6 +71,7 @@ class MarketRulesCache:
         self._first_answer_seconds = first_answer_seconds
         self._rules = _NONE
         self._malformed: dict[str, str] = {}
+        self._stopped_at: dict[str, float] = {}
         self._answered_at: float | None = None
         self._first_asked_at: float | None = None
         self._refresh_seconds = REFRESH_SECONDS
@@ -81,6 +84,11 @@ class MarketRulesCache:
     def malformed(self) -> Mapping[str, str]:
         """Rows of the last answer that could not be read, and why."""
         return MappingProxyType(self._malformed)
+
+    @property
+    def refresh_seconds(self) -> float:
+        """How old the list may get at present before it is read again."""
+        return self._refresh_seconds
 
     def age_seconds(self) -> float | None:
         """Seconds since the last good answer, or since the first question if there was none."""
@@ -176,7 +184,6 @@ class MarketRulesCache:
 
     def _take(self, listed: ListedMarkets) -> None:
         self._failures, self._retry_at, self._answered_at = 0, 0.0, _now()
-        self._refresh_seconds = REFRESH_SECONDS
         for symbol, reason in listed.malformed.items():
             if self._malformed.get(symbol) != reason:
                 _log.warning(
@@ -190,10 +197,23 @@ class MarketRulesCache:
         for symbol in kept:
             before = self._rules[symbol].status
             if symbol not in listed.malformed and before is not MarketStatus.HALTED:
-                self._refresh_seconds = RECHECK_SECONDS  # a list may have been cut short
                 _log.warning("market_rules.delisted", venue=str(self._key), symbol=symbol)
+        known = {**kept, **listed.rules}
+        self._note_stopped(known)
         self._malformed = dict(listed.malformed)
-        self._rules = MappingProxyType({**kept, **listed.rules})
+        self._rules = MappingProxyType(known)
+
+    def _note_stopped(self, known: Mapping[str, MarketRules]) -> None:
+        """Read the list again soon while a market may come back: a pause, a list cut short."""
+        for symbol, rules in known.items():
+            if rules.active:
+                self._stopped_at.pop(symbol, None)
+            elif symbol in self._rules and self._rules[symbol].active:
+                self._stopped_at[symbol] = _now()
+        is_awaited = any(
+            _now() - stopped_at < RECHECK_LENGTH_SECONDS for stopped_at in self._stopped_at.values()
+        )
+        self._refresh_seconds = RECHECK_SECONDS if is_awaited else REFRESH_SECONDS
 
 
 def _gone(rules: MarketRules) -> MarketRules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -150,6 +151,36 @@ async def test_a_market_that_is_no_longer_listed_is_halted_not_forgotten(
     gone = (await cache.fresh())["OLD-USD"]
 
     assert (gone.status, gone.active) == (MarketStatus.HALTED, False)
+
+
+@pytest.mark.parametrize("how", ["absent", "paused"])
+async def test_a_market_that_stopped_trading_is_looked_at_again_soon_until_it_is_back(
+    venue: Venue, cache: MarketRulesCache, how: str
+) -> None:
+    open_ = {"BTC-USD": rules("BTC-USD"), "ETH-USD": rules("ETH-USD")}
+    venue.listed = open_
+    await cache.rules()
+    usual = cache.refresh_seconds
+    paused = {"ETH-USD": replace(rules("ETH-USD"), active=False)} if how == "paused" else {}
+    venue.listed = {"BTC-USD": rules("BTC-USD"), **paused}
+
+    for _ in range(3):
+        assert not (await cache.fresh())["ETH-USD"].active
+        assert cache.refresh_seconds <= 60 < usual
+
+    venue.listed = open_
+    assert (await cache.fresh())["ETH-USD"].active
+    assert cache.refresh_seconds == usual
+
+
+async def test_a_market_that_never_traded_is_not_waited_for(
+    venue: Venue, cache: MarketRulesCache
+) -> None:
+    venue.listed = {"BTC-USD": rules("BTC-USD"), "OLD-USD": replace(rules("OLD-USD"), active=False)}
+
+    await cache.rules()
+
+    assert cache.refresh_seconds > 60
 
 
 async def test_an_empty_list_is_no_list(venue: Venue, cache: MarketRulesCache) -> None:

@@ -81,6 +81,8 @@ class FakeMarket:
 
     prices: dict[str, str] = field(default_factory=lambda: {"BTC-USD": "7000", "ETH-USD": "400"})
     is_down: bool = False
+    paused: set[str] = field(default_factory=set)
+    """Markets that took no orders when the list was last read; asked anew, all do."""
 
     async def clock(self) -> VenueClock:
         return VenueClock(VENUE_NOW, "epoch-1")
@@ -90,9 +92,22 @@ class FakeMarket:
             raise VenueUnavailable("down")
         step = Decimal("0.01")
         return {
-            symbol: MarketRules(symbol, symbol[:3], symbol[4:], step, step, step, step)
+            symbol: MarketRules(
+                symbol,
+                symbol[:3],
+                symbol[4:],
+                step,
+                step,
+                step,
+                step,
+                active=symbol not in self.paused,
+            )
             for symbol in (*self.prices, "SOL-USD", "ETH-BTC")
         }
+
+    async def fresh_rules(self) -> Mapping[str, MarketRules]:
+        self.paused.clear()
+        return await self.rules()
 
     async def quote(self, symbol: str) -> Quote:
         price = self.prices.get(symbol)

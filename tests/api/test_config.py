@@ -141,6 +141,16 @@ async def test_new_pairs_are_looked_up_at_the_venue(world: World, user: Api) -> 
     assert data["updated_fields"] == ["allowed_pairs"]
 
 
+async def test_a_pair_is_refused_by_what_the_venue_says_now(world: World, user: Api) -> None:
+    """The list that was read last may be of a pause that is over."""
+    world.venues.market.paused.add("SOL-USD")
+    change = {"trading": {"allowed_pairs": ["BTC-USD", "SOL-USD"]}}
+
+    data = await user.data("PUT", "/config/settings", json=change)
+
+    assert data["updated_fields"] == ["allowed_pairs"]
+
+
 async def test_a_plan_without_live_trading_does_not_limit_paper_sizes(
     world: World, user: Api
 ) -> None:
