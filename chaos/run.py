@@ -354,7 +354,9 @@ class _Session:
         bots = {row["bot_id"] for row in records.all("orders") if row["position_id"] in late}
         client = await Client.connect(self._stack.run["temporal_address"])
         for bot_id in sorted(bots)[:HISTORIES_MAX]:
-            found = client.list_workflows(f"WorkflowId = 'bot:{bot_id}'")
+            found = client.list_workflows(
+                f"WorkflowId = 'bot:{bot_id}' OR WorkflowId = 'exits:{bot_id}'"
+            )
             self._histories[str(bot_id)] = [
                 (
                     await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
