@@ -6,14 +6,27 @@ from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 
 from domain.positions import PositionState
+from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequest, ExitRequestState, Position, Trigger, TriggerState
 
 
 def is_to_leave() -> ColumnElement[bool]:
-    """Open positions that were asked to leave, whole or in part, or whose trigger has fired."""
+    """Open positions that were asked to leave, whole or in part, or whose trigger has fired.
+
+    In runs of any state: what was asked for or fired is carried out. Only without keys, where the
+    connection was removed, nothing can be sold.
+    """
+    removed = (
+        select(Account.id)
+        .join(Connection, col(Connection.id) == Account.connection_id)
+        .where(Connection.status == ConnectionStatus.REMOVED.value)
+    )
     fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
     asked = select(ExitRequest.position_id).where(ExitRequest.state == ExitRequestState.OPEN.value)
-    return (col(Position.state) == PositionState.OPEN.value) & (
+    is_sellable = (col(Position.state) == PositionState.OPEN.value) & (
+        col(Position.account_id).not_in(removed)
+    )
+    return is_sellable & (
         col(Position.close_requested).is_not(None)
         | col(Position.id).in_(fired)
         | col(Position.id).in_(asked)

@@ -20,7 +20,7 @@ from sqlmodel import col, select
 from domain.markets import Realm, VenueKey
 from domain.orders import FINAL_STATES, Leg
 from domain.ports import Venues, WorkflowService, WorkflowServiceUnavailable
-from models.bots import BotRun, RunState
+from models.bots import BotRun
 from models.trading import Order, Position
 from services.database import Database, all_rows
 from services.orders.due_exits import is_to_leave
@@ -97,7 +97,7 @@ class ExitDispatch:
         to_leave = (
             select(col(Position.user_id), col(BotRun.bot_id), col(Position.id))
             .join(BotRun, col(BotRun.id) == Position.run_id)
-            .where(BotRun.state != RunState.ENDED.value, is_to_leave())
+            .where(is_to_leave())
         )
         leaving = select(col(Order.user_id), col(Order.bot_id), col(Order.position_id)).where(
             Order.leg != Leg.ENTRY.value, col(Order.state).not_in(_FINAL)

@@ -20,7 +20,7 @@ from domain.contracts.bots import BotRef, OrderTask
 from domain.contracts.exits import ExitsDue
 from domain.orders import FINAL_STATES, Leg, OrderState
 from domain.ports import WallClock
-from models.bots import BotRun, RunState
+from models.bots import BotRun
 from models.trading import Order, Position
 from services.database import Database
 from services.orders.due_exits import is_to_leave
@@ -99,7 +99,6 @@ async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:
             .join(BotRun, col(BotRun.id) == Position.run_id)
             .where(
                 BotRun.bot_id == bot_id,
-                BotRun.state != RunState.ENDED.value,
                 is_to_leave(),
                 col(Position.id).not_in(has_exit),
             )

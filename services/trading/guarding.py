@@ -50,7 +50,7 @@ class GuardService:
             ).one_or_none()
             if bot is None:  # deleted with its user
                 return GuardResult(finished=True)
-            runs = await _live_runs(session, bot.id)
+            runs = await _runs(session, bot.id)
             recheck = await self._make_exits(session, bot, runs)
             tasks = await _live_orders(session, bot.id)
             await self._end_runs(session, bot, runs, tasks)
@@ -81,7 +81,7 @@ class GuardService:
             venue=newest.venue if newest else "",
             mode=newest.mode if newest else "",
             open_positions=open_positions,
-            finished=not live and not tasks,
+            finished=not live and not tasks and recheck is None,
             may_enter=entering and bot.state == BotState.RUNNING,
             recheck_seconds=recheck,
         )
@@ -121,11 +121,16 @@ class GuardService:
             _log.info("run.ended", bot_id=str(bot.id), run_id=str(run.id))
 
 
-async def _live_runs(session: AsyncSession, bot_id: UUID) -> Sequence[BotRun]:
+async def _runs(session: AsyncSession, bot_id: UUID) -> Sequence[BotRun]:
+    """Runs that have not ended, and ended ones with a position that is to leave all the same."""
     return (
         await session.exec(
             select(BotRun)
-            .where(BotRun.bot_id == bot_id, BotRun.state != RunState.ENDED.value)
+            .where(
+                BotRun.bot_id == bot_id,
+                (col(BotRun.state) != RunState.ENDED.value)
+                | col(BotRun.id).in_(select(Position.run_id).where(is_to_leave())),
+            )
             .order_by(col(BotRun.number))
         )
     ).all()
