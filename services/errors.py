@@ -201,6 +201,14 @@ class PositionNotFound(Refusal):
     usual_message = "Position not found"
 
 
+class PositionCanBeSold(Refusal):
+    """A position is written off only where it cannot be sold."""
+
+    kind = ErrorKind.CONFLICT
+    code = "position_can_be_sold"
+    usual_message = "The position can still be sold; close it instead"
+
+
 class PaperAccountInUse(Refusal):
     """A paper account is not reset under a bot that trades on it."""
 

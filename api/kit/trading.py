@@ -62,6 +62,10 @@ class TradingCommands(Protocol):
         """Leave one position at the market."""
         ...
 
+    async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:
+        """Close in the books what cannot be sold."""
+        ...
+
     async def modify_position(
         self,
         principal: Principal,

@@ -81,6 +81,7 @@ BY_CODE: Mapping[str, WireError] = {
     "not_running": WireError(400, "NOT_RUNNING"),
     "no_broker_configured": WireError(400, "NO_BROKER_CONFIGURED"),
     "kill_switch_active": WireError(403, "KILL_SWITCH_ACTIVE"),
+    "position_can_be_sold": WireError(409, "POSITION_CAN_BE_SOLD"),
     "position_not_found": WireError(404, "POSITION_NOT_FOUND"),
     # configuration
     "invalid_setting": WireError(400, "INVALID_SETTING"),

@@ -90,7 +90,7 @@ async def request_exit(
             state=(ExitRequestState.DENIED if is_too_little else ExitRequestState.OPEN).value,
             refusal_code="quantity_minimum" if is_too_little else None,
             refusal_reason=refusal,
-            requested_at=await _venue_time(session, position),
+            requested_at=await venue_time_of(session, position),
             created_at=wall,
             ended_at=wall if is_too_little else None,
         )
@@ -215,7 +215,7 @@ async def end_requests(session: AsyncSession, position: Position, wall: datetime
     )
 
 
-async def _venue_time(session: AsyncSession, position: Position) -> datetime:
+async def venue_time_of(session: AsyncSession, position: Position) -> datetime:
     """The venue's clock as last seen; when the position was opened where it was never seen."""
     found = await session.exec(
         select(col(VenueState.clock_at))

@@ -45,6 +45,7 @@ from services.trading.starting import (
     claim_bot,
     lock_bot,
 )
+from services.trading.writing_off import WritingOff
 
 FLAT_SECONDS_MAX = 5.0
 FLAT_LOOK_SECONDS = 0.1
@@ -118,6 +119,7 @@ class TradingService:
         self._venues = venues
         self._workflows = workflows
         self._clock = clock
+        self._writing_off = WritingOff(database, venues, clock)
         self._starting = Starting(
             database,
             venues,
@@ -324,6 +326,12 @@ class TradingService:
                 )
         await self._inform(bot, BotSignal.ORDER_UPDATE)
         return CloseResult(position_id, "closing", "The position is being closed")
+
+    async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:
+        """Close in the books what cannot be sold; raises as `WritingOff.write_off`."""
+        bot = await self._writing_off.write_off(principal, position_id)
+        await self._inform(bot, BotSignal.ORDER_UPDATE)
+        return CloseResult(position_id, "written_off", "The position was written off")
 
     async def modify_position(
         self,

@@ -253,6 +253,10 @@ class FakeTrading:
         await self._note("close_position", position_id=position_id)
         return CloseResult(position_id, "closing", "Closing")
 
+    async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:
+        await self._note("write_off_position", position_id=position_id)
+        return CloseResult(position_id, "written_off", "Written off")
+
     async def modify_position(
         self,
         principal: Principal,

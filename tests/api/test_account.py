@@ -9,6 +9,7 @@ import pytest
 
 from domain.positions import PositionState
 from domain.strategies.apex import InvalidProtection
+from services.errors import PositionCanBeSold
 from tests.api.fakes import VENUE_NOW
 from tests.api.harness import PREFIX, Api, World
 from tests.api.seeding import (
@@ -348,6 +349,20 @@ async def test_closing_a_position(world: World, user: Api) -> None:
 
     assert data["position_id"] == f"pos_{position_id.hex}"
     assert world.trading.calls == [("close_position", {"position_id": position_id})]
+
+
+async def test_writing_a_position_off(world: World, user: Api) -> None:
+    position_id = uuid4()
+    data = await user.data("POST", f"/account/positions/pos_{position_id.hex}/write-off")
+
+    assert (data["position_id"], data["status"]) == (f"pos_{position_id.hex}", "written_off")
+    assert world.trading.calls == [("write_off_position", {"position_id": position_id})]
+
+
+async def test_what_can_be_sold_is_not_written_off(world: World, user: Api) -> None:
+    world.trading.failure = PositionCanBeSold()
+    path = f"/account/positions/pos_{uuid4().hex}/write-off"
+    assert await user.error("POST", path) == (409, "POSITION_CAN_BE_SOLD")
 
 
 async def test_modifying_a_position(world: World, user: Api) -> None:

@@ -116,6 +116,7 @@ def test_every_call_of_the_contract_is_there() -> None:
         "GET /analytics/exports",
         "GET /analytics/exports/{export_id}",
         "POST /account/positions/{position_id}/close",
+        "POST /account/positions/{position_id}/write-off",
         "PATCH /account/positions/{position_id}",
         "POST /account/paper/reset",
         "GET /config/settings",

@@ -32,6 +32,7 @@ from services.errors import (
     InvalidRequest,
     ObjectNotFound,
     PaperAccountInUse,
+    PositionCanBeSold,
     PositionNotFound,
     VenueFailed,
 )
@@ -103,6 +104,25 @@ async def close_position(
 
     async def act() -> Answer[ClosePositionView]:
         result = await services.trading.close_position(caller, parsed)
+        return ok(ClosePositionView.from_domain(result))
+
+    return await once(act)
+
+
+@router.post(
+    "/positions/{position_id}/write-off",
+    **answers(
+        ClosePositionView, PositionNotFound, PositionCanBeSold, idempotent=True, way_out=True
+    ),
+)
+async def write_off_position(
+    position_id: str, caller: Caller, once: Idempotent, services: Services
+) -> Answer[ClosePositionView]:
+    """Close in the books a position that cannot be sold, without a price for what is given up."""
+    parsed = _position_id(position_id)
+
+    async def act() -> Answer[ClosePositionView]:
+        result = await services.trading.write_off_position(caller, parsed)
         return ok(ClosePositionView.from_domain(result))
 
     return await once(act)

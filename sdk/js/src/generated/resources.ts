@@ -43,6 +43,7 @@ export const OPERATIONS = {
   "account.signals": {"method": "GET", "path": "/account/signals", "query": ["page", "perPage", "status", "symbol", "action", "startDate", "endDate"]},
   "account.notifications": {"method": "GET", "path": "/account/notifications", "query": ["page", "perPage"]},
   "account.closePosition": {"method": "POST", "path": "/account/positions/{position_id}/close", "keyed": true},
+  "account.writeOffPosition": {"method": "POST", "path": "/account/positions/{position_id}/write-off", "keyed": true},
   "account.modifyPosition": {"method": "PATCH", "path": "/account/positions/{position_id}", "body": true, "keyed": true},
   "account.resetPaper": {"method": "POST", "path": "/account/paper/reset", "keyed": true},
   "config.settings": {"method": "GET", "path": "/config/settings"},
@@ -662,6 +663,14 @@ export class Account extends Resource {
     options: KeyedCallOptions = {},
   ): Promise<models.ClosePositionView> {
     return this.send(OPERATIONS["account.closePosition"], { positionId }, {}, options);
+  }
+
+  /** Close in the books a position that cannot be sold, without a price for what is given up. */
+  writeOffPosition(
+    positionId: string,
+    options: KeyedCallOptions = {},
+  ): Promise<models.ClosePositionView> {
+    return this.send(OPERATIONS["account.writeOffPosition"], { positionId }, {}, options);
   }
 
   /** Set the stop, which keeps trailing from there, or replace the remaining targets by one. */

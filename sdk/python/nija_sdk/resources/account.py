@@ -16,6 +16,7 @@ _STATS = Operation("GET", "/account/stats")
 _SIGNALS = Operation("GET", "/account/signals")
 _NOTIFICATIONS = Operation("GET", "/account/notifications")
 _CLOSE_POSITION = Operation("POST", "/account/positions/{position_id}/close", keyed=True)
+_WRITE_OFF_POSITION = Operation("POST", "/account/positions/{position_id}/write-off", keyed=True)
 _MODIFY_POSITION = Operation("PATCH", "/account/positions/{position_id}", keyed=True)
 _RESET_PAPER = Operation("POST", "/account/paper/reset", keyed=True)
 
@@ -282,6 +283,25 @@ class Account(Resource):
         """
         return self._call(
             _CLOSE_POSITION,
+            models.ClosePositionView,
+            path={"position_id": position_id},
+            idempotency_key=idempotency_key,
+        )
+
+    def write_off_position(
+        self, position_id: str, *, idempotency_key: str | None = None
+    ) -> models.ClosePositionView:
+        """Close in the books a position that cannot be sold.
+
+        Without a price for what is given up..
+
+        Args:
+            position_id: Which one: `position_id` of an earlier answer.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return self._call(
+            _WRITE_OFF_POSITION,
             models.ClosePositionView,
             path={"position_id": position_id},
             idempotency_key=idempotency_key,
@@ -588,6 +608,25 @@ class AsyncAccount(AsyncResource):
         """
         return await self._call(
             _CLOSE_POSITION,
+            models.ClosePositionView,
+            path={"position_id": position_id},
+            idempotency_key=idempotency_key,
+        )
+
+    async def write_off_position(
+        self, position_id: str, *, idempotency_key: str | None = None
+    ) -> models.ClosePositionView:
+        """Close in the books a position that cannot be sold.
+
+        Without a price for what is given up..
+
+        Args:
+            position_id: Which one: `position_id` of an earlier answer.
+            idempotency_key: A repeat with the same key within 24 hours gets the first answer;
+                by default every call has a key of its own, which its retries keep.
+        """
+        return await self._call(
+            _WRITE_OFF_POSITION,
             models.ClosePositionView,
             path={"position_id": position_id},
             idempotency_key=idempotency_key,
