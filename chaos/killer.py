@@ -67,7 +67,7 @@ class Killer:
 
     async def _wait_for(self, strike: Strike) -> None:
         if strike.moment is not Moment.RECOVERING:
-            await self.served()
+            await self._until(lambda: self._uptime.exits_are_served)
         if strike.is_calm_before:
             await self._until(lambda: self._uptime.for_exits.seconds >= CALM_SECONDS)
         if strike.moment is Moment.SENDING:

@@ -118,6 +118,12 @@ class Uptime:
         """Whether every process has."""
         return bool(self._pids) and all(self.serves(name) for name in self._pids)
 
+    @property
+    def exits_are_served(self) -> bool:
+        """Whether every process has answered that an exit needs."""
+        needed = set(self._pids) - (NOT_FOR_EXITS if EXITS_WORKER in self._pids else {"api"})
+        return bool(needed) and all(map(self.serves, needed))
+
     def killed(self, name: str) -> None:
         """Note that a process was just killed."""
         self._serving.pop(name, None)
@@ -157,8 +163,7 @@ class Uptime:
 
     def _judge(self) -> None:
         sees = not self._is_blind()
-        needed = set(self._pids) - (NOT_FOR_EXITS if EXITS_WORKER in self._pids else {"api"})
-        self.for_exits.note(holds=sees and bool(needed) and all(map(self.serves, needed)))
+        self.for_exits.note(holds=sees and self.exits_are_served)
         self.for_all.note(holds=sees and self.all_serve)
 
     async def _answers(self, name: str, pid: int) -> bool:

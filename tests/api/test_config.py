@@ -36,6 +36,7 @@ async def test_default_settings(user: Api) -> None:
             "max_daily_loss_usd": 200,
             "allowed_pairs": ["BTC-USD", "ETH-USD"],
             "paper_trading": True,
+            "strategy_may_close_signals": False,
         },
         "notifications": {
             "email_enabled": True,
