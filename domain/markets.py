@@ -67,7 +67,8 @@ class MarketRules:
 
     Steps and limits are in the unit their name says: `quantity_*` in the base currency,
     `price_step` and `notional_*` in the quote currency. A maximum is that of one order; None where
-    the venue publishes none. `active` is whether new positions may be opened.
+    the venue publishes none. `active` is whether new positions may be opened, `is_unlisted` that
+    the venue names the market no more and these are its last rules.
     """
 
     symbol: str
@@ -82,6 +83,7 @@ class MarketRules:
     quantity_max: Decimal | None = None
     notional_max: Decimal | None = None
     status: MarketStatus = MarketStatus.OPEN
+    is_unlisted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,14 @@ class MarketData(Protocol):
         """Rules asked for now where the venue answers at once, else the last good ones."""
         ...
 
+    def rules_age_seconds(self) -> float | None:
+        """Seconds since the list of markets was last read; None before it was first asked for."""
+        ...
+
+    def malformed_markets(self) -> Mapping[str, str]:
+        """Rows of the last list that could not be read, and why, by symbol."""
+        ...
+
     def known_clock(self) -> VenueClock | None:
         """The last seen clock, gone on by this machine's; None before it was ever seen."""
         ...

@@ -7,14 +7,16 @@ from decimal import Decimal
 
 from sqlmodel import Field, SQLModel
 
-from models.columns import amount_field, timestamp_field
+from domain.markets import MarketStatus
+from models.columns import amount_field, one_of, timestamp_field
 
 
 class VenueState(SQLModel, table=True):
     """A venue's clock as last seen, when that was, and how far its watcher has come.
 
     Every one-minute candle closed at or before `judged_until` has been judged against the
-    triggers, and every bar closed by then has been announced to the bots.
+    triggers, and every bar closed by then has been announced to the bots. `listed_at` is when (wall
+    time) the list of markets was last read, `malformed` how many of its rows could not be read.
     """
 
     __tablename__ = "venue_states"
@@ -26,6 +28,26 @@ class VenueState(SQLModel, table=True):
     seen_at: datetime = timestamp_field()
     judged_until: datetime | None = timestamp_field(nullable=True)
     last_error: str | None = None
+    listed_at: datetime | None = timestamp_field(nullable=True)
+    malformed: int = 0
+
+
+class MarketState(SQLModel, table=True):
+    """What a venue's list last said of a market that somebody holds or trades.
+
+    `status` is a `domain.markets.MarketStatus`: `halted` also where the list names the market no
+    more; `reason` says so. `since` is wall time.
+    """
+
+    __tablename__ = "market_states"
+    __table_args__ = (one_of("status", MarketStatus),)
+
+    venue: str = Field(primary_key=True)
+    realm: str = Field(primary_key=True)
+    symbol: str = Field(primary_key=True)
+    status: str
+    reason: str | None = None
+    since: datetime = timestamp_field()
 
 
 class VenueQuote(SQLModel, table=True):

@@ -57,7 +57,13 @@ USER_TABLES: tuple[str, ...] = (
 )
 """Tables whose every row belongs to the user in its `user_id` column."""
 
-SHARED_TABLES: tuple[str, ...] = ("evaluations", "stablecoins", "venue_quotes", "venue_states")
+SHARED_TABLES: tuple[str, ...] = (
+    "evaluations",
+    "market_states",
+    "stablecoins",
+    "venue_quotes",
+    "venue_states",
+)
 """Market facts, the same for everybody: readable by all roles, written by the system role."""
 
 SPECIAL_POLICIES: dict[str, tuple[str, ...]] = {

@@ -217,7 +217,7 @@ class MarketRulesCache:
 
 
 def _gone(rules: MarketRules) -> MarketRules:
-    return replace(rules, active=False, status=MarketStatus.HALTED)
+    return replace(rules, active=False, status=MarketStatus.HALTED, is_unlisted=True)
 
 
 def _now() -> float:

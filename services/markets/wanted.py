@@ -32,6 +32,8 @@ _WANTED = text(
     GROUP BY symbol
     """
 )
+# Markets that only value what is held come last: nothing is decided by them alone.
+_VALUED = 4
 _OWNED = text(
     """
     SELECT DISTINCT b.currency, a.currency FROM balances b
@@ -50,10 +52,12 @@ class WantedMarkets:
 
     Attributes:
         armed: those whose triggers wait for prices.
+        used: those that somebody holds a position in or trades, listed or not.
         all: every market, the armed first, then held ones, then what is only traded or valued.
     """
 
     armed: tuple[str, ...]
+    used: tuple[str, ...]
     all: tuple[str, ...]
 
 
@@ -70,10 +74,11 @@ async def wanted_markets(
     coins = await stablecoins_in_force(session)
     for currency, into in await all_rows(session, _OWNED.bindparams(**of_venue)):
         for symbol in markets_pricing(currency, into, coins):
-            ranks[symbol] = min(ranks.get(symbol, 2), 2)
+            ranks.setdefault(symbol, _VALUED)
     rows = sorted(ranks.items(), key=lambda item: (item[1], item[0]))
     needed = [(symbol, rank) for symbol, rank in rows if rank <= 1 or not known or symbol in known]
     return WantedMarkets(
         armed=tuple(symbol for symbol, rank in needed if rank == 0),
+        used=tuple(symbol for symbol, rank in rows if rank != _VALUED),
         all=tuple(symbol for symbol, _rank in needed),
     )

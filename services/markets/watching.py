@@ -36,6 +36,7 @@ from models.trading import Trigger, TriggerState
 from services.database import Database
 from services.markets.closing import ClosedCandles
 from services.markets.firing import BotId, Seen, fire_crossed
+from services.markets.listing import MarketListing
 from services.markets.seen import store_seen
 from services.markets.wanted import WantedMarkets, wanted_markets
 
@@ -67,6 +68,7 @@ class VenueWatching:
         self._interval = interval_seconds
         self._scan_length = scan_length
         self._candles: dict[VenueKey, ClosedCandles] = {}
+        self._listings: dict[VenueKey, MarketListing] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     async def watch(self, request: WatchInput) -> WatchResult:
@@ -137,6 +139,8 @@ class VenueWatching:
         await self._beside(self._wake_exits(fired))
         since = state.judged_until if state is not None and before is not None else None
         await self._beside(self._announce(key, clock.now, since, judged_until))
+        listing = self._listings.setdefault(key, MarketListing(self._database, key))
+        await self._beside(listing.note(market, wanted, self._clock.now()))
         if is_silent:
             raise VenueUnavailable("No market of the venue gives a price")
 
@@ -156,6 +160,9 @@ class VenueWatching:
         except (VenueUnavailable, TimeoutError) as failure:
             if state is None:
                 raise VenueUnavailable("The venue's clock was never seen") from failure
+            known = market.known_clock()
+            if known is not None and known.epoch == state.epoch:
+                return known, False
             elapsed = max(timedelta(0), self._clock.now() - state.seen_at)
             return VenueClock(state.clock_at + elapsed, state.epoch), False
 

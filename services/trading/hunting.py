@@ -336,7 +336,14 @@ class _BarDecisions:
                 self._note(session, scene, symbol, stored, "none", "not_enough_bars", cause)
             return
         for position in positions:
-            await self._manage(session, scene, position, evaluation, cause)
+            await self._manage(
+                session,
+                scene,
+                position,
+                evaluation,
+                cause,
+                is_newest=self._scan.is_newest(stored),
+            )
         if not self._scan.context.may_enter:
             return
         if positions:
@@ -424,8 +431,14 @@ class _BarDecisions:
         position: Position,
         evaluation: Evaluation,
         cause: str,
+        *,
+        is_newest: bool,
     ) -> None:
-        """Trail an open position's stop; leave when the strategy calls for the other side."""
+        """Trail an open position's stop; leave when the strategy calls for the other side.
+
+        Only the newest bar closes: what an older one called for may be over. The stop it trails is
+        judged by the newest price anyway.
+        """
         if position.run_id != scene.run.id or position.state != PositionState.OPEN:
             return
         row = (
@@ -437,7 +450,7 @@ class _BarDecisions:
         is_its_own = row.source == EntrySource.STRATEGY
         may_close = is_its_own or scene.terms.settings.strategy_may_close_signals
         calls_off = calls_for_exit(Direction(row.side), evaluation, profile.entry_score)
-        if row.close_requested is None and may_close and calls_off:
+        if row.close_requested is None and may_close and calls_off and is_newest:
             row.close_requested = ExitReason.SIGNAL_REVERSAL
             row.close_cause = cause
             session.add(row)

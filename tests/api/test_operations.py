@@ -30,7 +30,7 @@ async def test_ready_asks_what_it_needs(world: World, client: httpx.AsyncClient)
     answer = await client.get("/ready")
     assert answer.json()["data"] == {
         "status": "ready",
-        "checks": {"database": "ok", "workflows": "ok"},
+        "checks": {"database": "ok", "workflows": "ok", "markets": "ok"},
     }
 
     world.workflows.is_up = False

@@ -115,6 +115,9 @@ class FakeMarket:
         self.down: set[str] = set()
         self.hanging: set[str] = set()
         self.released = asyncio.Event()
+        self.rules_age = 0.0
+        self.has_seen_clock = True
+        self.malformed: dict[str, str] = {}
         self.quoted_at: datetime | None = None
         """Venue time that quotes carry; None for the present."""
         self.rules_by_symbol = {symbol: market_rules(symbol) for symbol in symbols}
@@ -140,8 +143,14 @@ class FakeMarket:
     async def fresh_rules(self) -> Mapping[str, MarketRules]:
         return await self.rules()
 
+    def rules_age_seconds(self) -> float | None:
+        return self.rules_age
+
+    def malformed_markets(self) -> Mapping[str, str]:
+        return self.malformed
+
     def known_clock(self) -> VenueClock | None:
-        return VenueClock(self.now, self.epoch)
+        return VenueClock(self.now, self.epoch) if self.has_seen_clock else None
 
     async def public_fees(self) -> FeeRates:
         return FEES

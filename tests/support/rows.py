@@ -57,6 +57,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     },
     "paper_fills": {"side": "buy", "liquidity": "taker"},
     "paper_balances": {"held": Decimal(0)},
+    "market_states": {"status": "open"},
     "paper_orders": {"state": "open", "side": "buy", "type": "market", "time_in_force": "ioc"},
     "positions": {"side": "long", "state": "open", "exit_state": None},
     "stream_events": {"channel": "trades", "kind": "trade"},

@@ -160,6 +160,10 @@ class CoinbaseMarketData:
         """Seconds since the list of markets was last read, None before it was first asked for."""
         return self._rules.age_seconds()
 
+    def malformed_markets(self) -> Mapping[str, str]:
+        """Rows of the last list that could not be read, and why, by symbol."""
+        return self._rules.malformed
+
     def known_clock(self) -> VenueClock | None:
         """The last seen clock, gone on by this machine's; None before it was ever seen.
 

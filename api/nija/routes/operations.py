@@ -15,6 +15,7 @@ from api.nija.documented import answers
 from api.nija.envelope import Answer, ok
 from domain.errors import ErrorKind
 from services.errors import Refusal, explain
+from services.markets.ages import state_of_lists
 
 CHECK_SECONDS_MAX = 3.0
 
@@ -39,7 +40,9 @@ class ReadyView(View):
     """The process can serve."""
 
     status: Literal["ready"] = "ready"
-    checks: dict[str, str] = Field(examples=[{"database": "ok", "workflows": "ok"}])
+    checks: dict[str, str] = Field(
+        examples=[{"database": "ok", "workflows": "ok", "markets": "ok"}]
+    )
 
 
 @router.get("/health", **answers(HealthView, public=True, counted=False))
@@ -50,14 +53,29 @@ async def health() -> Answer[HealthView]:
 
 @router.get("/ready", **answers(ReadyView, NotReady, public=True, counted=False))
 async def ready(services: Services) -> Answer[ReadyView]:
-    """Whether PostgreSQL and Temporal answer."""
-    database, workflows = await asyncio.gather(
-        _check(_ping(services)), _check(services.workflows.is_available())
+    """Whether PostgreSQL and Temporal answer; `markets` says where a list of markets is old.
+
+    An old list keeps nothing from being served: the last good one is gone by.
+    """
+    database, workflows, markets = await asyncio.gather(
+        _check(_ping(services)),
+        _check(services.workflows.is_available()),
+        _markets(services),
     )
     checks = {"database": database, "workflows": workflows}
     if set(checks.values()) != {"ok"}:
         raise NotReady(details={"checks": checks})
-    return ok(ReadyView(checks=checks))
+    return ok(ReadyView(checks={**checks, "markets": markets}))
+
+
+async def _markets(services: Services) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS_MAX):
+            return await state_of_lists(services.database, services.clock.now())
+    except Exception as failure:
+        if explain(failure) is None and not isinstance(failure, TimeoutError):
+            raise
+        return "unknown"
 
 
 async def _ping(services: Services) -> bool:

@@ -92,6 +92,7 @@ async def test_without_a_clock_the_venues_time_goes_on_by_the_wall(
     engine, _bot, _position = held
     seen = engine.venue.market.now
     engine.venue.market.down.add("clock")
+    engine.venue.market.has_seen_clock = False
     engine.wall.advance(90)
 
     await look(engine)
