@@ -45,7 +45,7 @@ class Hands:
         return order
 
     def cancel(self, order_id: str) -> None:
-        """Cancel an order of the account, whoever placed it.
+        """Cancel an order of the account, its bots' orders included.
 
         Raises:
             OrderNotOpenError: There is nothing to cancel.

@@ -1,14 +1,17 @@
 """The venue as its clients see it: what the exchange knows, through the faults in force.
 
-The exchange knows the truth; every answer to a client, over HTTP or in process, comes from here.
+The exchange has the state without faults; every answer to a client, over HTTP or in process, comes
+from here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
+from simulator.engine.accounts import Balance
 from simulator.engine.rules import ProductRules
-from simulator.engine.values import Fill, Order, OrderStatus
+from simulator.engine.values import Fill, Order, OrderStatus, Side
+from simulator.exact import EXACT
 from simulator.exchange import Exchange
 from simulator.faults.candles import ListedCandle, shown_candles
 from simulator.faults.kinds import CallName, Kind
@@ -80,6 +83,24 @@ class VenueView:
         placed.sort(key=lambda item: item[0])
         return [fill for _, fill in placed], cursor
 
+    def balances(self) -> dict[str, Balance]:
+        """The account's balances by currency: without what moved them just now, if they lag."""
+        exchange = self._exchange
+        shown = {
+            currency: replace(balance)
+            for currency, balance in exchange.balances(self._owner).items()
+        }
+        behind_ms = exchange.conditions.balances_behind_ms(self._owner)
+        if behind_ms:
+            recent = Filter(self._owner, start_ms=exchange.now_ms - behind_ms + 1, limit=-1)
+            with localcontext(EXACT):
+                for currency, change in self._changes(recent):
+                    shown[currency].total -= change
+        # A hold is shown as it is; a wallet never shows less than nothing.
+        for balance in shown.values():
+            balance.total = max(balance.total, balance.held)
+        return shown
+
     def product_state(self, product_id: str, call: CallName) -> ProductState:
         """How a product shows itself in this call."""
         return self._exchange.conditions.product(product_id, call, self._account_id)
@@ -128,6 +149,19 @@ class VenueView:
     def _owner(self) -> str:
         assert self._account_id is not None, "orders and fills belong to an account"
         return self._account_id
+
+    def _changes(self, recent: Filter) -> Iterator[tuple[str, Decimal]]:
+        """Yield what fills and hands have added to each currency since an instant."""
+        store = self._exchange.store
+        for fill in store.fills(recent):
+            rules = self._exchange.engine.books[fill.product_id].rules
+            sign = 1 if fill.side is Side.BUY else -1
+            yield rules.base, sign * fill.size
+            yield rules.quote, -sign * fill.size * fill.price - fill.fee
+        for move in store.hand_moves(self._owner):
+            if move.amount is not None and move.time_ms >= (recent.start_ms or 0):
+                assert move.currency is not None
+                yield move.currency, move.amount if move.kind == "deposit" else -move.amount
 
     def _shown(self, order: Order, *, by_id: bool) -> Order | None:
         exchange = self._exchange

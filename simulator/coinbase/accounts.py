@@ -166,7 +166,7 @@ def _currencies(exchange: Exchange) -> list[str]:
 
 def _wallets(call: SignedCall) -> dict[str, Balance]:
     """Return a balance for each currency of the venue and each the account ever had."""
-    owned = call.exchange.balances(call.account.account_id)
+    owned = call.view.balances()
     codes = sorted({*_currencies(call.exchange), *owned})
     return {code: owned.get(code, Balance()) for code in codes}
 

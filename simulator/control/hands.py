@@ -47,7 +47,7 @@ async def place_order(request: Request) -> dict[str, Any]:
 
 
 async def cancel_order(request: Request) -> dict[str, Any]:
-    """Cancel an order of the account, whoever placed it."""
+    """Cancel an order of the account, its bots' orders included."""
     body = await _fields(request, "order_id")
     hands = _hands(request, body)
     order_id = str(body.get("order_id") or "")

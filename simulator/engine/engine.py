@@ -29,7 +29,7 @@ from simulator.engine.values import (
     TimeInForce,
 )
 
-_HONEST: Final = Handling()
+_PLAIN: Final = Handling()
 
 
 @dataclass
@@ -94,7 +94,7 @@ class MatchingEngine:
         self,
         order: Order,
         now_ms: int | None = None,
-        handling: Handling = _HONEST,
+        handling: Handling = _PLAIN,
         rules: ProductRules | None = None,
     ) -> None:
         """Accept an order, trade what can be traded, rest or cancel what is left.
@@ -122,7 +122,7 @@ class MatchingEngine:
         self.parked[order.order_id] = order
         self._orders[order.order_id] = order
 
-    def release(self, order: Order, now_ms: int, handling: Handling = _HONEST) -> None:
+    def release(self, order: Order, now_ms: int, handling: Handling = _PLAIN) -> None:
         """Match a parked order by what the market offers now; it fails if it cannot be placed."""
         book = self.books[order.request.product_id]
         del self.parked[order.order_id]

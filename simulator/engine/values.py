@@ -157,7 +157,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """How an order is treated once it is accepted; the default is that of an honest venue.
+    """How an order is treated once it is accepted; the default is that of a venue without faults.
 
     Attributes:
         share: How much of what could trade at once does trade, from 0 to 1. A fill-or-kill order

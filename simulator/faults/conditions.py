@@ -22,20 +22,25 @@ class Conditions:
         situation = Situation(call, self._now_ms(), account_id, (product_id,))
         return ProductState(self._plan.state(situation, *PRODUCT_KINDS))
 
+    def balances_behind_ms(self, account_id: str) -> int:
+        """Return how far behind the balances of an account are shown."""
+        hit = self._state(CallName.BALANCES, account_id, Kind.BALANCES_LATE)
+        return 0 if hit is None else hit.milliseconds() or 0
+
     def shown_ms(self, call: CallName, account_id: str | None = None) -> int:
         """Return the venue's clock as it shows itself: ahead, behind or jumping."""
-        hit = self._clock(call, account_id, Kind.CLOCK)
+        hit = self._state(call, account_id, Kind.CLOCK)
         return self._now_ms() + (0 if hit is None else clock_offset_ms(hit))
 
     def stamp_ms(self, account_id: str) -> int:
         """Return the time that an order accepted now carries."""
-        hit = self._clock(CallName.PLACE, account_id, Kind.CLOCK)
+        hit = self._state(CallName.PLACE, account_id, Kind.CLOCK)
         is_off = hit is not None and hit.flag("stamps")
         return self._now_ms() + (clock_offset_ms(hit) if hit and is_off else 0)
 
     def signature_skew_ms(self, call: CallName) -> int:
         """Return how far the clock that judges signatures is off; it knows no account yet."""
-        hit = self._clock(call, None, Kind.SIGNATURE_CLOCK)
+        hit = self._state(call, None, Kind.SIGNATURE_CLOCK)
         return 0 if hit is None else clock_offset_ms(hit)
 
     def order(self, request: OrderRequest, account_id: str) -> Sequence[Hit]:
@@ -50,7 +55,7 @@ class Conditions:
         situation = Situation(CallName.CANCEL, self._now_ms(), account_id, (product_id,))
         return self._plan.cancel(situation)
 
-    def _clock(self, call: CallName, account_id: str | None, kind: Kind) -> Hit | None:
+    def _state(self, call: CallName, account_id: str | None, kind: Kind) -> Hit | None:
         if not self._plan.has(kind):
             return None
         situation = Situation(call, self._now_ms(), account_id)

@@ -21,6 +21,7 @@ _HEAVY: Final = frozenset(
         Kind.PRODUCT_RULES,
     }
 )
+_OF_NO_PRODUCT: Final = frozenset({Kind.CLOCK, Kind.SIGNATURE_CLOCK, Kind.BALANCES_LATE})
 _OF_NO_ACCOUNT: Final = frozenset({Kind.MAINTENANCE, Kind.SIGNATURE_CLOCK})
 _MOST_HEAVY_MINUTES: Final = 10
 _MOST_CHANCE: Final = 0.4
@@ -75,6 +76,7 @@ _PARAMETERS: Final[Mapping[Kind, _Draw]] = {
         "seconds": round(rng.uniform(1, 120), 1),
         "first": rng.choice(("0", "-0.01")),
     },
+    Kind.BALANCES_LATE: _seconds(30),
     Kind.CANDLE_LATE: _seconds(180),
     Kind.CANDLE_REVISED: lambda rng: {
         "seconds": round(rng.uniform(10, 180), 1),
@@ -179,10 +181,7 @@ def _draw(
     }
     if accounts and rng.random() < _SELDOM and kind not in _OF_NO_ACCOUNT:
         source["account"] = rng.choice(accounts)
-    is_of_a_product = DEFINITIONS[kind].layer is not Layer.TRANSPORT and kind not in (
-        Kind.CLOCK,
-        Kind.SIGNATURE_CLOCK,
-    )
+    is_of_a_product = DEFINITIONS[kind].layer is not Layer.TRANSPORT and kind not in _OF_NO_PRODUCT
     if products and is_of_a_product and rng.random() < _OFTEN:
         source["product"] = rng.choice(products)
     if kind in (Kind.TIMEOUT, Kind.RESET, Kind.SERVER_ERROR, Kind.CUT_OFF, Kind.EMPTY_BODY):

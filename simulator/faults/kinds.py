@@ -62,6 +62,7 @@ class Kind(StrEnum):
     FILLS_TWICE = "fills_twice"
     FILLS_SHUFFLED = "fills_shuffled"
     COMMISSION_LATE = "commission_late"
+    BALANCES_LATE = "balances_late"
     CANDLE_LATE = "candle_late"
     CANDLE_REVISED = "candle_revised"
     CANDLE_MISSING = "candle_missing"
@@ -239,6 +240,9 @@ DEFINITIONS: Final[Mapping[Kind, Definition]] = {
         Layer.ORDER,
         {"seconds": _seconds(5), "first": Parameter("decimal", "0", -_MOST_AMOUNT, 0)},
         _ORDERS,
+    ),
+    Kind.BALANCES_LATE: Definition(
+        Layer.STATE, {"seconds": _seconds(5)}, frozenset({CallName.BALANCES})
     ),
     Kind.CANDLE_LATE: Definition(Layer.CANDLE, {"seconds": _seconds(60)}, _CANDLES),
     Kind.CANDLE_REVISED: Definition(

@@ -25,7 +25,7 @@ class TimedHit:
 
 @dataclass(frozen=True, slots=True)
 class OrderFaults:
-    """All hits of one order; without any, it is treated as an honest venue would."""
+    """All hits of one order; without any, it is treated as usual."""
 
     hits: tuple[TimedHit, ...] = ()
 
@@ -129,5 +129,5 @@ def shown_fill(fill: Fill, position: int, faults: OrderFaults, now_ms: int) -> S
 def shuffle_key(fill: Fill, place: int, faults: OrderFaults) -> tuple[float, int]:
     """Return where a fill stands in a listing; shuffled ones stand anywhere, always the same."""
     timed = faults.find(Kind.FILLS_SHUFFLED)
-    # Honest fills keep their places among themselves.
+    # The others keep their places among themselves.
     return (timed.hit.chance(fill.trade_id), 0) if timed else (0.5, place)

@@ -94,7 +94,7 @@ class CandleSeries:
 
     @property
     def identity(self) -> str:
-        """What tells this series' market from another's."""
+        """Identifies the market of this series."""
         return f"{self.symbol}:{self.first_ms}:{self.end_ms}:{len(self.times)}"
 
 

@@ -154,7 +154,7 @@ async def test_too_many_requests(venue: Venue, wait: float | None, header: str |
     assert headers.get("retry-after") == header
 
 
-async def test_slow_answers_hold_up_nobody_else(venue: Venue) -> None:
+async def test_slow_answers_do_not_delay_other_calls(venue: Venue) -> None:
     venue.fault("slow", call="list_orders", seconds=1)
     venue.fault("timeout", call="balances", seconds=30, applied=False)
 
@@ -304,6 +304,24 @@ async def test_fills_late_in_pieces_twice_and_out_of_order(venue: Venue) -> None
     assert numbers == [(0, 0), (2, 1), (4, 2), (6, 3), (6, 3)]
     trades = await venue.client.fetch_my_trades(SYMBOL)
     assert sum({trade["info"]["entry_id"]: trade["amount"] for trade in trades}.values()) == 0.03
+
+
+async def test_balances_that_lag_behind_fills_and_hands(venue: Venue) -> None:
+    venue.fault("balances_late", seconds=60)
+    owner = {"account_id": venue.account["account_id"]}
+    await venue.sell("0.25")
+    venue.process.post("/control/hands/deposit", owner | {"currency": "USD", "amount": "5"})
+    venue.process.post("/control/hands/withdraw", owner | {"currency": "BTC", "amount": "0.5"})
+
+    async def totals() -> tuple[float, float]:
+        shown = (await venue.client.fetch_balance({"v3": True}))["total"]
+        return shown["USD"], shown["BTC"]
+
+    assert await totals() == (10_000, 1)
+    venue.process.advance(1)
+    usd, btc = await totals()
+    assert usd > 20_000
+    assert btc == 0.25
 
 
 async def test_commission_settled_later_under_one_entry_id(venue: Venue) -> None:
@@ -507,7 +525,7 @@ def test_control_of_faults(faulty: SimulatorProcess) -> None:
 
     assert "kind must be one of" in refusal({"kind": "earthquake"})
     assert "no field second" in refusal({"kind": "slow", "second": 1})
-    assert "no account nobody" in refusal({"kind": "slow", "account": "nobody"})
+    assert "no account unknown" in refusal({"kind": "slow", "account": "unknown"})
     assert "no product NO-USD" in refusal({"kind": "slow", "product": "NO-USD"})
     assert "for_seconds" in refusal({"kind": "slow", "for_seconds": "long"})
     assert "faults must be" in refusal({"faults": 3})

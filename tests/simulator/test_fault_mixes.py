@@ -1,4 +1,4 @@
-"""Random mixes of all faults over random trading: the truth stays sound, and views come to it."""
+"""Random mixes of all faults over random trading: accounts stay consistent, views catch up."""
 
 import re
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ class World:
     def step(self, number: int) -> None:
         account = self.random.choice(ACCOUNTS)
         action = self.random.choices(
-            (self.place, self.cancel, self.wait, self.move, self.look, self.kill),
+            (self.place, self.cancel, self.wait, self.move, self.observe, self.kill),
             (10, 4, 4, 1, 3, 0.3),
         )[0]
         action(account, number)
@@ -137,7 +137,7 @@ class World:
         except NotEnoughFundsError:
             self.trace.append("not enough")
 
-    def look(self, account: Account, _: int) -> None:
+    def observe(self, account: Account, _: int) -> None:
         view = VenueView(self.exchange, account)
         orders, _cursor = view.orders(Filter(account.account_id))
         fills, _cursor = view.fills(Filter(account.account_id))
@@ -187,7 +187,7 @@ def worlds(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Worl
         world.store.close()
 
 
-def test_money_orders_and_fills_stay_sound_and_views_come_to_the_truth(
+def test_money_orders_and_fills_stay_sound_and_views_catch_up(
     worlds: list[World],
 ) -> None:
     world = worlds[0]

@@ -121,8 +121,8 @@ async def test_what_an_order_holds_cannot_be_withdrawn(
         ("deposit", {"currency": "USD", "amount": "-1"}, 400, "amount must be"),
         ("deposit", {"currency": "USD", "amount": "NaN"}, 400, "amount must be"),
         ("deposit", {"currency": "", "amount": "1"}, 400, "currency must be"),
-        ("withdraw", {"currency": "USD", "amount": "1", "to": "nobody"}, 404, "no such account"),
-        ("deposit", {"account_id": "nobody"}, 404, "no such account"),
+        ("withdraw", {"currency": "USD", "amount": "1", "to": "unknown"}, 404, "no such account"),
+        ("deposit", {"account_id": "unknown"}, 404, "no such account"),
     ],
 )
 def test_refused_moves_leave_no_trace(

@@ -1,4 +1,4 @@
-"""What Coinbase says of cancellations, and the calls that ask for many products at once."""
+"""Outcomes of cancellations one by one, and calls that concern many products."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration
 SYMBOL = "BTC/USD"
 
 
-async def test_each_cancellation_is_answered_truthfully(client: Any) -> None:
+async def test_each_cancellation_has_its_own_outcome(client: Any) -> None:
     resting = await client.create_order(SYMBOL, "limit", "buy", 0.01, 10_000)
     cancelled = await client.create_order(SYMBOL, "limit", "buy", 0.01, 10_000)
     await client.cancel_order(cancelled["id"])
