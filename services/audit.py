@@ -58,6 +58,7 @@ class AuditEvent(StrEnum):
     POSITION_CLOSED = "position_close_requested"
     POSITION_WRITTEN_OFF = "position_written_off"
     POSITION_MODIFIED = "position_modified"
+    FEE_CORRECTED = "fee_corrected"
     TRADE_EXECUTED = "trade_executed"
     CHANNEL_ADDED = "notification_channel_added"
     CHANNEL_CHANGED = "notification_channel_changed"

@@ -16,7 +16,14 @@ from services.reads import Caller, Reads
 DECISIONS_MAX = 200
 
 _STATUS = """
-SELECT b.id AS bot_id, b.state, b.last_scan_at, b.next_scan_at, b.last_error,
+SELECT b.id AS bot_id, b.state, b.last_scan_at, b.next_scan_at,
+       -- An exit that fails is what matters most, until it is through.
+       coalesce((
+           SELECT concat(p.symbol, ': the exit fails: ', coalesce(p.exit_error, 'not through yet'))
+           FROM positions p
+           WHERE p.user_id = u.user_id AND p.state = 'open' AND p.exit_state = 'failing'
+           ORDER BY p.exit_due_at LIMIT 1
+       ), b.last_error) AS last_error,
        r.id AS run_id, r.state AS run_state, r.venue, r.mode, r.realm, r.risk_level, r.strategy,
        r.config_hash, r.code_version, r.started_at, u.paper_trading, u.risk_level AS usual_risk,
        s.clock_at, k.scope AS kill_scope, k.reason AS kill_reason, k.engaged_at,

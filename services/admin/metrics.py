@@ -58,6 +58,9 @@ SELECT (SELECT count(*) FROM bots b JOIN bot_runs r ON r.bot_id = b.id AND r.sta
         WHERE b.state IN ('starting', 'running') AND r.mode = m.mode AND r.realm = :realm) AS bots,
        (SELECT count(*) FROM positions p JOIN accounts a ON a.id = p.account_id
         WHERE p.state = 'open' AND a.mode = m.mode AND a.realm = :realm) AS positions,
+       (SELECT count(*) FROM positions p JOIN accounts a ON a.id = p.account_id
+        WHERE p.state = 'open' AND p.exit_state = 'failing'
+          AND a.mode = m.mode AND a.realm = :realm) AS failing,
        (SELECT coalesce(sum(f.price * f.quantity), 0) FROM venue_states v
         JOIN accounts a ON a.venue = v.venue AND a.realm = v.realm
         JOIN fills f ON f.account_id = a.id AND f.filled_at > v.clock_at - interval '24 hours'
@@ -111,12 +114,16 @@ class UserFigures:
 
 @dataclass(frozen=True, slots=True)
 class TradingFigures:
-    """Bots, open positions, and what was traded in the venues' last 24 hours; volume in USD."""
+    """Bots, open positions, and what was traded in the venues' last 24 hours; volume in USD.
+
+    `exits_failing` counts positions whose exit is due and is refused, not filled, or late.
+    """
 
     bots_running: int
     total_positions: int
     total_volume_24h: Decimal
     total_trades_24h: int
+    exits_failing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,9 @@ class PlatformMetrics:
 
 
 def _trading(row: Mapping[str, Any]) -> TradingFigures:
-    return TradingFigures(row["bots"], row["positions"], row["volume"], row["trades"])
+    return TradingFigures(
+        row["bots"], row["positions"], row["volume"], row["trades"], row["failing"]
+    )
 
 
 def _system(

@@ -6,7 +6,7 @@ everything else is folded again from all fills of the position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -199,6 +199,13 @@ async def _move_balances(
     for fill in fills:
         for currency, amount in flows_of(fill, base=rules.base, quote=rules.quote).items():
             deltas[currency] = deltas.get(currency, ZERO) + amount
+    await move_balances(session, order, deltas, at)
+
+
+async def move_balances(
+    session: AsyncSession, order: Order, deltas: Mapping[str, Decimal], at: datetime
+) -> None:
+    """Move the balances of an order's account, always in the same sequence of currencies."""
     for currency in sorted(deltas):
         moved = await session.exec(
             update(Balance)

@@ -16,8 +16,15 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, VenueKey
-from domain.orders import FINAL_STATES, OrderState
-from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
+from domain.orders import FINAL_STATES, Balances, OrderState
+from domain.ports import (
+    AccountRef,
+    VenueAccount,
+    VenueRefusedKeys,
+    Venues,
+    VenueUnavailable,
+    WallClock,
+)
 from models.bots import BotRun, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.ledgers import Flow
@@ -25,9 +32,10 @@ from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.comparing import compare_balances
+from services.orders.comparing import compare_balances, compared_balances, differs
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
+from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
 from services.orders.settling import OrderSettling, is_doubted
 
 AT_ONCE = 8
@@ -168,6 +176,8 @@ class Reconciling:
         observed = await account.balances()
         key = VenueKey(ref.venue, ref.realm)
         now = (await self._venues.market_data(key).clock()).now
+        if await self._book_late_reports(ref, account, observed, now):
+            observed = await account.balances()
         async with self._database.for_user(user_id) as session:
             # Locked, so that no intent or booking of this account moves while the two are compared.
             locked = (
@@ -183,6 +193,28 @@ class Reconciling:
             await compare_balances(
                 session, locked, observed, markets, now=now, wall=self._clock.now()
             )
+
+    async def _book_late_reports(
+        self, ref: AccountRef, account: VenueAccount, observed: Balances, now: datetime
+    ) -> bool:
+        """Where balances differ, book what the venue has settled or listed since; whether any was.
+
+        Commissions and fills that come late are no money from outside.
+        """
+        markets = self._venues.market_data(VenueKey(ref.venue, ref.realm)).known_rules()
+        async with self._database.for_user(ref.user_id) as session:
+            row = (await session.exec(select(Account).where(Account.id == ref.account_id))).one()
+            if not differs(await compared_balances(session, row, observed, markets)):
+                return False
+        listed = await account.fills(since=now - SETTLES_WITHIN)
+        async with self._database.for_user(ref.user_id) as session:
+            late = await find_late_reports(session, ref.account_id, listed)
+        for fill_id, report in late.fees.items():
+            async with self._database.for_user(ref.user_id) as session:
+                await correct_fee(session, fill_id, report, at=now, wall=self._clock.now())
+        for order_id in late.orders:
+            await self._settling.settle(ref.user_id, order_id, doubt_the_end=True)
+        return late.is_any
 
 
 async def _is_removed(session: AsyncSession, account: Account) -> bool:

@@ -197,3 +197,19 @@ async def test_decisions_are_the_latest_of_each_pair(world: World, user: Api) ->
 
 async def test_no_decisions_before_the_first_run(user: Api) -> None:
     assert (await user.data("GET", "/trading/decisions"))["decisions"] == []
+
+
+async def test_a_failing_exit_is_the_last_error_until_it_is_through(
+    world: World, user: Api
+) -> None:
+    run = await make_run(world, user)
+    await world.sql("UPDATE bots SET last_error = 'A scan failed'")
+    position = await make_position(
+        world, run, exit_state="failing", exit_error="The venue says no", exit_attempts=3
+    )
+
+    status = await user.data("GET", "/trading/status")
+    assert status["last_error"] == "BTC-USD: the exit fails: The venue says no"
+
+    await world.sql("UPDATE positions SET exit_state = NULL WHERE id = %(id)s", id=position.id)
+    assert (await user.data("GET", "/trading/status"))["last_error"] == "A scan failed"

@@ -266,6 +266,9 @@ class TradingCounts(View):
     total_positions: int = Field(examples=[3421])
     total_volume_24h: Amount = Field(examples=[4567890.5])
     total_trades_24h: int = Field(examples=[5678])
+    exits_failing: int = Field(
+        examples=[0], description="Positions whose exit is due and is refused, not filled or late."
+    )
 
     @classmethod
     def from_domain(cls, figures: TradingFigures) -> TradingCounts:
@@ -275,6 +278,7 @@ class TradingCounts(View):
             total_positions=figures.total_positions,
             total_volume_24h=figures.total_volume_24h,
             total_trades_24h=figures.total_trades_24h,
+            exits_failing=figures.exits_failing,
         )
 
 

@@ -1218,6 +1218,8 @@ class TradingCounts:
     total_positions: int
     total_volume_24h: Decimal
     total_trades_24h: int
+    exits_failing: int
+    """Positions whose exit is due and is refused, not filled or late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1275,6 +1277,8 @@ class TradingTotals:
     total_positions: int
     total_volume_24h: Decimal
     total_trades_24h: int
+    exits_failing: int
+    """Positions whose exit is due and is refused, not filled or late."""
     paper: TradingCounts
 
 

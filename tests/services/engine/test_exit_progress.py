@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from domain.markets import Realm
+from services.admin.metrics import PlatformMetrics
 from services.orders.exit_progress import LATE_AFTER
 from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import Answer, Cancel
@@ -45,6 +47,20 @@ async def test_a_refused_exit_shows_on_its_position_until_it_is_through(
     position = await alone.position(bot)
     assert (position.exit_state, position.exit_attempts) == (None, 0)
     assert (position.exit_error, position.exit_due_at) == (None, None)
+
+
+async def test_a_failing_exit_is_counted_by_the_platform(alone: Engine, bot: RunningBot) -> None:
+    metrics = PlatformMetrics(alone.database, alone.wall, realm=Realm.SIMULATED)
+    position = await alone.open_position(bot)
+    alone.account(bot).answers.append(Answer.REFUSE)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    await alone.guard(bot)
+
+    assert (await metrics.measure()).paper.exits_failing == 1
+    await alone.carry_out(bot)
+    assert (await metrics.measure()).paper.exits_failing == 0
 
 
 async def test_an_exit_that_is_not_through_after_30_seconds_is_told_once(

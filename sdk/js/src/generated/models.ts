@@ -1011,6 +1011,8 @@ export interface TradingCounts {
   totalPositions: number;
   totalVolume24h: number;
   totalTrades24h: number;
+  /** Positions whose exit is due and is refused, not filled or late. */
+  exitsFailing: number;
 }
 
 /** What the bot may do. */
@@ -1059,6 +1061,8 @@ export interface TradingTotals {
   totalPositions: number;
   totalVolume24h: number;
   totalTrades24h: number;
+  /** Positions whose exit is due and is refused, not filled or late. */
+  exitsFailing: number;
   paper: TradingCounts;
 }
 

@@ -1,0 +1,149 @@
+"""Commissions settled later and fills listed late, twice, in pieces or out of order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from domain.money import ZERO
+from tests.support.books import assert_in_order
+from tests.support.engine import Engine, RunningBot
+
+pytestmark = pytest.mark.integration
+
+
+async def reconcile(engine: Engine, bot: RunningBot) -> None:
+    await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
+
+
+async def unexplained(engine: Engine, bot: RunningBot) -> list[Decimal]:
+    rows = await engine.rows(
+        "SELECT amount FROM flows WHERE account_id = :id AND kind <> 'opening'",
+        id=bot.trader.account_id,
+    )
+    return [row["amount"] for row in rows]
+
+
+def settle_commissions(engine: Engine, bot: RunningBot, fee: Decimal) -> None:
+    """Let the venue change the fee of every execution."""
+    account = engine.account(bot)
+    for order in account.orders.values():
+        for number, fill in enumerate(order.fills):
+            account.deposit("USD", str(fill.fee - fee))
+            order.fills[number] = replace(fill, fee=fee)
+
+
+async def test_a_commission_that_is_settled_later_is_corrected_in_all_books(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    settle_commissions(engine, bot, Decimal("0.25"))
+
+    await reconcile(engine, bot)
+
+    assert (await engine.position(bot)).fees == Decimal("0.5")
+    assert (await engine.balances(bot))["USD"] == engine.account(bot).totals["USD"]
+    assert await unexplained(engine, bot) == []
+    await assert_in_order(engine, bot)
+    (entry,) = {
+        row["fee"]
+        for row in await engine.rows(
+            "SELECT meta ->> 'fee' AS fee FROM audit_log"
+            " WHERE user_id = :user AND event_type = 'fee_corrected'",
+            user=bot.trader.user_id,
+        )
+    }
+    assert entry == "0.25 USD"
+
+
+async def test_a_commission_of_a_closed_trade_is_corrected_in_its_figures(
+    engine: Engine, bot: RunningBot
+) -> None:
+    position = await engine.open_position(bot)
+    await engine.fire(position, "stop")
+    await engine.carry_out(bot)
+    closed = await engine.position(bot)
+    settle_commissions(engine, bot, Decimal("0.4"))
+
+    await reconcile(engine, bot)
+    await reconcile(engine, bot)
+
+    position = await engine.position(bot)
+    assert (position.closed_at, position.exit_reason) == (closed.closed_at, "stop_loss")
+    assert position.fees == Decimal("1.6")
+    (day,) = await engine.rows(
+        "SELECT sum(fees) AS fees FROM daily_results WHERE run_id = :run", run=bot.run_id
+    )
+    assert day["fees"] == Decimal("1.6")
+    await assert_in_order(engine, bot)
+
+
+async def test_a_commission_that_turns_out_to_be_in_the_base_currency_leaves_less_to_sell(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    account = engine.account(bot)
+    for order in account.orders.values():
+        for number, fill in enumerate(order.fills):
+            account.deposit("USD", str(fill.fee))
+            account.deposit("BTC", "-0.01")
+            order.fills[number] = replace(fill, fee=Decimal("0.01"), fee_currency="BTC")
+
+    await reconcile(engine, bot)
+
+    position = await engine.position(bot)
+    assert position.open_quantity == Decimal("2.98")
+    assert position.closed_elsewhere_quantity == ZERO
+    await engine.fire(position, "stop")
+    await engine.carry_out(bot)
+    assert account.sends[-1].quantity == Decimal("2.98")
+    await assert_in_order(engine, bot)
+
+
+async def test_fills_listed_twice_in_pieces_and_out_of_order_are_booked_once(
+    engine: Engine, bot: RunningBot
+) -> None:
+    order_id = await engine.intend_entry(bot)
+    account = engine.account(bot)
+    account.fills_delay = timedelta(minutes=1)
+    await engine.place(bot, order_id)
+    assert (await engine.order(order_id)).state == "open", "its fills are not listed yet"
+    (entry,) = account.orders.values()
+    first, second = entry.fills
+    entry.fills[:] = [second, second]
+    engine.venue.market.now += timedelta(minutes=1)
+    assert (await engine.settle(bot, order_id)).state == "open"
+    entry.fills[:] = [second, first, second]
+
+    assert (await engine.settle(bot, order_id)).state == "filled"
+
+    assert len(await engine.fills(bot)) == 2
+    assert (await engine.position(bot)).entry_quantity == first.quantity + second.quantity
+    entry.fills[:] = [first, second]
+    await reconcile(engine, bot)
+    assert await unexplained(engine, bot) == []
+    await assert_in_order(engine, bot)
+
+
+async def test_a_fill_of_an_order_that_had_ended_is_no_money_from_outside(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The venue lists one more execution of an order that it had reported as over."""
+    await engine.open_position(bot)
+    account = engine.account(bot)
+    (entry,) = account.orders.values()
+    late = replace(
+        entry.fills[0], venue_fill_id="late", quantity=Decimal("0.5"), fee=Decimal("0.05")
+    )
+    entry.fills.append(late)
+    account.deposit("BTC", "0.5")
+    account.deposit("USD", "-50.05")
+
+    await reconcile(engine, bot)
+    await reconcile(engine, bot)
+
+    assert (await engine.position(bot)).entry_quantity == Decimal("3.5")
+    assert await unexplained(engine, bot) == []
