@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from math import inf
@@ -37,6 +38,7 @@ def main() -> int:
     seed = given.seed if given.seed is not None else time.time_ns() % 1_000_000
     evidence = given.evidence or Path("chaos-evidence") / f"{seed}-{time.time_ns()}"
     console = Console(highlight=False)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # connections to killed servers are usual
     console.print(f"Seed {seed}: {given.kills} kills among {given.bots} bots")
     options = Options(
         given.kills,

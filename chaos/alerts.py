@@ -23,6 +23,7 @@ STRATEGY = "chaos"
 _PATH = "/api/v1/webhooks/tradingview"
 _ACTIONS = {"buy": 50, "close": 20, "sell": 15, "part": 15}
 _SERVER_ERROR = 500
+_STALE = "The alert is older than"
 
 
 class Alerts:
@@ -99,6 +100,8 @@ class Alerts:
             await asyncio.sleep(RETRY_SECONDS)
         if response.is_success:
             self.acknowledged[reference] = time.time() - began
+        elif _STALE in response.text:
+            self.sent["stale"] += 1  # nothing took it in for two minutes
         else:
             self.refused.append(
                 {"alert": reference, "status": response.status_code, "body": response.text[:300]}

@@ -15,7 +15,10 @@ from chaos.records import Records, Row
 from chaos.uptime import Span
 
 STOP_SECONDS_MAX = 5.0
-ALERT_SECONDS_MAX = 30.0
+ALERT_STOPS = 6
+"""An alert may wait for so many times as long as a stop."""
+
+ALERT_SECONDS_MAX = ALERT_STOPS * STOP_SECONDS_MAX
 _ZERO = Decimal(0)
 
 
@@ -91,7 +94,9 @@ def late_stops(
     ]
 
 
-def late_alerts(records: Records, whole: Sequence[Span]) -> list[Violation]:
+def late_alerts(
+    records: Records, whole: Sequence[Span], seconds_max: float = ALERT_SECONDS_MAX
+) -> list[Violation]:
     """Alerts that waited for their decision although everything served."""
     found = []
     for alert in records.all("alerts"):
@@ -99,7 +104,7 @@ def late_alerts(records: Records, whole: Sequence[Span]) -> list[Violation]:
         if ended_at is None:
             continue  # reported as unsettled
         waited = _longest(whole, alert["received_at"].timestamp(), ended_at.timestamp())
-        if waited > ALERT_SECONDS_MAX:
+        if waited > seconds_max:
             what = f"alert {alert['id']} ({alert['state']}) waited for {waited:.1f} s"
             found.append(Violation("late alert", what))
     return found

@@ -164,8 +164,9 @@ def _balances(records: Records, account: Account) -> Iterator[Violation]:
 def _flows(records: Records, account: Account) -> Iterator[Violation]:
     """There were no deposits, withdrawals or trades by hand."""
     for flow in records.of(account, "flows"):
-        if flow["kind"] == "external":
-            yield Violation("invented", f"{account.id}: flow {flow['amount']} {flow['currency']}")
+        if flow["kind"] not in {"opening", "reset"}:
+            what = f"{flow['kind']} flow {flow['amount']} {flow['currency']}"
+            yield Violation("invented", f"{account.id}: {what}")
 
 
 def _positions(records: Records, account: Account) -> Iterator[Violation]:
@@ -182,6 +183,9 @@ def _positions(records: Records, account: Account) -> Iterator[Violation]:
         entered, left = _traded(fills[position["id"]])
         if left > entered or position["surplus_quantity"]:
             yield Violation("doubled", f"{name}: {left} left, {entered} entered")
+        if position["closed_elsewhere_quantity"]:
+            gone = position["closed_elsewhere_quantity"]
+            yield Violation("invented", f"{name}: {gone} closed elsewhere")
         booked = (position["entry_quantity"], position["exit_quantity"])
         if booked != (entered, min(left, entered)):
             yield Violation("books", f"{name}: {booked} booked, {(entered, left)} filled")

@@ -25,7 +25,14 @@ from bench.population import Trader, populate, wait_running
 from chaos.alerts import Alerts
 from chaos.commands import Commands
 from chaos.crossings import Crossings
-from chaos.delays import STOP_SECONDS_MAX, StopDelay, late_alerts, late_stops, stop_delays
+from chaos.delays import (
+    ALERT_STOPS,
+    STOP_SECONDS_MAX,
+    StopDelay,
+    late_alerts,
+    late_stops,
+    stop_delays,
+)
 from chaos.faults import Faults
 from chaos.invariants import (
     Violation,
@@ -80,7 +87,7 @@ class Options:
     kills: int
     bots: int = 50
     seed: int = 1
-    alerts_per_second: float = 4.0
+    alerts_per_second: float = 3.0
     commands_per_second: float = 2.0
     minutes_max: float = inf
     stop_seconds_max: float = STOP_SECONDS_MAX
@@ -216,7 +223,9 @@ class _Session:
         found += lost_alerts(records, self.alerts.acknowledged)
         found += unclosed(records, self.commands.closes)
         found += late_stops(delays, self._options.stop_seconds_max)
-        found += late_alerts(records, self.uptime.for_all.spans)
+        found += late_alerts(
+            records, self.uptime.for_all.spans, ALERT_STOPS * self._options.stop_seconds_max
+        )
         found += [
             Violation("refused", json.dumps(one))
             for one in (*self.alerts.refused, *self.commands.refused)

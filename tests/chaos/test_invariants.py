@@ -64,6 +64,7 @@ class Made:
             entry_quantity=QUANTITY,
             exit_quantity=QUANTITY / 2,
             surplus_quantity=Decimal(0),
+            closed_elsewhere_quantity=Decimal(0),
         )
         self.row(
             "triggers", id=self.trigger_id, position_id=self.position_id, leg="stop", state="armed"
@@ -182,6 +183,14 @@ def _money_from_nowhere(made: Made) -> None:
     made.row("flows", kind="external", amount=Decimal(5), currency="USD")
 
 
+def _a_trade_by_hand_that_was_none(made: Made) -> None:
+    made.row("flows", kind="external_trade", amount=Decimal(-1), currency="BTC")
+
+
+def _a_shortfall_that_was_none(made: Made) -> None:
+    made.tables["positions"][0]["closed_elsewhere_quantity"] = QUANTITY
+
+
 def _entered_twice(made: Made) -> None:
     made.order("entry", "buy", QUANTITY, NOW)
 
@@ -241,6 +250,8 @@ def _executed_without_a_decision(made: Made) -> None:
         ("invented", _venue_forgot_an_order),
         ("invented", _venue_forgot_a_fill),
         ("invented", _money_from_nowhere),
+        ("invented", _a_trade_by_hand_that_was_none),
+        ("invented", _a_shortfall_that_was_none),
         ("doubled", _entered_twice),
         ("doubled", _sold_twice),
         ("doubled", _found_under_another_id),
