@@ -9,6 +9,7 @@ do keeps an exit waiting.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -70,6 +71,8 @@ ACTIVITIES_AT_ONCE = 100
 # A bar wakes every bot at once; the default of five polls would hand them out one by one.
 POLLS = 20
 CONNECT_PAUSE_SECONDS = 0.5
+MAIN_NICENESS = 5
+"""Where cores are scarce, whatever exits need (their worker, the servers, the API) goes first."""
 
 _log = structlog.get_logger("nija.worker")
 
@@ -209,6 +212,8 @@ def main() -> None:
         settings = load()
     except ValidationError as failure:
         sys.exit(f"A setting is wrong:\n{failure}")
+    if role == MAIN:
+        os.nice(MAIN_NICENESS)
     configure_logging(
         settings.log_level,
         settings.log_format,

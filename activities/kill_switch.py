@@ -34,7 +34,7 @@ class KillSwitchActivities:
 
     @activity.defn(name="kill_switch.tell")
     async def tell(self, request: KillSwitchPageInput) -> KillSwitchPage:
-        """Cancel intents, ask for exits, nudge bots and leave notices for one page of bots."""
+        """Have positions leave, cancel intents, leave notices and nudge bots: one page of them."""
         async with heartbeating():
             return await self._rounds.tell(request.round, request.after)
 

@@ -66,8 +66,11 @@ class _Acts:
 
     async def quiet(self, bots: Sequence[Bot]) -> dict[str, Any]:
         """Close what these bots have bought, with nothing else to do."""
-        await self._show.send(QUIET_PAIR, [uuid.uuid4() for _ in bots])
-        await until(lambda: self._are_open(QUIET_PAIR, len(bots)), SECONDS_MAX)
+        signals = [uuid.uuid4() for _ in bots]
+        await self._show.send(QUIET_PAIR, signals)
+        # Some may be refused: what was decided is waited for, what has opened is closed.
+        causes = [f"signal:{signal_id}" for signal_id in signals]
+        await until(lambda: self._show.is_quiet(causes), SECONDS_MAX)
         return await self._close(QUIET_PAIR)
 
     async def busy(self, bots: Sequence[Bot]) -> dict[str, Any]:

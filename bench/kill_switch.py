@@ -115,7 +115,7 @@ class Show:
             answered_at, took = datetime.now(UTC), time.monotonic() - began
         await sending
         causes = [f"signal:{signal_id}" for signal_id in signals]
-        await until(lambda: self._is_quiet(causes), QUIET_SECONDS_MAX)
+        await until(lambda: self.is_quiet(causes), QUIET_SECONDS_MAX)
         return {
             "call_took_s": round(took, 2),
             "sends_in_flight": answer["sends_in_flight"],
@@ -193,7 +193,8 @@ class Show:
         (row,) = await rows(self._stack, _LEFT, (symbol,))
         return bool(row["sent"] >= SENT_BEFORE)
 
-    async def _is_quiet(self, causes: Sequence[str]) -> bool:
+    async def is_quiet(self, causes: Sequence[str]) -> bool:
+        """Whether all these were decided and no entry is on its way."""
         (row,) = await rows(self._stack, _UNDECIDED, {"causes": list(causes)})
         return not row["waiting"]
 

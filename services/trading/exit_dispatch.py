@@ -82,10 +82,10 @@ class ExitDispatch:
         Raises:
             WorkflowServiceUnavailable: a price watch could not be made sure of.
         """
-        await ask_covered_positions(self._database)
+        asked = await ask_covered_positions(self._database)
         now = asyncio.get_running_loop().time()
         due = await self._due()
-        bots = {position[:2] for position in due if self._is_left_alone(position, now)}
+        bots = asked | {position[:2] for position in due if self._is_left_alone(position, now)}
         self._woken_at = {position: self._woken_at.get(position) for position in due}
         await self._wake(sorted(bots), now)
         if self._watched_at is None or now - self._watched_at >= WATCH_SECONDS:

@@ -1,17 +1,18 @@
 """Asking the positions that a kill switch covers to leave, in one statement for all of them.
 
-Done by whoever gets to it first: the call that engages the switch, the exits worker's poll, the
+Done by the exits worker's poll, some times a second for as long as a switch is engaged, and by the
 rounds of telling. Only rows that nothing else holds at this moment are taken, so that one locked
-position keeps no other waiting; the next poll takes what is left, for as long as the switch is
-engaged.
+position keeps no other waiting; the next time takes what is left.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
+from domain.positions import PositionState
 from domain.strategies.apex import ExitReason
 from services.database import Database
 
@@ -27,28 +28,31 @@ WHERE released_at IS NULL AND close_positions ORDER BY engaged_at, id
 
 _ASK = text(f"""
 WITH covered AS (
-  SELECT p.id FROM positions p JOIN bot_runs r ON r.id = p.run_id
+  SELECT p.id, r.bot_id FROM positions p JOIN bot_runs r ON r.id = p.run_id
   WHERE p.state IN ('pending', 'open') AND p.close_requested IS NULL
     AND r.state <> 'ended' AND {COVERED}
   ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED
 )
 UPDATE positions p SET close_requested = :reason, close_cause = :cause || ':' || p.id
 FROM covered WHERE p.id = covered.id
+RETURNING p.user_id, covered.bot_id, p.state
 """)  # noqa: S608 - every part is a literal, every value a parameter
 
 
-async def ask_covered_positions(database: Database) -> int:
+async def ask_covered_positions(database: Database) -> set[tuple[UUID, UUID]]:
     """Ask every position that an engaged switch is to close and that was not asked yet.
 
     Returns:
-        How many were asked now.
+        Users and bots with open positions that were asked now.
     """
-    asked = 0
+    leaving: set[tuple[UUID, UUID]] = set()
     async with database.as_system() as session:
         connection = await session.connection()
         for switch in (await connection.execute(_CLOSING)).mappings().all():
-            asked += (await connection.execute(_ASK, _asking(switch))).rowcount
-    return asked
+            for user_id, bot_id, state in await connection.execute(_ASK, _asking(switch)):
+                if state == PositionState.OPEN:
+                    leaving.add((user_id, bot_id))
+    return leaving
 
 
 def exit_cause(switch_id: object) -> str:

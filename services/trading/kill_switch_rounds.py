@@ -33,7 +33,6 @@ from domain.ports import (
     WorkflowService,
     WorkflowServiceUnavailable,
 )
-from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun
 from models.controls import KillSwitch
 from models.trading import Order
@@ -42,13 +41,19 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.notices import NoticeKind, tell
 from services.orders.booking import book, lock_position_and_order
-from services.trading.ending import live_runs, request_close
-from services.trading.kill_switches import COVERED, SwitchTarget, target_of
+from services.trading.ending import live_runs
+from services.trading.kill_switch_closing import COVERED, ask_covered_positions, exit_cause
+from services.trading.kill_switches import SwitchTarget, target_of
 from services.trading.leaving import venue_now
 
 PAGE = 100
 AT_ONCE = 5
 """Bots minded at a time; orders need connections too."""
+
+EXITS_FIRST_SECONDS = 5.0
+"""How long telling bots waits for the exits of positions to be sent."""
+
+EXITS_LOOK_SECONDS = 0.25
 
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock that was waited for too long."""
@@ -59,13 +64,12 @@ WHERE r.state <> 'ended' AND {COVERED} AND (CAST(:after AS uuid) IS NULL OR b.id
 ORDER BY b.id LIMIT :page
 """)  # noqa: S608 - every part is a literal, every value a parameter
 
-_UNASKED = text(f"""
-SELECT DISTINCT b.id, b.user_id FROM bots b JOIN bot_runs r ON r.bot_id = b.id
-JOIN positions p ON p.run_id = r.id
-WHERE r.state <> 'ended' AND {COVERED} AND p.state IN ('pending', 'open')
-  AND p.close_requested IS NULL
-ORDER BY b.id LIMIT :page
-""")  # noqa: S608 - the same
+_NOT_LEFT = text("""
+SELECT count(*) FROM positions p
+WHERE p.state = 'open' AND p.close_cause LIKE :causes AND NOT EXISTS (
+  SELECT FROM orders o
+  WHERE o.position_id = p.id AND o.leg <> 'entry' AND o.sent_at IS NOT NULL)
+""")
 
 _LOOK = text(f"""
 SELECT (SELECT count(*) FROM positions p JOIN bot_runs r ON r.id = p.run_id
@@ -112,6 +116,8 @@ class KillSwitchRounds:
         switch = await self._load(due.switch_id)
         if switch is None or switch.revision != due.revision:
             return KillSwitchPage(superseded=True)
+        if due.flatten and after is None:
+            await self._let_exits_leave(switch)
         bots = await self._rows(_BOTS, target_of(switch), after=after, page=PAGE)
         reached = await self._mind(switch, bots)
         return KillSwitchPage(
@@ -119,14 +125,30 @@ class KillSwitchRounds:
             counts=KillSwitchCounts(bots=len(bots), untold=len(bots) - reached),
         )
 
+    async def _let_exits_leave(self, switch: KillSwitch) -> None:
+        """Ask positions to leave, and give their exits the machine for some seconds.
+
+        Intended entries need no hurry: none passes the gate any more. Telling hundreds of bots
+        would compete with the exits for the same cores.
+        """
+        await ask_covered_positions(self._database)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + EXITS_FIRST_SECONDS
+        causes = f"{exit_cause(switch.id)}:%"
+        while loop.time() < deadline:
+            (left,) = (await self._rows(_NOT_LEFT, target_of(switch), causes=causes))[0].values()
+            if not left:
+                return
+            await asyncio.sleep(EXITS_LOOK_SECONDS)
+
     async def look(self, due: KillSwitchRound) -> KillSwitchLook:
         """Count what is open and on its way; ask again for what nobody asked to leave yet."""
         switch = await self._load(due.switch_id)
         if switch is None or switch.revision != due.revision:
             return KillSwitchLook(superseded=True)
         if due.flatten:
-            # An entry that was taken for lost may have filled since the pages were told.
-            await self._mind(switch, await self._rows(_UNASKED, target_of(switch), page=PAGE))
+            # An entry that was taken for lost may have filled since.
+            await ask_covered_positions(self._database)
         found = (await self._rows(_LOOK, target_of(switch)))[0]
         return KillSwitchLook(
             open_positions=found["open_positions"], sends_in_flight=found["sends"]
@@ -165,7 +187,7 @@ class KillSwitchRounds:
             _OUTCOME,
             target_of(switch),
             engaged_at=switch.engaged_at,
-            causes=f"{_cause(switch)}:%",
+            causes=f"{exit_cause(switch.id)}:%",
             notice=_notice_key(switch),
         )
         return {
@@ -187,31 +209,34 @@ class KillSwitchRounds:
 
         async def mind(bot: Mapping[str, Any]) -> bool:
             async with gate:
-                is_minded = await self._mind_unless_held(switch, bot)
-                return await self._nudge(switch, bot) and is_minded
+                is_changed = await self._mind_unless_held(switch, bot)
+                if is_changed is None:
+                    await self._nudge(switch, bot)
+                    return False
+                # A bot for which nothing changes has nothing to notice.
+                return not is_changed or await self._nudge(switch, bot)
 
         return sum(await asyncio.gather(*(mind(bot) for bot in bots)))
 
-    async def _mind_unless_held(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool:
-        """Mind one bot's rows; False where somebody else holds them for too long.
+    async def _mind_unless_held(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool | None:
+        """Mind one bot's rows: whether anything changed; None where they are held for too long.
 
         A process that hangs in the middle of a transaction must not keep the bots after this one
         from being told. The gate denies its entries all the same, and where positions are to close
         the next look asks again.
         """
         try:
-            await self._mind_rows(switch, found)
+            return await self._mind_rows(switch, found)
         except OperationalError as failure:
             if getattr(failure.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             _log.warning("kill_switch.bot_held", bot_id=str(found["id"]))
             async with self._database.for_user(found["user_id"]) as session:
                 await self._leave_notice(session, switch, found["user_id"])
-            return False
-        return True
+            return None
 
-    async def _mind_rows(self, switch: KillSwitch, found: Mapping[str, Any]) -> None:
-        """Cancel one bot's intents, ask its positions to leave, tell its user: one transaction."""
+    async def _mind_rows(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool:
+        """Cancel one bot's intents and tell its user, in one transaction; whether it has news."""
         user_id, is_released = found["user_id"], switch.released_at is not None
         async with self._database.for_user(user_id) as session:
             bot = (
@@ -220,16 +245,16 @@ class KillSwitchRounds:
                 )
             ).one_or_none()
             if bot is None:
-                return
+                return False
+            has_news = is_released
             if not is_released:
                 runs = [run for run in await live_runs(session, bot.id) if _covers(switch, run)]
-                changed = await self._cancel_intents(session, runs)
-                if switch.close_positions:
-                    changed += await _ask_to_leave(session, switch, runs)
-                if changed:
+                has_news = await self._cancel_intents(session, runs) > 0
+                if has_news:
                     bot.revision += 1  # so that the sweeper tells it if we cannot
                     session.add(bot)
             await self._leave_notice(session, switch, user_id)
+        return has_news
 
     async def _cancel_intents(self, session: AsyncSession, runs: Sequence[BotRun]) -> int:
         """Deny entries that are decided and not sent; sent ones are IOC and end by themselves."""
@@ -325,27 +350,10 @@ class KillSwitchSweep:
         return len(untold)
 
 
-async def _ask_to_leave(session: AsyncSession, switch: KillSwitch, runs: Sequence[BotRun]) -> int:
-    """Ask the positions of these runs to leave at the market; how many were asked for it by now."""
-    if not runs:
-        return 0
-    positions = await request_close(
-        session,
-        runs,
-        ExitReason.KILL_SWITCH,
-        lambda position: f"{_cause(switch)}:{position.id}",
-    )
-    return len(positions)
-
-
 def _covers(switch: KillSwitch, run: BotRun) -> bool:
     target = target_of(switch)
     everybody = target.user_id is None and target.broker is None
     return everybody or run.user_id == target.user_id or run.venue == target.broker
-
-
-def _cause(switch: KillSwitch) -> str:
-    return f"command:{switch.id}"
 
 
 def _notice_kind(switch: KillSwitch) -> NoticeKind:

@@ -40,6 +40,7 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.errors import InvalidRequest, ObjectNotFound
 from services.orders.settling import IN_FLIGHT_MAX
+from services.trading.kill_switch_closing import COVERED
 
 SENDS_SECONDS_MAX = 5.0
 """How long engaging waits for sends that were under way."""
@@ -50,11 +51,6 @@ any more is waited for in vain within it, never one overlooked that is on its wa
 
 LOOK_SECONDS = 0.02
 LISTED_MAX = 100
-
-COVERED = """
-(:scope = 'global' OR r.user_id = :user_id OR r.venue = :venue)
-"""
-"""Which runs a switch covers; parameters `scope`, `user_id`, `venue`, the run is `r`."""
 
 _FIGURES = text(f"""
 SELECT (SELECT count(DISTINCT r.user_id) FROM bot_runs r

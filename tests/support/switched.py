@@ -132,7 +132,12 @@ class SwitchedEngine(Engine):
     async def worker(self) -> AsyncIterator[None]:
         """Both worker processes, in this one."""
         async with self.main_worker(), self.exits_worker():
-            yield
+            polling = asyncio.create_task(self.dispatch.run())
+            try:
+                yield
+            finally:
+                polling.cancel()
+                await asyncio.gather(polling, return_exceptions=True)
 
     def exits_worker(self) -> Worker:
         """The one that carries out exits."""
