@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import alerts, api, bars, closing, figures, kill_switch, reads, signals, stream
+from bench import alerts, api, bars, closing, exits, figures, kill_switch, reads, signals, stream
 from supervisor.signals import end_in_order
 
 PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
@@ -19,6 +19,7 @@ PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "reads": ("Account and analytics reads with 10,000 trades, 300 a second", reads.measure),
     "kill_switch": ("The kill switch with 500 running bots", kill_switch.measure),
     "closing": ("The kill switch closing 80 positions among 500 bots", closing.measure),
+    "exits": ("Crossed stops while candles, products and fees hang, 300 bots", exits.measure),
     "stream": ("Committed events to 2,000 WebSocket clients", stream.measure),
 }
 

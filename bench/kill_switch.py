@@ -152,20 +152,7 @@ class Show:
 
     async def send(self, symbol: str, signals: Sequence[uuid.UUID]) -> None:
         """Have the first so many bots buy."""
-        gate = asyncio.Semaphore(SIGNALS_AT_ONCE)
-
-        async def one(bot: Bot, signal_id: uuid.UUID) -> None:
-            wish = TradeSignal(signal_id=signal_id, action=SignalAction.BUY, symbol=symbol)
-            async with gate:
-                while True:
-                    # A server this busy may not answer in time; a repeated signal counts once.
-                    with suppress(WorkflowServiceUnavailable):
-                        return await self._workflows.signal_bot(
-                            bot.user_id, bot.bot_id, BotSignal.TRADE_SIGNAL, wish
-                        )
-
-        # As many bots as there are signals, the first of them.
-        await asyncio.gather(*(one(bot, it) for bot, it in zip(self._bots, signals, strict=False)))
+        await send_buys(self._workflows, symbol, self._bots, signals)
 
     async def engage(self, *, close_positions: bool) -> dict[str, Any]:
         """Engage the global switch; what the call answered."""
@@ -210,6 +197,25 @@ class Show:
             *words, count = row.values()
             counts[" ".join(word for word in words if word)] = count
         return counts
+
+
+async def send_buys(
+    workflows: TemporalWorkflows, symbol: str, bots: Sequence[Bot], signals: Sequence[uuid.UUID]
+) -> None:
+    """Have as many bots buy as there are signals, the first of them."""
+    gate = asyncio.Semaphore(SIGNALS_AT_ONCE)
+
+    async def one(bot: Bot, signal_id: uuid.UUID) -> None:
+        wish = TradeSignal(signal_id=signal_id, action=SignalAction.BUY, symbol=symbol)
+        async with gate:
+            while True:
+                # A server this busy may not answer in time; a repeated signal counts once.
+                with suppress(WorkflowServiceUnavailable):
+                    return await workflows.signal_bot(
+                        bot.user_id, bot.bot_id, BotSignal.TRADE_SIGNAL, wish
+                    )
+
+    await asyncio.gather(*(one(bot, it) for bot, it in zip(bots, signals, strict=False)))
 
 
 async def until(look: Callable[[], Awaitable[Any]], seconds: float) -> Any:

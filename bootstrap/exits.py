@@ -14,6 +14,7 @@ from adapters.temporal.client import TemporalWorkflows
 from bootstrap.core import Core, metrics_runtime, open_core, required
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
+from services.orders.sends_first import SendsFirst
 from services.orders.settling import OrderSettling
 from services.session_lock import EXITS_LOCK, SessionLock
 from services.trading.exit_dispatch import ExitDispatch
@@ -51,6 +52,7 @@ async def build_exits(settings: Settings) -> AsyncIterator[ExitsContainer]:
 def assemble_exits(core: Core) -> ExitsContainer:
     """Wire an exits worker on open parts."""
     settings, database, venues, clock = core.settings, core.database, core.venues, core.clock
+    sends = SendsFirst()
     settling = OrderSettling(
         database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
     )
@@ -64,8 +66,8 @@ def assemble_exits(core: Core) -> ExitsContainer:
     )
     return ExitsContainer(
         workflows=core.workflows,
-        exits=ExitActivities(ExitService(database, clock)),
-        orders=OrderActivities(OrderPlacing(database, venues, clock, settling), settling),
+        exits=ExitActivities(ExitService(database, clock, sends)),
+        orders=OrderActivities(OrderPlacing(database, venues, clock, settling, sends), settling),
         markets=MarketActivities(watching),
         dispatch=ExitDispatch(database, core.workflows, venues, realm=core.realm),
         polling=SessionLock(

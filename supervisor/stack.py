@@ -15,6 +15,7 @@ from adapters.embedded.temporal import EmbeddedTemporal
 from settings import Settings
 from supervisor import logs
 from supervisor.child import Child, Program
+from supervisor.connections import connections_needed
 from supervisor.data_folder import DataFolder
 from supervisor.hooks import Hooks
 from supervisor.leftovers import remember, stop_leftovers
@@ -193,7 +194,10 @@ class Stack:
         if not self.plan.embeds_postgres:
             return None
         return EmbeddedPostgres(
-            self._folder.root, self.plan.ports.postgres, self._secrets.database_passwords
+            self._folder.root,
+            self.plan.ports.postgres,
+            self._secrets.database_passwords,
+            connections_max=connections_needed(self._settings),
         )
 
     def _embedded_temporal(self) -> EmbeddedTemporal | None:

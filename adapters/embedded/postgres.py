@@ -56,12 +56,13 @@ ORPHAN_SECONDS = 5.0
 CONNECT_SECONDS = 5
 INITDB_SECONDS = 120.0
 
+CONNECTIONS_MAX = 200
+
 # Durability is never traded for speed: fsync and synchronous_commit stay on.
 SERVER_SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
-    "max_connections": "200",
     "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
     "work_mem": "8MB",
@@ -105,12 +106,18 @@ class EmbeddedPostgres:
     stop_seconds = STOP_SECONDS
 
     def __init__(
-        self, data_dir: Path, port: int, passwords: DatabasePasswords, log: Path | None = None
+        self,
+        data_dir: Path,
+        port: int,
+        passwords: DatabasePasswords,
+        log: Path | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._data_dir = data_dir.resolve()
         self._folder = self._data_dir / "postgres"
         self._cluster = self._folder / MAJOR_VERSION
         self._passwords = passwords
+        self._connections_max = connections_max
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port or free_port()
         self.urls = DatabaseUrls.at(LOOPBACK, self.port, passwords)
@@ -167,7 +174,8 @@ class EmbeddedPostgres:
         account = database_account(self._cluster)
         argv = [self._programs(account)["postgres"], "-D", str(self._cluster)]
         argv += ["-h", LOOPBACK, "-p", str(self.port), "-k", str(self._sockets or "")]
-        for name, value in SERVER_SETTINGS.items():
+        settings = {**SERVER_SETTINGS, "max_connections": str(self._connections_max)}
+        for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
         return Command(tuple(argv), clean_environment(), self.log, account)
 

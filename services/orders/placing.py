@@ -50,6 +50,7 @@ from services.database import Database
 from services.orders.booking import book, lock_position_and_order
 from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
 from services.orders.market_rules import rules_from_record
+from services.orders.sends_first import SendsFirst
 from services.orders.settling import (
     ENTRY_SEND_LENGTH_MAX,
     RESEND_REFUSED,
@@ -81,13 +82,30 @@ class _Sendable:
     is_entry: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An order that left, and what the venue answered."""
+
+    sendable: _Sendable
+    account: VenueAccount
+    order: Order
+    outcome: PlaceOutcome
+    venue_now: datetime
+
+
 class OrderPlacing:
     """Sends intended orders."""
 
     def __init__(
-        self, database: Database, venues: Venues, clock: WallClock, settling: OrderSettling
+        self,
+        database: Database,
+        venues: Venues,
+        clock: WallClock,
+        settling: OrderSettling,
+        sends: SendsFirst | None = None,
     ) -> None:
         self._database = database
+        self._sends = sends or SendsFirst()
         self._venues = venues
         self._clock = clock
         self._settling = settling
@@ -100,6 +118,21 @@ class OrderPlacing:
                 without the venue's clock.
             VenueUnavailable, VenueRefusedKeys: after it was accepted; the acceptance is recorded.
         """
+        with self._sends.sending():
+            sent = await self._send_once(user_id, order_id)
+        if isinstance(sent, OrderResult):
+            return sent
+        order, outcome, venue_now = sent.order, sent.outcome, sent.venue_now
+        if order.leg != Leg.ENTRY:
+            await self._sends.let_others_send()
+        if not isinstance(outcome, Accepted):
+            market = await self._rules_now(sent.sendable, outcome)
+            free = await _free(sent.account, order, outcome)
+            return await self._record_failure(order, outcome, venue_now, market, free)
+        return await self._settle(order, sent.sendable.ref, outcome, venue_now)
+
+    async def _send_once(self, user_id: UUID, order_id: UUID) -> _Sent | OrderResult:
+        """Send an order that is still intended; its result where nothing was sent."""
         sendable = await self._load(user_id, order_id)
         if sendable is None:
             return await self._settling.result(user_id, order_id)
@@ -123,11 +156,7 @@ class OrderPlacing:
             outcome=type(outcome).__name__.lower(),
             refusal_code=outcome.code if isinstance(outcome, Refused) else None,
         )
-        if not isinstance(outcome, Accepted):
-            market = await self._rules_now(sendable, outcome)
-            free = await _free(account, order, outcome)
-            return await self._record_failure(order, outcome, venue_now, market, free)
-        return await self._settle(order, sendable.ref, outcome, venue_now)
+        return _Sent(sendable, account, order, outcome, venue_now)
 
     async def _settle(
         self, order: Order, ref: AccountRef, accepted: Accepted, venue_now: datetime

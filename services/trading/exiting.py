@@ -24,6 +24,7 @@ from models.bots import BotRun
 from models.trading import Order, Position
 from services.database import Database
 from services.orders.due_exits import is_to_leave
+from services.orders.sends_first import SendsFirst
 from services.trading.leaving import leave
 
 LOCKED_RECHECK_SECONDS = 0.25
@@ -40,39 +41,50 @@ _log = structlog.get_logger("nija.exits")
 class ExitService:
     """Makes the exit orders that are due."""
 
-    def __init__(self, database: Database, clock: WallClock) -> None:
+    def __init__(
+        self, database: Database, clock: WallClock, sends: SendsFirst | None = None
+    ) -> None:
         self._database = database
+        self._sends = sends or SendsFirst()
         self._clock = clock
 
     async def make_due(self, ref: BotRef) -> ExitsDue:
         """Commit the exit orders that are due and list the live ones."""
+        with self._sends.sending():
+            return await self._make_due(ref)
+
+    async def _make_due(self, ref: BotRef) -> ExitsDue:
         async with self._database.for_user(ref.user_id) as session:
             due = await _due_positions(session, ref.bot_id)
             live = await _live_exits(session, ref.bot_id)
+        made: list[OrderTask] = []
         waits: list[float] = []
         for position_id in due:
             try:
-                wait = await self._leave(ref, position_id)
+                order, wait = await self._leave(ref, position_id)
             except (OperationalError, InterfaceError, OSError) as failure:
                 _log.warning(
                     "exit.later", position_id=str(position_id), error=type(failure).__name__
                 )
-                wait = LOCKED_RECHECK_SECONDS
+                order, wait = None, LOCKED_RECHECK_SECONDS
             except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
                 _log.exception(
                     "exit.failed", position_id=str(position_id), error=type(failure).__name__
                 )
-                wait = FAILED_RECHECK_SECONDS
+                order, wait = None, FAILED_RECHECK_SECONDS
+            if order is not None:
+                made.append(order)
             if wait is not None:
                 waits.append(wait)
-        if due:
+        if len(made) < len(due):
             # Another process may have made them at the same moment.
             async with self._database.for_user(ref.user_id) as session:
                 live = await _live_exits(session, ref.bot_id)
-        return ExitsDue(orders=live, recheck_seconds=min(waits, default=None))
+        orders = {order.order_id: order for order in (*live, *made)}
+        return ExitsDue(orders=tuple(orders.values()), recheck_seconds=min(waits, default=None))
 
-    async def _leave(self, ref: BotRef, position_id: UUID) -> float | None:
-        """Make the exit order of one position; the wait before it can be made, if any."""
+    async def _leave(self, ref: BotRef, position_id: UUID) -> tuple[OrderTask | None, float | None]:
+        """Make the exit order of one position; it, and the wait before it can be made."""
         async with self._database.for_user(ref.user_id) as session:
             position = (
                 await session.exec(
@@ -82,10 +94,10 @@ class ExitService:
                 )
             ).one_or_none()
             if position is None:
-                return LOCKED_RECHECK_SECONDS
+                return None, LOCKED_RECHECK_SECONDS
             run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
             made = await leave(session, run, ref.bot_id, position, self._clock.now())
-        return made.retry_seconds
+        return made.order, made.retry_seconds
 
 
 async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:

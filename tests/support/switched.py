@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,6 +100,13 @@ class NotingVenue(FakeVenue):
         return sum(request.side is Side.BUY for request in self.arrivals)
 
 
+class Unwatched(FakeVenue):
+    """Venues whose prices nothing here watches."""
+
+    def supported(self) -> Mapping[str, str]:
+        return {}
+
+
 class SwitchedEngine(Engine):
     """An engine whose bots are real workflows, and the kill switches over them."""
 
@@ -125,7 +132,7 @@ class SwitchedEngine(Engine):
         self.exit_orders = OrderActivities(placing, settling)
         self.exit_service = ExitService(self.exits_database, self.wall)
         self.dispatch = ExitDispatch(
-            self.exits_database, temporal, self.venue, realm=Realm.SIMULATED, interval_seconds=0.05
+            self.exits_database, temporal, Unwatched(), realm=Realm.SIMULATED
         )
 
     @asynccontextmanager

@@ -1,0 +1,182 @@
+"""A crossed stop with hanging candle, product and fee endpoints: when its exit is at the exchange.
+
+The market stands still until it is advanced by a minute, so the moment in which a price crosses a
+stop is the moment of a call. Before that, the endpoints begin to hang and every bot hears of a
+closed bar, so hundreds of decisions hang too. Then a few stops at a time are put right below the
+price, through the API, and minutes pass until they are crossed.
+
+Counted from the moment before the market is advanced to the exchange's own note of when it received
+the sell order. Both clocks are this machine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+import httpx
+
+from adapters.temporal.client import TemporalWorkflows
+from bench.figures import spread
+from bench.kill_switch import rows, send_buys, until
+from bench.population import Bot, Trader, populate, wait_running
+from bench.processes import Processes
+from tests.support.up import RunningStack, running_stack
+
+BOTS = 300
+POSITIONS = 120
+AT_A_TIME = 4
+PAIR = "BTC-USD"
+HANGING = ("candles", "products", "product", "fees")
+HANG_SECONDS = 60
+SECONDS_MAX = 240.0
+CROSSED_SECONDS_MAX = 30.0
+BELOW = Decimal("0.9999")
+MINUTES_MAX = 400
+
+_OPEN = """
+SELECT p.id, p.user_id, p.rules->>'price_step' AS step FROM positions p
+WHERE p.state = 'open' AND p.symbol = %s AND p.close_requested IS NULL AND NOT EXISTS (
+  SELECT FROM triggers t WHERE t.position_id = p.id AND t.state = 'fired')
+ORDER BY p.id
+"""
+_UNDECIDED = """
+SELECT (SELECT count(*) FROM unnest(%s::text[]) AS c (cause)
+        WHERE NOT EXISTS (SELECT FROM decisions d WHERE d.cause = c.cause)) +
+       (SELECT count(*) FROM orders WHERE state NOT IN
+         ('filled', 'cancelled', 'refused', 'denied', 'absent')) AS waiting
+"""
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A stop that the price crossed, and the account whose sell order is waited for."""
+
+    api_key: str
+    at: float
+
+
+def measure() -> dict[str, Any]:
+    """Start a stack with 300 live bots, let endpoints hang, cross stops."""
+    with running_stack(
+        NIJA_RATE_LIMITS="off", NIJA_SIMULATOR_FEE_TIER="vip", NIJA_SIMULATOR_MODE="step"
+    ) as stack:
+        return asyncio.run(_measure(stack))
+
+
+async def _measure(stack: RunningStack) -> dict[str, Any]:
+    traders = await populate(stack, BOTS, live=True, pairs=(PAIR,))
+    bots = await wait_running(stack, BOTS)
+    run = _Run(stack, traders)
+    await run.buy(bots[:POSITIONS])
+    calm = await run.cross(POSITIONS // 4)
+    await run.hang()
+    return {
+        "bots": BOTS,
+        "hanging": ", ".join(HANGING),
+        "before": calm,
+        "while_hanging": await run.cross(POSITIONS),
+    }
+
+
+class _Run:
+    def __init__(self, stack: RunningStack, traders: Sequence[Trader]) -> None:
+        self._stack = stack
+        self._traders = {trader.user_id: trader for trader in traders}
+        self._workflows = TemporalWorkflows(stack.run["temporal_address"], "default", "nija")
+        self._simulator = httpx.AsyncClient(base_url=stack.run["simulator_url"], timeout=30)
+        self._api = httpx.AsyncClient(base_url=stack.run["api_url"], timeout=30)
+
+    async def buy(self, bots: Sequence[Bot]) -> None:
+        """Have bots buy, and wait for what comes of it."""
+        signals = [uuid.uuid4() for _ in bots]
+        await send_buys(self._workflows, PAIR, bots, signals)
+        causes = [f"signal:{signal_id}" for signal_id in signals]
+        await until(lambda: self._is_quiet(causes), SECONDS_MAX)
+
+    async def hang(self) -> None:
+        """Let the endpoints hang, and give every bot a bar to decide on."""
+        faults = [{"kind": "slow", "call": call, "seconds": HANG_SECONDS} for call in HANGING]
+        answer = await self._simulator.post("/control/faults", json={"faults": faults})
+        answer.raise_for_status()
+        for _ in range(5):
+            await self._advance()
+            await asyncio.sleep(1)
+
+    async def cross(self, count: int) -> dict[str, Any]:
+        """Cross so many stops, or as many as there are, a few at a time."""
+        processes = Processes(self._stack.run["pids"])
+        crossed: list[Crossed] = []
+        for _ in range(MINUTES_MAX):
+            positions = (await rows(self._stack, _OPEN, (PAIR,)))[:AT_A_TIME]
+            if not positions or len(crossed) >= count:
+                break
+            crossed += await self._cross_some(positions)
+        used = processes.used()
+        books = await asyncio.to_thread(self._stack.dump)
+        sold = {account["api_key"]: _sales(account) for account in books["accounts"]}
+        waits = [
+            min((at - it.at for at in sold[it.api_key] if at >= it.at), default=float("inf"))
+            for it in crossed
+        ]
+        return {"crossing_to_exit_at_the_exchange_s": spread(waits, digits=2), "processes": used}
+
+    async def _cross_some(self, positions: Sequence[dict[str, Any]]) -> list[Crossed]:
+        """Put stops below the price and let a minute pass; those that it crossed."""
+        price = await self._price()
+        stops = await asyncio.gather(*(self._put_stop(it, price) for it in positions))
+        at = time.time()
+        await self._advance()
+        price = await self._price()
+        crossed = [
+            (Crossed(self._traders[it["user_id"]].api_key or "", at), it["id"])
+            for it, stop in zip(positions, stops, strict=True)
+            if stop is not None and price <= stop
+        ]
+        if crossed:
+            ids = [position_id for _crossed, position_id in crossed]
+            await until(lambda: self._have_left(ids), CROSSED_SECONDS_MAX)
+        return [it for it, _position_id in crossed]
+
+    async def _put_stop(self, position: dict[str, Any], price: Decimal) -> Decimal | None:
+        stop = (price * BELOW).quantize(Decimal(position["step"]), ROUND_DOWN)
+        answer = await self._api.patch(
+            f"/api/v1/account/positions/pos_{position['id'].hex}",
+            json={"stop_loss": str(stop)},
+            headers={"Authorization": self._traders[position["user_id"]].authorization},
+        )
+        return stop if answer.is_success else None
+
+    async def _advance(self) -> None:
+        answer = await self._simulator.post("/control/advance", json={"minutes": 1})
+        answer.raise_for_status()
+
+    async def _price(self) -> Decimal:
+        answer = await self._simulator.get(f"/api/v3/brokerage/market/products/{PAIR}/ticker")
+        return Decimal(answer.raise_for_status().json()["trades"][0]["price"])
+
+    async def _is_quiet(self, causes: Sequence[str]) -> bool:
+        (row,) = await rows(self._stack, _UNDECIDED, (list(causes),))
+        return not row["waiting"]
+
+    async def _have_left(self, ids: Sequence[uuid.UUID]) -> bool:
+        (row,) = await rows(
+            self._stack,
+            "SELECT count(*) AS left FROM positions WHERE id = ANY(%s) AND state = 'open'",
+            (list(ids),),
+        )
+        return not row["left"]
+
+
+def _sales(account: dict[str, Any]) -> list[float]:
+    return [
+        datetime.fromisoformat(order["received_at"]).timestamp()
+        for order in account["orders"]
+        if order["side"] == "SELL"
+    ]
