@@ -41,6 +41,7 @@ from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
 from services.retention import Retention
 from services.session_lock import CHORES_LOCK, SessionLock
+from services.trading.exits_alarm import ExitsAlarm
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
@@ -150,6 +151,7 @@ def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing)
             LimitSweep(database, IdempotencyKeys(database, clock), clock),
             ExportSweep(database, ground.store, ground.export_workflows, clock),
             Retention(database, clock),
+            ExitsAlarm(database),
             StablecoinList(database, Stablecoins.parse(settings.stablecoins)),
         ),
     )

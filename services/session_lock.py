@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import psycopg
 import structlog
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 CHORES_LOCK = 0x73776570
 """Of the worker that sweeps, reconciles and does the chores."""
@@ -142,3 +144,17 @@ class SessionLock:
         if connection is not None:
             with suppress(psycopg.Error, OSError):
                 await connection.close()
+
+
+async def is_held_anywhere(session: AsyncSession, key: int) -> bool:
+    """Whether any process holds the lock of that key at this moment."""
+    connection = await session.connection()
+    found = await connection.execute(
+        text(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND classid = 0 AND objid = :key AND objsubid = 1"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        ),
+        {"key": key},
+    )
+    return bool(found.scalar_one())

@@ -82,7 +82,8 @@ _OUTCOME = text(f"""
 SELECT (SELECT count(*) FROM orders o JOIN bot_runs r ON r.id = o.run_id
         WHERE o.leg = 'entry' AND o.state = 'denied' AND o.refusal_code = 'kill_switch'
           AND o.settled_at >= :engaged_at AND {COVERED}) AS entries_cancelled,
-       (SELECT count(*) FROM positions WHERE close_cause LIKE :causes) AS positions_asked,
+       (SELECT count(*) FROM positions WHERE close_cause LIKE :causes
+          AND state <> 'cancelled') AS positions_asked,
        (SELECT count(*) FROM positions WHERE close_cause LIKE :causes
           AND state IN ('pending', 'open')) AS positions_leaving,
        (SELECT count(DISTINCT user_id) FROM notices WHERE key = :notice) AS users_told

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.embedded.postgres import EmbeddedPostgres
 from services import session_lock
-from services.session_lock import SessionLock
+from services.database import Database
+from services.session_lock import EXITS_LOCK, SessionLock
+from services.trading.exits_alarm import ExitsAlarm
 from tests.support.stack import postgres_server
 
 pytestmark = pytest.mark.integration
@@ -122,6 +126,68 @@ async def test_a_process_that_freezes_loses_it_after_its_silence(
     other = await stack.enter_async_context(lock(postgres))
 
     await asyncio.wait_for(other.held(), SECONDS)
+
+
+async def test_of_two_sweepers_one_sweeps_until_it_dies(
+    postgres: EmbeddedPostgres, stack: AsyncExitStack
+) -> None:
+    """Chores and reconciliation are the sweeper's: none of it runs in two processes at once."""
+    sweeps: dict[str, int] = {"first": 0, "second": 0}
+    running: set[str] = set()
+    overlaps = 0
+
+    def sweeper(name: str) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def run() -> None:
+            nonlocal overlaps
+            running.add(name)
+            try:
+                while True:
+                    overlaps += len(running) > 1
+                    sweeps[name] += 1
+                    await asyncio.sleep(0.01)
+            finally:
+                running.discard(name)
+
+        return run
+
+    first = await stack.enter_async_context(lock(postgres, "first"))
+    await asyncio.wait_for(first.held(), SECONDS)
+    second = await stack.enter_async_context(lock(postgres, "second"))
+    tasks = [
+        asyncio.create_task(first.while_held(sweeper("first"))),
+        asyncio.create_task(second.while_held(sweeper("second"))),
+    ]
+    await asyncio.sleep(1.5)
+    before = dict(sweeps)
+
+    await first.__aexit__()
+
+    await asyncio.wait_for(second.held(), SECONDS)
+    await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert before["first"] > 0
+    assert before["second"] == 0
+    assert sweeps["second"] > 0
+    assert overlaps == 0
+
+
+async def test_a_missing_exits_worker_is_alarmed(
+    postgres: EmbeddedPostgres, stack: AsyncExitStack
+) -> None:
+    database = Database(postgres.urls.app, postgres.urls.system, pool_size=1)
+    stack.push_async_callback(database.close)
+    alarm = ExitsAlarm(database)
+    with capture_logs() as missing:
+        assert [await alarm.sweep() for _ in range(2)] == [1, 1]
+    async with SessionLock(postgres.urls.system, EXITS_LOCK, "exits") as polling:
+        await asyncio.wait_for(polling.held(), SECONDS)
+        with capture_logs() as present:
+            assert [await alarm.sweep() for _ in range(2)] == [0, 0]
+
+    assert [entry["event"] for entry in missing] == ["exits.no_worker"]
+    assert present == []
 
 
 async def test_a_loop_that_fails_is_not_hidden(

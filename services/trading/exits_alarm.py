@@ -1,0 +1,30 @@
+"""Alarming when no exits worker lives: without one no price is watched and no exit leaves."""
+
+from __future__ import annotations
+
+import structlog
+
+from services.database import Database
+from services.session_lock import EXITS_LOCK, is_held_anywhere
+
+_log = structlog.get_logger("nija.exits")
+
+
+class ExitsAlarm:
+    """A chore of the main worker."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._was_missing = False
+
+    async def sweep(self) -> int:
+        """Log an error while no exits worker polls, from the second look on; 1 while none does.
+
+        One that was just started again, or whose lock another one is taking over, is no reason.
+        """
+        async with self._database.as_system() as session:
+            is_missing = not await is_held_anywhere(session, EXITS_LOCK)
+        if is_missing and self._was_missing:
+            _log.error("exits.no_worker", hint="start `python -m worker exits`")
+        self._was_missing = is_missing
+        return int(is_missing)
