@@ -155,7 +155,8 @@ async def test_too_many_requests(venue: Venue, wait: float | None, header: str |
 
 
 async def test_slow_answers_do_not_delay_other_calls(venue: Venue) -> None:
-    venue.fault("slow", call="list_orders", seconds=1)
+    venue.client.timeout = 4_000
+    venue.fault("slow", call="list_orders", seconds=3)
     venue.fault("timeout", call="balances", seconds=30, applied=False)
 
     async def timed(call: Any) -> float:
@@ -169,8 +170,8 @@ async def test_slow_answers_do_not_delay_other_calls(venue: Venue) -> None:
         timed(venue.sell()),
     )
 
-    assert slow >= 1
-    assert prompt < 0.9
+    assert slow >= 3
+    assert prompt < 2.5
 
 
 async def test_keys_are_refused_for_a_while(venue: Venue) -> None:

@@ -58,7 +58,7 @@ async def test_three_hundred_bots_are_served_beside_as_many_hanging_calls(
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
     # Two cores may be busy with other tests: the bound is far from both "fine" and "blocked".
-    assert times[len(times) // 2] < 1
+    assert times[len(times) // 2] < 2
     assert times[-1] < 10
     hits = {fault["call"]: fault["hits"] for fault in venue.get("/control/faults")["faults"]}
     assert hits["candles"] == BOTS
