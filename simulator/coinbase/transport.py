@@ -86,6 +86,9 @@ async def answer(hit: Hit, perform: Callable[[], Response]) -> Response:
     """
     if not hit.is_applied:
         return _instead(hit)
+    if hit.kind is Kind.TIMEOUT:
+        # The client may be gone by then; its request is on its way all the same.
+        await asyncio.sleep(hit.number_of("late_seconds"))
     reply = perform()
     if hit.kind is Kind.CUT_OFF:
         return CutOffAnswer(reply, hit.number_of("share"))

@@ -41,7 +41,7 @@ def _applied(rng: Random) -> Mapping[str, Any]:
 
 
 _PARAMETERS: Final[Mapping[Kind, _Draw]] = {
-    Kind.TIMEOUT: _applied,
+    Kind.TIMEOUT: lambda rng: {**_applied(rng), "late_seconds": rng.choice((0, 0, 2, 8))},
     Kind.RESET: _applied,
     Kind.SERVER_ERROR: lambda rng: {
         **_applied(rng),

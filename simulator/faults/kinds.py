@@ -190,7 +190,8 @@ _SIGNED: Final = frozenset(CallName) - {
 
 DEFINITIONS: Final[Mapping[Kind, Definition]] = {
     Kind.TIMEOUT: Definition(
-        Layer.TRANSPORT, {"applied": _flag(default=True), "seconds": _seconds(60)}
+        Layer.TRANSPORT,
+        {"applied": _flag(default=True), "seconds": _seconds(60), "late_seconds": _seconds(0)},
     ),
     Kind.RESET: Definition(Layer.TRANSPORT, {"applied": _flag(default=False)}),
     Kind.SERVER_ERROR: Definition(

@@ -106,6 +106,21 @@ async def test_an_order_that_took_effect_or_not_behind_a_failing_answer(
     assert len(venue.orders()) == is_applied + 1
 
 
+async def test_an_order_that_takes_effect_after_its_client_has_given_up(venue: Venue) -> None:
+    venue.fault("timeout", call="place", count=1, late_seconds=3)
+
+    with pytest.raises(ccxt.RequestTimeout):
+        await venue.sell(client_order_id="the-one")
+
+    assert venue.orders() == []
+    for _ in range(100):
+        if venue.orders():
+            break
+        await asyncio.sleep(0.1)
+    [order] = venue.orders()
+    assert (await venue.sell(client_order_id="the-one"))["order_id"] == order["order_id"]
+
+
 async def test_a_known_client_order_id_is_answered_with_the_known_order(venue: Venue) -> None:
     venue.fault("timeout", call="place", count=1)
     venue.fault("order_listed_late", seconds=600)
