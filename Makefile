@@ -1,8 +1,10 @@
 # Everything runs from .venv, which is made once for each version of the lock file.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test e2e-platform e2e-clients check types quick bench chaos fuzz
+.PHONY: help run demo test e2e-platform e2e-clients check types quick bench chaos fuzz simulate mutations
 PYTHON ?= python3
 MINUTES ?= 10
+HOURS ?= 2.5
+SEEDS ?= 1
 KILLS ?= 100
 BOTS ?= 50
 # Each starts servers of its own: what the cores can carry, not more.
@@ -48,6 +50,12 @@ chaos: $(VENV) ## Kill every process again and again while bots trade; KILLS=100
 
 fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
 	$(BIN)/python -m tests.fuzz $(MINUTES)
+
+simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=2.5 BOTS=50
+	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(BOTS) --processes $(TEST_PROCESSES)
+
+mutations: $(VENV) ## Break the product in five ways; the simulation has to catch each
+	$(BIN)/python -m simulation.mutations
 
 $(VENV): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -23,9 +24,23 @@ NAMING = {
 SQLModel.metadata.naming_convention = NAMING
 
 
+_make_id: Callable[[], uuid.UUID] = uuid.uuid4
+
+
 def new_id() -> uuid.UUID:
-    """A random primary key."""
-    return uuid.uuid4()
+    """A random id, for a primary key or as the cause of an order."""
+    return _make_id()
+
+
+@contextmanager
+def ids_from(source: Callable[[], uuid.UUID]) -> Iterator[None]:
+    """Take every new id from a source of one's own for a while: a run that has to be repeatable."""
+    global _make_id  # noqa: PLW0603 - the one place where ids come from
+    before, _make_id = _make_id, source
+    try:
+        yield
+    finally:
+        _make_id = before
 
 
 def timestamp_field(

@@ -8,7 +8,7 @@ locked first, so the limit is exact and alerts with one key are received one aft
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, Protocol
@@ -162,6 +162,7 @@ class AlertIntake:
         dispatch: told of every new alert.
         age_max: how old an alert may get before it is acted on.
         a_minute: alerts of one key a minute; None is any number.
+        open_pool: makes the pool of an address and a name; None makes psycopg's.
     """
 
     def __init__(
@@ -173,13 +174,15 @@ class AlertIntake:
         *,
         age_max: timedelta,
         a_minute: int | None,
+        open_pool: Callable[[str, str], _Pool] | None = None,
     ) -> None:
+        pool = open_pool or _pool
         self._clock = clock
         self._dispatch = dispatch
         self._age_max = age_max
         self._a_minute = a_minute
-        self._app = _pool(app_url, "alerts")
-        self._system = _pool(system_url, "alert-keys")
+        self._app = pool(app_url, "alerts")
+        self._system = pool(system_url, "alert-keys")
 
     async def open(self) -> None:
         """Start connecting; a database that is down is reported by each alert."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from sqlmodel import col, func, select
@@ -25,6 +25,7 @@ from domain.positions import PositionState
 from domain.principal import Principal
 from domain.strategies.apex import ExitPlan, ExitReason, change_protection
 from models.bots import Bot, BotRun, BotState, RunState
+from models.columns import new_id
 from models.connections import Account
 from models.trading import Position
 from services import audit
@@ -319,7 +320,7 @@ class TradingService:
             bot, position = await self._lock_open(session, principal, position_id)
             if position.close_requested is None:
                 position.close_requested = ExitReason.MANUAL
-                position.close_cause = f"command:{uuid4()}"
+                position.close_cause = f"command:{new_id()}"
                 session.add(position)
                 self._audit(
                     session, principal, AuditEvent.POSITION_CLOSED, position_id=str(position_id)
@@ -471,7 +472,7 @@ async def _request_close(
     """Ask for the exit of every live position of these runs; which they are."""
     if reason is None:
         return ()
-    positions = await request_close(session, runs, reason, lambda _position: f"command:{uuid4()}")
+    positions = await request_close(session, runs, reason, lambda _position: f"command:{new_id()}")
     return [position.id for position in positions]
 
 

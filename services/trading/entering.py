@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -28,6 +28,7 @@ from domain.strategies.apex import (
     plan_entry,
 )
 from models.bots import Bot, BotRun, BotState, Decision, RunState
+from models.columns import new_id
 from models.connections import Account
 from models.trading import Order, Position
 from services.notices import NoticeKind, tell
@@ -202,7 +203,7 @@ async def _judge(session: AsyncSession, scene: EntryScene, wish: Wish) -> EntryP
 
 def _position(scene: EntryScene, wish: Wish, plan: EntryPlan) -> Position:
     return Position(
-        id=wish.position_id or uuid4(),
+        id=wish.position_id or new_id(),
         user_id=scene.bot.user_id,
         account_id=scene.account.id,
         run_id=scene.run.id,

@@ -1,0 +1,1 @@
+"""A seeded simulation of the whole system: real services, a real database, a venue with faults."""

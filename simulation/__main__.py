@@ -1,0 +1,66 @@
+"""`python -m simulation`: run seeds, print what they were made of, and every violation.
+
+python -m simulation --seed 7 --hours 4            one seed
+python -m simulation --seed 1 --seeds 200          200 seeds, on two processes
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+# Sets of names must have the same order in every process, or a seed would not reproduce.
+if os.environ.get("PYTHONHASHSEED") != "0":
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.execv(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]])  # noqa: S606 - ourselves
+
+from simulation.runs import run_seeds
+from simulation.scenario import Plan
+
+TRACE_SHOWN = 60
+
+
+def main() -> int:
+    """Run what was asked for; 1 where an invariant did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--hours", type=float, default=2.5, help="virtual hours a seed")
+    parser.add_argument("--bots", type=int, default=40, help="bots a seed")
+    parser.add_argument("--processes", type=int, default=2, help="seeds at once")
+    parser.add_argument("--trace", help="a file for every line of one seed's trace")
+    wanted = parser.parse_args()
+    plans = [
+        Plan(seed, wanted.hours, wanted.bots, keeps_trace=wanted.trace is not None)
+        for seed in range(wanted.seed, wanted.seed + wanted.seeds)
+    ]
+    failed = 0
+    totals: dict[str, float] = {}
+    for result in run_seeds(plans, wanted.processes):
+        for name, figure in result.figures.items():
+            totals[name] = totals.get(name, 0) + figure
+        outcome = "ok" if result.violation is None else f"VIOLATION {result.violation}"
+        _say(f"seed {result.seed}: {outcome} ({_listed(result.figures)}) {result.digest[:16]}")
+        if result.violation is not None:
+            failed += 1
+            _say("\n".join(result.trace[-TRACE_SHOWN:]))
+            _say(f"Again: make simulate SEED={result.seed} HOURS={wanted.hours} BOTS={wanted.bots}")
+        if wanted.trace is not None:
+            with open(wanted.trace, "w", encoding="utf-8") as file:  # noqa: PTH123 - a user's path
+                file.write("\n".join(result.trace))
+    _say(f"{len(plans)} seeds, {failed} with a violation: {_listed(totals)}")
+    return 1 if failed else 0
+
+
+def _listed(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {figure:.0f}" for name, figure in figures.items())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
