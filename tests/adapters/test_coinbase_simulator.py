@@ -195,6 +195,8 @@ async def test_own_checks_send_nothing(
         raise AssertionError("sent")
 
     monkeypatch.setattr(account._client, "v3_private_post_brokerage_orders", sent)
+    # Placing waits for no rules: it checks by those that are known.
+    await account._market_data.rules()
 
     outcome = await account.place(limit(Side.SELL, "0.00001", Decimal(50_000)))
 
