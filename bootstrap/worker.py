@@ -35,6 +35,7 @@ from services.idempotency import IdempotencyKeys
 from services.identity.erasing import DeletionSweep, Erasing
 from services.limits.sweeping import LimitSweep
 from services.markets.evaluating import EvaluationService
+from services.markets.halted import HaltedMarkets
 from services.notifying.pump import Pump
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
@@ -152,6 +153,7 @@ def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing)
             ExportSweep(database, ground.store, ground.export_workflows, clock),
             Retention(database, clock),
             ExitsAlarm(database),
+            HaltedMarkets(database, clock),
             StablecoinList(database, Stablecoins.parse(settings.stablecoins)),
         ),
     )

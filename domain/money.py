@@ -6,7 +6,7 @@ number of percent (0.1). Names say which; nothing converts silently.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -26,6 +26,25 @@ def ceil_to_step(value: Decimal, step: Decimal) -> Decimal:
 def round_to_step(value: Decimal, step: Decimal) -> Decimal:
     """Round to the nearest multiple of `step`, ties to even."""
     return _to_step(value, step, ROUND_HALF_EVEN)
+
+
+WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
+"""Coins have volumes of 1e12 and prices of 1e-12; the usual 28 digits do not hold both."""
+
+_UNENDING = range(25, 29)
+"""Significant digits of what is a quotient without an end: division stops at 28, a few may be 0."""
+
+
+def unending_rounded(value: Decimal) -> Decimal:
+    """An amount exactly as it is, without trailing zeros; a quotient without an end is rounded.
+
+    That is to 8 places, or to 10 digits that count where these are more.
+    """
+    exact = value.normalize(WIDE)
+    if len(exact.as_tuple().digits) in _UNENDING:
+        places = max(8, 9 - value.adjusted())
+        exact = value.quantize(ONE.scaleb(-places), context=WIDE).normalize(WIDE)
+    return exact
 
 
 def pct(part: Decimal, whole: Decimal) -> Decimal:

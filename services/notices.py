@@ -35,6 +35,7 @@ class NoticeKind(StrEnum):
     EXIT_FAILING = "exit_failing"
     ORDER_VANISHED = "order_vanished"
     CLOSED_ELSEWHERE = "closed_elsewhere"
+    MARKET_HALTED = "market_halted"
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
     KILL_SWITCH_RELEASED = "kill_switch_released"

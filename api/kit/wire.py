@@ -7,7 +7,8 @@ never through a binary float.
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_EVEN, Decimal
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -22,9 +23,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from domain.money import WIDE, unending_rounded
+
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 _PLACES_MIN, _PLACES_MAX = 2, 8
-_SMALLEST = Decimal(1).scaleb(-_PLACES_MAX)
+_TINY = -5
+"""Amounts with no digit down to this power of ten would be little but zeros after 8 places."""
 _CENT = Decimal(1).scaleb(-_PLACES_MIN)
 _RATIO = Decimal(1).scaleb(-4)
 _SYMBOL = "^[A-Za-z0-9]{1,20}-[A-Za-z0-9]{2,10}$"
@@ -46,28 +50,47 @@ def _plain(value: Any) -> Any:
 
 
 def quote_amount(value: Decimal) -> Decimal:
-    """An amount or price in a quote currency: 2 to 8 decimal places."""
-    coarse = value.quantize(_CENT, ROUND_HALF_EVEN)
-    if coarse == value:  # most amounts are whole cents; long lists are full of them
-        return coarse
-    fine = value.quantize(_SMALLEST, ROUND_HALF_EVEN)
-    return coarse if coarse == fine else fine.normalize()
+    """An amount in a quote currency: 2 to 8 decimal places, tiny ones with 8 digits that count."""
+    try:
+        coarse = value.quantize(_CENT, ROUND_HALF_EVEN)
+        if coarse == value:  # most amounts are whole cents; long lists are full of them
+            return coarse
+    except InvalidOperation:  # too long for the usual precision, and only for that
+        coarse = value.quantize(_CENT, context=WIDE)
+    places = _PLACES_MAX if value.adjusted() >= _TINY else 7 - value.adjusted()
+    fine = value.quantize(Decimal(1).scaleb(-places), context=WIDE)
+    return coarse if coarse == fine else fine.normalize(WIDE)
+
+
+def quote_price(value: Decimal) -> Decimal:
+    """A price: exactly as it is, with 2 places at least; averages without an end are rounded."""
+    coarse = value.quantize(_CENT, context=WIDE)
+    return coarse if coarse == value else unending_rounded(value)
 
 
 def base_quantity(value: Decimal) -> Decimal:
     """A quantity of a base currency, without trailing zeros."""
-    return value.normalize()
+    return value.normalize(WIDE)
 
 
 def ratio(value: Decimal) -> Decimal:
     """A rate or a percentage: at most 4 decimal places."""
-    return value.quantize(_RATIO, ROUND_HALF_EVEN).normalize()
+    return value.quantize(_RATIO, context=WIDE).normalize(WIDE)
 
 
 _NUMBER = WithJsonSchema({"type": "number"})
 
 Amount = Annotated[Decimal, AfterValidator(quote_amount), _NUMBER]
-"""A price or an amount of money."""
+"""An amount of money."""
+
+VenueTime = Annotated[datetime, Field(description="Venue time.")]
+"""A time by the clock of the venue: on a replay it is years from the wall's."""
+
+WallTime = Annotated[datetime, Field(description="Wall time.")]
+"""A time by the clock on the wall."""
+
+ShownPrice = Annotated[Decimal, AfterValidator(quote_price), _NUMBER]
+"""A price of a market."""
 
 Quantity = Annotated[Decimal, AfterValidator(base_quantity), _NUMBER]
 """A quantity of a base currency."""

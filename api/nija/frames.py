@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from api.kit.wire import base_quantity, quote_amount, ratio, wire_id
+from api.kit.wire import base_quantity, quote_amount, quote_price, ratio, wire_id
 from api.nija.schemas.account import POSITION, TRADE
 from domain.money import ZERO, pct
 from domain.positions import Direction
@@ -34,16 +34,25 @@ def position_worth(worth: PositionWorth) -> dict[str, Any]:
         "symbol": view.symbol,
         "side": view.side.value,
         "status": "open",
-        "entry_price": quote_amount(view.entry_price),
-        "current_price": _amount(view.current_price),
+        "entry_price": quote_price(view.entry_price),
+        "current_price": _shown(view.current_price),
         "size_usd": quote_amount(view.size_usd),
         "quantity": base_quantity(view.quantity),
         "unrealized_pnl": _amount(view.unrealized_pnl),
         "unrealized_pnl_pct": _ratio(view.unrealized_pnl_pct),
-        "stop_loss": _amount(view.stop_loss),
-        "take_profit": _amount(view.take_profit),
+        "stop_loss": _shown(view.stop_loss),
+        "take_profit": _shown(view.take_profit),
         "opened_at": view.opened_at,
         "broker": view.broker,
+        "sold_quantity": base_quantity(view.sold_quantity),
+        "closed_elsewhere_quantity": base_quantity(view.closed_elsewhere_quantity),
+        "written_off_quantity": base_quantity(view.written_off_quantity),
+        "market_status": view.market_status,
+        "closing": view.closing,
+        "exit_state": view.exit_state,
+        "exit_due_at": view.exit_due_at,
+        "exit_attempts": view.exit_attempts,
+        "exit_error": view.exit_error,
         "mode": worth.mode,
         "timestamp": worth.at or view.opened_at,
     }
@@ -90,23 +99,38 @@ def _position(facts: _Facts) -> dict[str, Any]:
         "symbol": facts["symbol"],
         "side": facts["side"],
         "status": facts["state"],
-        "entry_price": _amount(entry_price),
-        "current_price": _amount(last),
+        "entry_price": _shown(entry_price),
+        "current_price": _shown(last),
         "size_usd": quote_amount(size),
         "quantity": base_quantity(quantity),
         "unrealized_pnl": _amount(pnl),
         "unrealized_pnl_pct": None if pnl is None else ratio(pct(pnl, size) if size else ZERO),
-        "stop_loss": _amount(facts["stop_loss"]),
-        "take_profit": _amount(facts["take_profit"]),
+        "stop_loss": _shown(facts["stop_loss"]),
+        "take_profit": _shown(facts["take_profit"]),
         "realized_pnl": _amount(facts["realized_pnl"]),
         "fees": quote_amount(facts["fees"]),
         "closing": facts["close_requested"] is not None and facts["state"] == "open",
+        **_gone(facts),
+        "market_status": facts.get("market_status", "open"),
+        "exit_state": facts.get("exit_state"),
+        "exit_due_at": _moment(facts.get("exit_due_at")),
+        "exit_attempts": int(facts.get("exit_attempts", 0)),
+        "exit_error": facts.get("exit_error"),
         "exit_reason": facts["exit_reason"],
         "opened_at": _moment(facts["opened_at"]),
         "closed_at": _moment(facts["closed_at"]),
         "broker": facts["venue"],
         "mode": facts["mode"],
         "timestamp": _moment(facts["closed_at"] or facts["clock_at"] or facts["opened_at"]),
+    }
+
+
+def _gone(facts: _Facts) -> dict[str, Decimal]:
+    """What of a position was sold, and what left otherwise; events of before say only the first."""
+    return {
+        "sold_quantity": base_quantity(facts["exit_quantity"]),
+        "closed_elsewhere_quantity": base_quantity(facts.get("closed_elsewhere_quantity", ZERO)),
+        "written_off_quantity": base_quantity(facts.get("written_off_quantity", ZERO)),
     }
 
 
@@ -120,12 +144,13 @@ def _trade(facts: _Facts) -> dict[str, Any]:
         "symbol": facts["symbol"],
         "side": facts["side"],
         "status": facts["state"],
-        "entry_price": _amount(entry_price),
-        "exit_price": _amount(_price(facts["exit_notional"], facts["exit_quantity"])),
+        "entry_price": _shown(entry_price),
+        "exit_price": _shown(_price(facts["exit_notional"], facts["exit_quantity"])),
         "size_usd": quote_amount(facts["entry_notional"]),
         "quantity": base_quantity(facts["entry_quantity"]),
+        **_gone(facts),
         "executed_quantity": base_quantity(facts["executed_quantity"]),
-        "executed_price": _amount(_price(facts["executed_notional"], facts["executed_quantity"])),
+        "executed_price": _shown(_price(facts["executed_notional"], facts["executed_quantity"])),
         "realized_pnl": _amount(pnl),
         "net_pnl": _amount(None if pnl is None else pnl - facts["fees"]),
         "fees": quote_amount(facts["fees"]),
@@ -224,6 +249,10 @@ def _price(notional: Decimal, quantity: Decimal) -> Decimal | None:
 
 def _amount(value: Decimal | None) -> Decimal | None:
     return None if value is None else quote_amount(value)
+
+
+def _shown(value: Decimal | None) -> Decimal | None:
+    return None if value is None else quote_price(value)
 
 
 def _ratio(value: Decimal | None) -> Decimal | None:

@@ -39,9 +39,7 @@ chosen AS (
 """A common table expression of one row, or none; parameters `realm`, `mode`, `venue`."""
 
 QUOTED = """
-LEFT JOIN venue_states s ON s.venue = chosen.venue AND s.realm = chosen.realm
-LEFT JOIN venue_quotes q ON q.venue = s.venue AND q.realm = s.realm AND q.epoch = s.epoch
-    AND q.last > 0 AND q.at >= s.clock_at - interval '15 minutes'
+LEFT JOIN LATERAL current_quotes(chosen.venue, chosen.realm) q ON true
 """
 """Joins what prices there are at present; the caller adds `AND q.symbol = ...`."""
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.markets import Mode
-from domain.money import ZERO, pct
+from domain.money import ONE, ZERO, pct
 from domain.positions import PositionState
 from services.account_views.frame import EVER, Frame, midnight, months_from
 from services.account_views.sums import picked
@@ -24,7 +24,8 @@ _MINUTE = timedelta(minutes=1)
 COLUMNS = """
 p.id, p.symbol, p.side, p.state, p.source, p.planned_quantity, p.planned_notional,
 p.entry_quantity, p.entry_notional, p.exit_quantity, p.exit_notional, p.fees,
-p.realized_pnl, p.exit_reason, p.opened_at, p.closed_at
+p.realized_pnl, p.exit_reason, p.opened_at, p.closed_at, p.closed_elsewhere_quantity,
+p.written_off_quantity
 """
 """What `TradeView.of` needs of a position."""
 
@@ -97,7 +98,10 @@ class TradeFilter:
 
 
 class TradeView(NamedTuple):
-    """A trade. Price P&L is before fees, net after; percent is of the entry notional."""
+    """A trade. Price P&L is before fees, net after; percent is of the entry notional.
+
+    What left by other hands or was written off is not in the P&L, nor in what it is a percent of.
+    """
 
     id: UUID
     symbol: str
@@ -107,6 +111,9 @@ class TradeView(NamedTuple):
     exit_price: Decimal | None
     size_usd: Decimal
     quantity: Decimal
+    sold_quantity: Decimal
+    closed_elsewhere_quantity: Decimal
+    written_off_quantity: Decimal
     realized_pnl: Decimal
     realized_pnl_pct: Decimal
     fees: Decimal
@@ -124,6 +131,8 @@ class TradeView(NamedTuple):
         """The view of a stored position; one without any fill shows what was planned."""
         filled = row["entry_quantity"] > ZERO
         pnl = row["realized_pnl"] or ZERO
+        gone = row["closed_elsewhere_quantity"] + row["written_off_quantity"]
+        kept = (row["entry_quantity"] - gone) / row["entry_quantity"] if gone and filled else ONE
         return cls(
             id=row["id"],
             symbol=row["symbol"],
@@ -133,8 +142,11 @@ class TradeView(NamedTuple):
             exit_price=_price(row["exit_notional"], row["exit_quantity"]),
             size_usd=row["entry_notional"] if filled else row["planned_notional"],
             quantity=row["entry_quantity"] if filled else row["planned_quantity"],
+            sold_quantity=row["exit_quantity"],
+            closed_elsewhere_quantity=row["closed_elsewhere_quantity"],
+            written_off_quantity=row["written_off_quantity"],
             realized_pnl=pnl,
-            realized_pnl_pct=pct(pnl, row["entry_notional"]),
+            realized_pnl_pct=pct(pnl, row["entry_notional"] * kept),
             fees=row["fees"],
             net_pnl=pnl - row["fees"],
             opened_at=row["opened_at"],

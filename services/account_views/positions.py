@@ -18,13 +18,17 @@ from services.account_views.choice import CHOSEN, QUOTED
 POSITIONS = f"""
 WITH {CHOSEN}
 SELECT chosen.venue, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional, p.open_quantity,
-       p.stop_loss, p.take_profit, p.opened_at, q.last
+       p.stop_loss, p.take_profit, p.opened_at, p.close_requested, p.exit_state, p.exit_due_at,
+       p.exit_attempts, p.exit_error, p.exit_quantity, p.closed_elsewhere_quantity,
+       p.written_off_quantity, q.last, coalesce(m.status, 'open') AS market_status
 FROM chosen
 LEFT JOIN positions p
     ON p.user_id = chosen.user_id AND p.account_id = chosen.id
     AND p.state IN ('pending', 'open') AND p.open_quantity > 0
     AND (%(symbol)s::text IS NULL OR p.symbol = %(symbol)s)
 {QUOTED} AND q.symbol = p.symbol
+LEFT JOIN market_states m ON m.venue = chosen.venue AND m.realm = chosen.realm
+    AND m.symbol = p.symbol
 ORDER BY p.opened_at, p.id
 """
 """One row a position; one row of nulls where the account holds none."""
@@ -32,7 +36,19 @@ ORDER BY p.opened_at, p.id
 
 @dataclass(frozen=True, slots=True)
 class PositionView:
-    """An open position. Values are of what is still open; None where there is no quote."""
+    """An open position. Values are of what is still open; None where there is no quote.
+
+    Attributes:
+        sold_quantity: what its exits have traded so far.
+        closed_elsewhere_quantity: what left the account by other hands.
+        written_off_quantity: what its user gave up.
+        market_status: as the venue last published it, a `domain.markets.MarketStatus`.
+        closing: whether all of it has been asked to leave.
+        exit_state: how an exit that is due gets on, `working` or `failing`; None while none is.
+        exit_due_at: since when it is due, wall time.
+        exit_attempts: orders in a row that filled nothing.
+        exit_error: why the latest did not.
+    """
 
     id: UUID
     symbol: str
@@ -47,16 +63,26 @@ class PositionView:
     take_profit: Decimal | None
     opened_at: datetime
     broker: str
+    sold_quantity: Decimal
+    closed_elsewhere_quantity: Decimal
+    written_off_quantity: Decimal
+    market_status: str
+    closing: bool
+    exit_state: str | None
+    exit_due_at: datetime | None
+    exit_attempts: int
+    exit_error: str | None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> PositionView:
         """Value a stored position at its quote."""
         side = Direction(row["side"])
-        entry_price = row["entry_notional"] / row["entry_quantity"]
-        quantity = row["open_quantity"]
-        size = entry_price * quantity
+        entry_quantity, quantity = row["entry_quantity"], row["open_quantity"]
+        entry_price = row["entry_notional"] / entry_quantity if entry_quantity else ZERO
+        # A quotient is rounded; of the whole position the notional itself is exact.
+        size = row["entry_notional"] * quantity / entry_quantity if entry_quantity else ZERO
         last = row["last"]
-        pnl = None if last is None else side.sign * quantity * (last - entry_price)
+        pnl = None if last is None else side.sign * (last * quantity - size)
         return cls(
             id=row["id"],
             symbol=row["symbol"],
@@ -71,6 +97,15 @@ class PositionView:
             take_profit=row["take_profit"],
             opened_at=row["opened_at"],
             broker=row["venue"],
+            sold_quantity=row["exit_quantity"],
+            closed_elsewhere_quantity=row["closed_elsewhere_quantity"],
+            written_off_quantity=row["written_off_quantity"],
+            market_status=row["market_status"],
+            closing=row["close_requested"] is not None,
+            exit_state=row["exit_state"],
+            exit_due_at=row["exit_due_at"],
+            exit_attempts=row["exit_attempts"],
+            exit_error=row["exit_error"],
         )
 
 

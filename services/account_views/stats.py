@@ -109,7 +109,7 @@ def _last(sign: LiteralString) -> LiteralString:
     return f"""
     SELECT p.closed_at, p.id FROM positions p
     WHERE p.user_id = %(user_id)s AND p.account_id = %(account_id)s AND p.state = 'closed'
-      AND p.realized_pnl {sign} p.fees AND p.closed_at > {_BEGIN}
+      AND p.realized_pnl {sign} p.fees AND p.exit_notional <> 0 AND p.closed_at > {_BEGIN}
     ORDER BY p.closed_at DESC, p.id DESC LIMIT 1
     """
 
@@ -123,7 +123,7 @@ def _streak(kind: LiteralString, sign: LiteralString, counted: LiteralString) ->
     own = "loss" if kind == "losing" else "win"
     since = f"""
     p.user_id = %(user_id)s AND p.account_id = %(account_id)s AND p.state = 'closed'
-    AND p.realized_pnl {sign} p.fees AND p.closed_at > {_BEGIN}
+    AND p.realized_pnl {sign} p.fees AND p.exit_notional <> 0 AND p.closed_at > {_BEGIN}
     AND (p.closed_at, p.id) > (
         CASE WHEN {other}.id IS NULL THEN '-infinity' ELSE {other}.closed_at END,
         CASE WHEN {other}.id IS NULL THEN {_FIRST_ID}::uuid ELSE {other}.id END

@@ -55,7 +55,7 @@ SET (best_net, best_id, worst_net, worst_id) = (
         SELECT p.id, coalesce(p.realized_pnl, 0) - p.fees AS net
         FROM positions p
         WHERE p.user_id = r.user_id AND p.account_id = r.account_id AND p.state = 'closed'
-          AND p.closed_at > :begin
+          AND p.closed_at > :begin AND p.exit_notional <> 0
           AND p.closed_at >= r.bucket::timestamp AT TIME ZONE 'UTC'
           AND p.closed_at < (r.bucket + ('1 ' || r.grain)::interval) AT TIME ZONE 'UTC'
           AND (r.symbol = '' OR p.symbol = r.symbol)
@@ -96,6 +96,11 @@ class CountedTrade:
         return self.price_pnl - self.fees
 
     @property
+    def is_judged(self) -> bool:
+        """Whether any of it was sold: what left otherwise is neither won nor lost."""
+        return bool(self.exit_notional)
+
+    @property
     def hour(self) -> int:
         """The UTC hour of its closing."""
         return self.closed_at.astimezone(UTC).hour
@@ -103,18 +108,19 @@ class CountedTrade:
     def sums(self, sign: int) -> dict[str, Any]:
         """What it adds to every row it counts in; with sign -1, what it takes off."""
         net = self.net_pnl
+        won = net if self.is_judged else ZERO
         held = held_microseconds(
             ClosedTrade(self.price_pnl, self.fees, self.opened_at, self.closed_at)
         )
         return {
             "trades": sign,
-            "wins": sign * int(net > ZERO),
-            "losses": sign * int(net < ZERO),
+            "wins": sign * int(won > ZERO),
+            "losses": sign * int(won < ZERO),
             "price_pnl": sign * self.price_pnl,
             "net_pnl": sign * net,
             "fees": sign * self.fees,
-            "gross_profit": sign * max(net, ZERO),
-            "gross_loss": sign * min(net, ZERO),
+            "gross_profit": sign * max(won, ZERO),
+            "gross_loss": sign * min(won, ZERO),
             "entry_notional": sign * self.entry_notional,
             "volume": sign * (self.entry_notional + self.exit_notional),
             "held_microseconds": sign * held,
@@ -221,7 +227,7 @@ async def _roll_up(
             row = changes.setdefault(key, dict.fromkeys(SUMS, 0) | dict.fromkeys(_NAMED))
             for name, amount in trade.sums(sign).items():
                 row[name] += amount
-            if sign > 0:
+            if sign > 0 and trade.is_judged:
                 row["best_net"] = row["worst_net"] = trade.net_pnl
                 row["best_id"] = row["worst_id"] = position.id
     if not changes:

@@ -27,16 +27,17 @@ COLUMNS = (
 
 RECOUNTED = """
 SELECT t.account_id, h.hour, s.symbol, g.grain, g.bucket, t.user_id,
-       count(*), count(*) FILTER (WHERE t.net > 0), count(*) FILTER (WHERE t.net < 0),
+       count(*), count(*) FILTER (WHERE t.won > 0), count(*) FILTER (WHERE t.won < 0),
        sum(t.pnl), sum(t.net), sum(t.fees),
-       coalesce(sum(t.net) FILTER (WHERE t.net > 0), 0),
-       coalesce(sum(t.net) FILTER (WHERE t.net < 0), 0),
+       coalesce(sum(t.won) FILTER (WHERE t.won > 0), 0),
+       coalesce(sum(t.won) FILTER (WHERE t.won < 0), 0),
        sum(t.entry_notional), sum(t.entry_notional + t.exit_notional),
        sum(extract(epoch FROM t.closed_at - t.opened_at) * 1000000),
-       max(t.net), (array_agg(t.id ORDER BY t.net DESC, t.id))[1],
-       min(t.net), (array_agg(t.id ORDER BY t.net, t.id))[1]
+       max(t.won), (array_agg(t.id ORDER BY t.won DESC, t.id) FILTER (WHERE t.won IS NOT NULL))[1],
+       min(t.won), (array_agg(t.id ORDER BY t.won, t.id) FILTER (WHERE t.won IS NOT NULL))[1]
 FROM (
     SELECT p.*, coalesce(p.realized_pnl, 0) AS pnl, coalesce(p.realized_pnl, 0) - p.fees AS net,
+           CASE WHEN p.exit_notional <> 0 THEN coalesce(p.realized_pnl, 0) - p.fees END AS won,
            (p.closed_at AT TIME ZONE 'UTC')::date AS day
     FROM positions p
     WHERE p.state = 'closed' AND p.account_id = :account_id AND p.closed_at > coalesce(

@@ -98,7 +98,7 @@ class GroupResult(NamedTuple):
             trades=trades,
             pnl=row["price_pnl"],
             net_pnl=row["net_pnl"],
-            avg_pnl=row["price_pnl"] / trades,
+            avg_pnl=row["price_pnl"] / trades if trades else ZERO,
             win_rate=share(int(row["wins"]), trades),
         )
 

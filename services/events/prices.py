@@ -27,16 +27,19 @@ USERS_AT_ONCE = 50
 """After so many users others get their turn: events go before prices."""
 
 _QUOTES = """
-SELECT q.venue, q.symbol, q.last, q.at
-FROM venue_quotes q
-JOIN venue_states s ON s.venue = q.venue AND s.realm = q.realm AND s.epoch = q.epoch
-WHERE q.realm = %(realm)s AND q.last > 0 AND q.at >= s.clock_at - interval '15 minutes'
+SELECT s.venue, q.symbol, q.last, q.at
+FROM venue_states s CROSS JOIN LATERAL current_quotes(s.venue, s.realm) q
+WHERE s.realm = %(realm)s
 """
 _STABLECOINS = "SELECT coin, currency FROM stablecoins ORDER BY rank"
 _POSITIONS = """
 SELECT p.user_id, p.account_id, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional,
-       p.open_quantity, p.stop_loss, p.take_profit, p.opened_at, a.venue, a.mode
+       p.open_quantity, p.stop_loss, p.take_profit, p.opened_at, a.venue, a.mode,
+       p.close_requested, p.exit_state, p.exit_due_at, p.exit_attempts, p.exit_error,
+       p.exit_quantity, p.closed_elsewhere_quantity, p.written_off_quantity,
+       coalesce(m.status, 'open') AS market_status
 FROM positions p JOIN accounts a ON a.user_id = p.user_id AND a.id = p.account_id
+LEFT JOIN market_states m ON m.venue = a.venue AND m.realm = a.realm AND m.symbol = p.symbol
 WHERE p.user_id = ANY(%(users)s) AND p.state IN ('pending', 'open') AND p.open_quantity > 0
   AND a.realm = %(realm)s
 ORDER BY p.opened_at, p.id
@@ -160,7 +163,7 @@ class Prices:
         for number, (user, watcher) in enumerate(watchers.items(), start=1):
             # A book that a committed event dropped meanwhile is read at the next turn.
             if (book := self._books.get(user)) is not None:
-                _value(book, quotes, coins, watcher.revalue)
+                _try(user, book, quotes, coins, watcher)
             if number % USERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -180,6 +183,20 @@ class Prices:
             books[row["user_id"]].positions.append(row)
         for row in holdings:
             books[row["user_id"]].holdings[row["account_id"]].append(row)
+
+
+def _try(
+    user: UUID,
+    book: _Book,
+    quotes: Mapping[_Market, Quote],
+    coins: Stablecoins,
+    watcher: Watcher,
+) -> None:
+    """A boundary: whatever the rows of one user hold, the others are told of their values."""
+    try:
+        _value(book, quotes, coins, watcher.revalue)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as failure:
+        _log.exception("events.not_valued", user_id=str(user), error=type(failure).__name__)
 
 
 def _value(

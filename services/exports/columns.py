@@ -119,6 +119,9 @@ _TRADE = (
     _seen("source"),
     _seen("broker"),
     _seen("mode"),
+    _seen("sold_quantity"),
+    _seen("closed_elsewhere_quantity"),
+    _seen("written_off_quantity"),
 )
 _POSITION = (
     _named("position_id", "pos"),
@@ -137,6 +140,9 @@ _POSITION = (
     _seen("closed_at"),
     _seen("broker"),
     _seen("mode"),
+    _seen("sold_quantity"),
+    _seen("closed_elsewhere_quantity"),
+    _seen("written_off_quantity"),
 )
 _ORDER = (
     _named("order_id", "ord"),

@@ -6,16 +6,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any, Protocol
 
 import orjson
 
 from domain.exports import ExportFormat, defused
+from domain.money import unending_rounded
 from services.exports.columns import Cell, Column
-
-_SMALLEST = Decimal("0.00000001")
-"""Averages are quotients of any length; eight places are what the API shows."""
 
 
 class Encoder(Protocol):
@@ -86,10 +84,7 @@ class JsonEncoder:
 
 def plain(value: Decimal) -> str:
     """A decimal without an exponent and without trailing zeros."""
-    if value.as_tuple().exponent < _SMALLEST.as_tuple().exponent:  # type: ignore[operator]
-        value = value.quantize(_SMALLEST, ROUND_HALF_EVEN)
-    text = format(value, "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
+    text = format(unending_rounded(value), "f")
     return "0" if text == "-0" else text
 
 

@@ -58,6 +58,7 @@ _URGENT = frozenset(
         "exit_failing",
         "order_vanished",
         "closed_elsewhere",
+        "market_halted",
         "payment_failed",
         "plan_lost",
     }

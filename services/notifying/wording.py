@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from domain.money import WIDE
 from domain.notifications import Section
 
 Facts = Mapping[str, Any]
@@ -41,9 +42,10 @@ def money(value: object) -> str:
     if not amount.is_finite():
         return str(value)
     sign = "-" if amount < 0 else ""
-    places = 2 if abs(amount) >= CENT or not amount else 6
-    shown = f"{abs(amount):,.{places}f}"
-    return f"{sign}${shown}"
+    # Less than a cent is shown with four digits that count.
+    places = 2 if abs(amount) >= CENT or not amount else 3 - amount.adjusted()
+    whole, _, fraction = f"{abs(amount):,.{places}f}".partition(".")
+    return f"{sign}${whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def price(value: object) -> str:
@@ -66,7 +68,7 @@ def number(value: object) -> str:
         amount = Decimal(str(value))
     except InvalidOperation:
         return str(value)
-    return f"{amount.normalize():f}" if amount.is_finite() else str(value)
+    return f"{amount.normalize(WIDE):f}" if amount.is_finite() else str(value)
 
 
 def day_of(value: object) -> str:
@@ -167,6 +169,18 @@ def _closed_elsewhere(facts: Facts) -> Words:
         " left keeps its stop and targets."
     )
     return Words(title, Section(title, (sentence,), _trade_figures(facts)))
+
+
+def _market_halted(facts: Facts) -> Words:
+    venue = str(facts.get("venue") or "The broker").capitalize()
+    title = f"{_paper(facts)}{facts['symbol']} cannot be traded at {venue}"
+    happened = f"{venue} has suspended, renamed or delisted this market; your position is open."
+    goes_on = (
+        "Exits are tried all the same and go through once the market opens again. Everything else"
+        " goes on. While it has no price it is left out of your equity. If the market does not come"
+        " back, the position can be written off."
+    )
+    return Words(title, Section(title, (happened, goes_on), _trade_figures(facts)))
 
 
 def _vanished(facts: Facts) -> Words:
@@ -323,6 +337,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "exit_failing": _exit_failing,
     "order_vanished": _vanished,
     "closed_elsewhere": _closed_elsewhere,
+    "market_halted": _market_halted,
     "emergency_stop": _emergency_stop,
     "kill_switch": _switch(
         "Kill switch engaged", "No new position is opened until it is released; exits go on."

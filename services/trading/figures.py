@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select as sql_select
+from sqlalchemy import text
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,7 +22,7 @@ from domain.orders import FINAL_STATES, Leg, OrderState
 from domain.positions import Direction, PositionState
 from domain.risk import trading_day
 from domain.strategies.apex import AccountFigures
-from domain.valuation import PRICE_AGE_MAX, AccountValue, markets_pricing, price_of, value
+from domain.valuation import AccountValue, markets_pricing, price_of, value
 from models.connections import Account
 from models.ledgers import Balance, DailyResult
 from models.markets import VenueQuote, VenueState
@@ -31,6 +31,7 @@ from services.database import all_rows
 from services.valuing import stablecoins_in_force
 
 LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
+_PRICES = text("SELECT symbol, last FROM current_quotes(:venue, :realm)")
 _FINAL = tuple(state.value for state in FINAL_STATES)
 
 
@@ -67,10 +68,10 @@ async def live_positions(session: AsyncSession, account_id: UUID) -> Sequence[Po
 
 async def last_prices(session: AsyncSession, account: Account) -> dict[str, Decimal]:
     """Last prices of the account's venue by symbol, as the watcher saw them a moment ago."""
-    rows = await session.exec(
-        _quotes(account).where(col(VenueQuote.at) >= VenueState.clock_at - PRICE_AGE_MAX)
+    found = await (await session.connection()).execute(
+        _PRICES, {"venue": account.venue, "realm": account.realm}
     )
-    return dict(rows.all())
+    return {row.symbol: row.last for row in found}
 
 
 async def _known_prices(
@@ -87,13 +88,7 @@ async def _known_prices(
     silent = {it.symbol for it in positions if it.entry_quantity and it.symbol not in prices}
     if not silent:
         return prices
-    rows = await session.exec(_quotes(account).where(col(VenueQuote.symbol).in_(silent)))
-    return {**dict(rows.all()), **prices}
-
-
-def _quotes(account: Account) -> Any:
-    """Quotes of the venue's present epoch."""
-    return (
+    rows = await session.exec(
         select(col(VenueQuote.symbol), col(VenueQuote.last))
         .join(
             VenueState,
@@ -104,9 +99,11 @@ def _quotes(account: Account) -> Any:
         .where(
             VenueQuote.venue == account.venue,
             VenueQuote.realm == account.realm,
+            col(VenueQuote.symbol).in_(silent),
             col(VenueQuote.last) > ZERO,
         )
     )
+    return {**dict(rows.all()), **prices}
 
 
 async def unpriced(session: AsyncSession, account_id: UUID) -> Sequence[str]:
@@ -156,8 +153,10 @@ async def _holdings(session: AsyncSession, account_id: UUID) -> dict[str, Decima
 
 def open_pnl(position: Position, price: Decimal) -> Decimal:
     """Unrealised price P&L of what is still open, in the quote currency."""
-    entry = position.entry_notional / position.entry_quantity
-    return (price - entry) * position.open_quantity * Direction(position.side).sign
+    sign, bought = Direction(position.side).sign, ZERO
+    if position.entry_quantity:
+        bought = position.entry_notional * position.open_quantity / position.entry_quantity
+    return (price * position.open_quantity - bought) * sign
 
 
 @dataclass(frozen=True, slots=True)

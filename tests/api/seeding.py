@@ -133,20 +133,19 @@ async def make_closed(
     world: World, run: BotRun, *, pnl: str, fees: str = "1", closed_at: datetime, **changes: Any
 ) -> Position:
     """A closed position with its roll-ups."""
-    position = await make_position(
-        world,
-        run,
-        state=PositionState.CLOSED,
-        exit_quantity=Decimal("0.5"),
-        open_quantity=Decimal(0),
-        exit_notional=Decimal(3400) + Decimal(pnl),
-        realized_pnl=Decimal(pnl),
-        fees=Decimal(fees),
-        exit_reason="take_profit",
-        opened_at=closed_at - timedelta(minutes=90),
-        closed_at=closed_at,
+    values: dict[str, Any] = {
+        "state": PositionState.CLOSED,
+        "exit_quantity": Decimal("0.5"),
+        "open_quantity": Decimal(0),
+        "exit_notional": Decimal(3400) + Decimal(pnl),
+        "realized_pnl": Decimal(pnl),
+        "fees": Decimal(fees),
+        "exit_reason": "take_profit",
+        "opened_at": closed_at - timedelta(minutes=90),
+        "closed_at": closed_at,
         **changes,
-    )
+    }
+    position = await make_position(world, run, **values)
     async with world.database.as_system() as session:
         await count_trade(session, await session.merge(position), None, counted(position))
     return position

@@ -193,3 +193,25 @@ async def test_the_docs_page_needs_no_internet(client: httpx.AsyncClient) -> Non
     assert f"{PREFIX}/openapi.json" in page.text
     assert (await client.get(f"{PREFIX}/openapi.json")).json()["info"]["title"] == "NIJA API"
     assert (await client.get("/docs-assets/nothing.js")).json()["error"]["code"] == "NOT_FOUND"
+
+
+VENUE_TIMES = {
+    "BalanceData": ("last_updated",),
+    "DecisionItem": ("bar_at", "decided_at"),
+    "PositionItem": ("opened_at",),
+    "StreakItem": ("started",),
+    "TradeItem": ("opened_at", "closed_at"),
+    "TradingStatusView": ("last_scan", "next_scan", "venue_time"),
+}
+
+
+def test_times_of_the_venues_clock_say_so_and_no_others() -> None:
+    found = {
+        name: tuple(
+            field
+            for field, value in schema.get("properties", {}).items()
+            if "venue time" in str(value).lower() and "date-time" in str(value)
+        )
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+    }
+    assert {name: fields for name, fields in found.items() if fields} == VENUE_TIMES

@@ -142,6 +142,37 @@ async def test_orders(stage: Stage) -> None:
     assert row["refusal_reason"] == "'=HYPERLINK(1)"
 
 
+@pytest.mark.parametrize("kind", ExportFormat)
+async def test_numbers_are_written_digit_by_digit(stage: Stage, kind: ExportFormat) -> None:
+    quantity, price, later = "1234567890123.00000001", "0.000000001234", "0.000000001235"
+    coins = {"entry_quantity": Decimal(quantity), "exit_quantity": Decimal(quantity)}
+    position_id = await stage.book.close(
+        NOW,
+        **coins,
+        entry_notional=Decimal(quantity) * Decimal(price),
+        exit_notional=Decimal(quantity) * Decimal(later),
+        realized_pnl=Decimal("1.23456789012300000001"),
+        fees=Decimal("0.000000001"),
+    )
+    await _add_order(
+        stage,
+        position_id,
+        quantity=Decimal(quantity),
+        type="limit",
+        limit_price=Decimal(price),
+    )
+
+    trades = await content(stage, await ask(stage, ExportWish(kind, ExportData.TRADES)))
+    orders = await content(stage, await ask(stage, ExportWish(kind, ExportData.ORDERS)))
+
+    for number in (quantity, price, later, "0.000000001"):
+        assert number.encode() in trades
+    assert b"1.23456789012" in trades
+    for number in (quantity, price):
+        assert number.encode() in orders
+    assert b"E-" not in trades + orders
+
+
 async def test_orders_are_chosen_and_dated_by_the_venues_clock(stage: Stage) -> None:
     """On a replay the two clocks are years apart."""
     stage.clock.moment = NOW + timedelta(days=3_000)

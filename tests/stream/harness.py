@@ -183,7 +183,7 @@ class World:
             bot.current_run_id = run.id
         return Person(user.id, session_row.id, account.id, bot.id, run.id, position.id)
 
-    async def move_stop(self, person: Person, price: int) -> None:
+    async def move_stop(self, person: Person, price: int | str) -> None:
         """Commit one event of the positions channel."""
         await self.change(person, _MOVE, Decimal(price), person.position_id)
 
@@ -248,9 +248,14 @@ class Client:
 
     async def hear(self) -> dict[str, Any]:
         """The next frame."""
-        async with asyncio.timeout(PATIENCE):
-            frame: dict[str, Any] = json.loads(await self._socket.recv())
+        frame: dict[str, Any] = json.loads(await self.hear_text())
         return frame
+
+    async def hear_text(self) -> str:
+        """The next frame as it was sent."""
+        async with asyncio.timeout(PATIENCE):
+            text = await self._socket.recv()
+        return text if isinstance(text, str) else text.decode()
 
     async def until(self, **wanted: Any) -> dict[str, Any]:
         """The next frame with these values."""

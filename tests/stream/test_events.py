@@ -42,6 +42,30 @@ async def test_a_change_of_a_position_is_told(world: World, server: Server, pers
     assert (event["data"]["stop_loss"], event["data"]["entry_price"]) == (6750, 6800)
 
 
+async def test_an_event_shows_the_digits_that_are_stored(
+    world: World, server: Server, person: Person
+) -> None:
+    coins = (
+        "UPDATE positions SET entry_quantity = 1234567890123.00000001,"
+        " open_quantity = 1234567890123.00000001, stop_loss = 0.000000001233,"
+        " entry_notional = 1234567890123.00000001 * 0.000000001234,"
+        " closed_elsewhere_quantity = 0.00000001 WHERE id = %s"
+    )
+    async with entered(world, server, person, "positions") as client:
+        await world.change(person, coins, person.position_id)
+        text = ""
+        while '"position_update"' not in text or '"seq"' not in text:
+            text = await client.hear_text()
+
+    for name, digits in (
+        ("entry_price", "0.000000001234"),
+        ("stop_loss", "0.000000001233"),
+        ("quantity", "1234567890123.00000001"),
+        ("closed_elsewhere_quantity", "0.00000001"),
+    ):
+        assert f'"{name}":{digits},' in text, text
+
+
 async def test_a_trade_is_told_from_its_opening_to_its_close(
     world: World, server: Server, person: Person
 ) -> None:

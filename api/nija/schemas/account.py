@@ -14,15 +14,18 @@ from api.kit.wire import (
     Quantity,
     Ratio,
     Request,
+    ShownPrice,
     Symbol,
+    VenueTime,
     View,
     base_quantity,
     quote_amount,
+    quote_price,
     ratio,
     wire_id,
 )
 from api.nija.schemas.common import Pagination
-from domain.markets import Mode
+from domain.markets import MarketStatus, Mode
 from domain.positions import PositionState
 from services.account_views.balance import BalanceView
 from services.account_views.history import PER_PAGE_MAX, TradeFilter, TradePage, TradeView
@@ -109,16 +112,33 @@ class PositionItem(View):
     position_id: str = Field(examples=["pos_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
     symbol: str = Field(examples=_BTC)
     side: str = Field(examples=["long"])
-    entry_price: Amount = Field(examples=[43210.50])
-    current_price: Amount | None = Field(examples=[43650.00])
+    entry_price: ShownPrice = Field(examples=[43210.50])
+    current_price: ShownPrice | None = Field(examples=[43650.00])
     size_usd: Amount = Field(examples=[500.00])
     quantity: Quantity = Field(examples=[0.01157])
     unrealized_pnl: Amount | None = Field(examples=[5.09])
     unrealized_pnl_pct: Ratio | None = Field(examples=[1.02])
-    stop_loss: Amount | None = Field(examples=[42800.00])
-    take_profit: Amount | None = Field(examples=[44500.00], description="The next target.")
-    opened_at: datetime
+    stop_loss: ShownPrice | None = Field(examples=[42800.00])
+    take_profit: ShownPrice | None = Field(examples=[44500.00], description="The next target.")
+    opened_at: VenueTime
     broker: str = Field(examples=["coinbase"])
+    sold_quantity: Quantity = Field(
+        examples=[0.004], description="What exits have traded so far; `quantity` is the rest."
+    )
+    closed_elsewhere_quantity: Quantity = Field(
+        examples=[0], description="What left the account by other hands, at a price nobody knows."
+    )
+    written_off_quantity: Quantity = Field(examples=[0], description="What you gave up.")
+    market_status: MarketStatus = Field(
+        description="`halted`: suspended, renamed or delisted; exits are tried all the same."
+    )
+    closing: bool = Field(description="Whether all of it has been asked to leave.")
+    exit_state: str | None = Field(
+        examples=["failing"], description="Of an exit that is due: `working` or `failing`."
+    )
+    exit_due_at: datetime | None = Field(description="Since when an exit is due; wall time.")
+    exit_attempts: int = Field(examples=[0], description="Orders in a row that filled nothing.")
+    exit_error: str | None = Field(description="Why the latest of them did not.")
 
     @classmethod
     def from_domain(cls, view: PositionView) -> PositionItem:
@@ -137,6 +157,15 @@ class PositionItem(View):
             take_profit=view.take_profit,
             opened_at=view.opened_at,
             broker=view.broker,
+            sold_quantity=view.sold_quantity,
+            closed_elsewhere_quantity=view.closed_elsewhere_quantity,
+            written_off_quantity=view.written_off_quantity,
+            market_status=MarketStatus(view.market_status),
+            closing=view.closing,
+            exit_state=view.exit_state,
+            exit_due_at=view.exit_due_at,
+            exit_attempts=view.exit_attempts,
+            exit_error=view.exit_error,
         )
 
 
@@ -186,7 +215,7 @@ class BalanceData(View):
     )
     buying_power: Amount = Field(examples=[9850.50])
     currency: str = Field(examples=["USD"])
-    last_updated: datetime | None
+    last_updated: VenueTime | None
     mode: Mode
 
     @classmethod
@@ -215,16 +244,23 @@ class TradeItem(TypedDict):
     symbol: Annotated[str, Field(examples=_BTC)]
     side: Annotated[str, Field(examples=["long"])]
     status: Annotated[str, Field(examples=["closed"])]
-    entry_price: Annotated[Amount | None, Field(examples=[42800.00])]
-    exit_price: Annotated[Amount | None, Field(examples=[43200.00])]
+    entry_price: Annotated[ShownPrice | None, Field(examples=[42800.00])]
+    exit_price: Annotated[ShownPrice | None, Field(examples=[43200.00])]
     size_usd: Annotated[Amount, Field(examples=[500.00])]
     quantity: Annotated[Quantity, Field(examples=[0.01168])]
+    sold_quantity: Annotated[Quantity, Field(examples=[0.01168])]
+    closed_elsewhere_quantity: Annotated[
+        Quantity, Field(examples=[0], description="Left by other hands; not in the P&L.")
+    ]
+    written_off_quantity: Annotated[
+        Quantity, Field(examples=[0], description="Given up; not in the P&L.")
+    ]
     realized_pnl: Annotated[Amount, Field(examples=[4.67])]
     realized_pnl_pct: Annotated[Ratio, Field(examples=[0.93])]
     fees: Annotated[Amount, Field(examples=[3.28])]
     net_pnl: Annotated[Amount, Field(examples=[1.39])]
-    opened_at: datetime
-    closed_at: datetime | None
+    opened_at: VenueTime
+    closed_at: VenueTime | None
     duration_minutes: Annotated[
         int | None, Field(examples=[1125], description="So far, while open.")
     ]
@@ -258,10 +294,13 @@ def _trade(view: TradeView) -> TradeItem:
         "symbol": view.symbol,
         "side": view.side,
         "status": view.status,
-        "entry_price": None if entry_price is None else quote_amount(entry_price),
-        "exit_price": None if exit_price is None else quote_amount(exit_price),
+        "entry_price": None if entry_price is None else quote_price(entry_price),
+        "exit_price": None if exit_price is None else quote_price(exit_price),
         "size_usd": quote_amount(view.size_usd),
         "quantity": base_quantity(view.quantity),
+        "sold_quantity": base_quantity(view.sold_quantity),
+        "closed_elsewhere_quantity": base_quantity(view.closed_elsewhere_quantity),
+        "written_off_quantity": base_quantity(view.written_off_quantity),
         "realized_pnl": quote_amount(view.realized_pnl),
         "realized_pnl_pct": ratio(view.realized_pnl_pct),
         "fees": quote_amount(view.fees),

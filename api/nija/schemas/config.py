@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from api.kit.wire import Amount, Money, Request, SecretText, Symbol, View, wire_id
+from api.kit.wire import Amount, Money, Request, SecretText, Symbol, View, WallTime, wire_id
 from domain.ports import VenueCredentials
 from services.connections import ConnectionTest, ConnectionView, Removal
 from services.errors import InvalidSetting
@@ -192,10 +191,10 @@ class BrokerItem(View):
     name: str = Field(examples=["coinbase"])
     display_name: str = Field(examples=["Coinbase Advanced Trade"])
     status: str = Field(examples=["connected"], description="connected, broken or exit_only")
-    last_connected: datetime | None
+    last_connected: WallTime | None
     api_key_masked: str = Field(examples=["sk_live_***abc123"])
     permissions: list[str] = Field(examples=[["read", "trade"]])
-    created_at: datetime
+    created_at: WallTime
     realm: Literal["simulated", "real"]
     last_error: str | None
 

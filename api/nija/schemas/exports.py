@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from pydantic import Field, StrictBool, StrictStr
 
-from api.kit.wire import Request, View, wire_id
+from api.kit.wire import Request, View, WallTime, wire_id
 from api.nija.schemas.account import End, Start
 from domain.exports import ExportData, ExportFormat
 from domain.markets import Mode
@@ -56,13 +54,13 @@ class ExportItem(View):
         examples=["http://127.0.0.1:8000/exports/trades_6e1a.csv?expires=1&signature=0"],
         description="Null where there will be no file.",
     )
-    expires_at: datetime
+    expires_at: WallTime
     file_size_bytes: int | None = Field(examples=[45678], description="Null until ready.")
     row_count: int | None = Field(examples=[156])
     file_name: str = Field(examples=["nija_trades_2026-01-01_2026-01-31.csv"])
     format: ExportFormat
     data_type: ExportData
-    created_at: datetime
+    created_at: WallTime
 
     @classmethod
     def from_domain(cls, view: ExportView) -> ExportItem:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import Field, StrictBool, StrictStr
 
-from api.kit.wire import Request, Text, View, parse_wire_id, wire_id
+from api.kit.wire import Request, Text, View, WallTime, parse_wire_id, wire_id
 from api.nija.schemas.admin import USER
 from api.nija.schemas.common import Message
 from models.controls import KillScope
@@ -75,7 +74,7 @@ class EngagedView(View):
     active_positions: int = Field(examples=[3421])
     sends_in_flight: int = Field(examples=[0])
     telling: str = Field(examples=["started"], description="started, or pending until a server is")
-    timestamp: datetime
+    timestamp: WallTime
 
     @classmethod
     def from_domain(cls, engaged: Engaged) -> EngagedView:
@@ -102,10 +101,10 @@ class SwitchItem(View):
     user_id: str | None = Field(examples=_USER_ID)
     broker: str | None = Field(examples=["coinbase"])
     reason: str
-    engaged_at: datetime
+    engaged_at: WallTime
     engaged_by: str | None = Field(examples=_USER_ID)
     close_all_positions: bool
-    released_at: datetime | None
+    released_at: WallTime | None
     released_by: str | None = Field(examples=_USER_ID)
     release_reason: str | None
     is_told: bool

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
-from api.kit.wire import Request, SecretText, Text, View, wire_id
+from api.kit.wire import Request, SecretText, Text, View, WallTime, wire_id
 from api.nija.schemas.common import Pagination
 from services.notifying.channels import ChannelView, TestResult
 from services.notifying.preferences import PreferencesView
@@ -88,10 +87,10 @@ class ChannelItem(View):
     address_masked: str = Field(examples=["ntfys://ntfy.sh/***"])
     categories: list[str] = Field(examples=[_ALL])
     enabled: bool
-    last_sent_at: datetime | None
+    last_sent_at: WallTime | None
     last_error: str | None = Field(description="Of the latest attempt, if that failed.")
-    last_error_at: datetime | None
-    created_at: datetime
+    last_error_at: WallTime | None
+    created_at: WallTime
 
     @classmethod
     def from_domain(cls, view: ChannelView) -> ChannelItem:
@@ -150,7 +149,7 @@ class DeliveryItem(View):
     status: str = Field(examples=["sent"], description="pending, sending, sent, failed or skipped")
     attempts: int = Field(examples=[1])
     error: str | None
-    finished_at: datetime | None
+    finished_at: WallTime | None
 
     @classmethod
     def from_domain(cls, view: DeliveryView) -> DeliveryItem:
@@ -168,8 +167,8 @@ class NotificationItem(View):
     status: str = Field(
         examples=["sent"], description="new, on_its_way, sent, failed, nowhere or stale"
     )
-    created_at: datetime
-    delivered_at: datetime | None
+    created_at: WallTime
+    delivered_at: WallTime | None
     deliveries: list[DeliveryItem]
 
     @classmethod

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.kit.wire import Amount, Quantity, Request, Symbol, View, wire_id
+from api.kit.wire import Amount, Quantity, Request, ShownPrice, Symbol, View, WallTime, wire_id
 from api.nija.schemas.account import End, Start
 from api.nija.schemas.common import Pagination
 from api.nija.schemas.webhooks import SIGNAL, TRADE
@@ -47,7 +47,7 @@ class SignalItem(View):
     source: str = Field(default="tradingview", examples=["tradingview"])
     symbol: str | None = Field(examples=["BTC-USD"])
     action: str | None = Field(examples=["buy"])
-    price: Amount | None = Field(examples=[43210.50])
+    price: ShownPrice | None = Field(examples=[43210.50])
     size_usd: Amount | None = Field(examples=[500.00])
     quantity: Quantity | None = Field(examples=[0.01157])
     strategy: str | None = Field(examples=["APEX_V72"])
@@ -61,10 +61,10 @@ class SignalItem(View):
     )
     details: dict[str, Any] | None = Field(description="What was wrong, by field.", examples=[None])
     duplicate_of: str | None = Field(description="The signal that it repeats.", examples=[None])
-    received_at: datetime
-    alerted_at: datetime | None
-    decided_at: datetime | None
-    finished_at: datetime | None
+    received_at: WallTime
+    alerted_at: datetime | None = Field(description="The sender's own time.")
+    decided_at: WallTime | None
+    finished_at: WallTime | None
 
     @classmethod
     def from_domain(cls, view: AlertView) -> SignalItem:

@@ -51,7 +51,7 @@ class StreakItem(View):
 
     type: str = Field(examples=["winning"], description="winning, losing, or none.")
     count: int = Field(examples=[5])
-    started: datetime | None = Field(description="When the first of them closed.")
+    started: datetime | None = Field(description="Venue time at which the first of them closed.")
 
     @classmethod
     def from_domain(cls, streak: Streak) -> StreakItem:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 
-from api.kit.wire import Request, Symbol, Text, View, wire_id
+from api.kit.wire import Request, Symbol, Text, VenueTime, View, WallTime, wire_id
 from api.nija.schemas.account import POSITION
 from services.bot_views import DECISIONS_MAX, DecisionView, KillSwitchView, StatusView
 from services.trading.commands import (
@@ -135,7 +134,7 @@ class KillSwitchItem(View):
 
     scope: str = Field(examples=["user"])
     reason: str
-    since: datetime
+    since: WallTime
 
     @classmethod
     def from_domain(cls, switch: KillSwitchView) -> KillSwitchItem:
@@ -150,8 +149,8 @@ class TradingStatusView(View):
     uptime_seconds: int = Field(examples=[3600])
     broker: str | None = Field(examples=["coinbase"])
     paper_trading: bool
-    last_scan: datetime | None
-    next_scan: datetime | None
+    last_scan: VenueTime | None
+    next_scan: VenueTime | None
     active_positions: int = Field(examples=[3])
     today_trades: int = Field(examples=[8], description="Entries since the venue's UTC midnight.")
     last_error: str | None
@@ -165,11 +164,11 @@ class TradingStatusView(View):
     )
     run_id: str | None
     run_state: str | None = Field(examples=["entering"])
-    started_at: datetime | None
+    started_at: WallTime | None
     strategy: str | None = Field(examples=["APEX_V72"])
     config_hash: str | None
     code_version: str | None
-    venue_time: datetime | None
+    venue_time: VenueTime | None
     kill_switch: KillSwitchItem | None
 
     @classmethod
@@ -207,8 +206,8 @@ class DecisionItem(View):
     decision_id: str
     symbol: str = Field(examples=["BTC-USD"])
     cause: str
-    bar_at: datetime | None
-    decided_at: datetime
+    bar_at: VenueTime | None
+    decided_at: VenueTime
     action: str = Field(examples=["none"])
     score: int | None
     reason: str

@@ -18,7 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from api.kit.wire import Request, SecretText, Text, View, wire_id
+from api.kit.wire import Request, SecretText, Text, View, WallTime, wire_id
 from domain.alerts import ACTIONS, AlertWish, market_symbol
 from domain.contracts.bots import SignalAction
 from services.alerts.errors import AlertMalformed
@@ -209,8 +209,8 @@ class WebhookKeyItem(View):
     provider: Literal["tradingview"] = "tradingview"
     url: str = Field(default=TRADINGVIEW_PATH, examples=[TRADINGVIEW_PATH])
     key_masked: str = Field(examples=["nwk_***x7Qa"])
-    created_at: datetime
-    last_used_at: datetime | None
+    created_at: WallTime
+    last_used_at: WallTime | None
     expires_at: datetime | None = Field(description="When a replaced key ends.")
 
     @classmethod

@@ -136,6 +136,7 @@ class BrokerItem:
     api_key_masked: str
     permissions: list[str]
     created_at: datetime
+    """Wall time."""
     realm: Literal["simulated", "real"]
     last_error: str | None
 
@@ -195,6 +196,7 @@ class ChannelItem:
     """Of the latest attempt, if that failed."""
     last_error_at: datetime | None
     created_at: datetime
+    """Wall time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +293,7 @@ class DecisionItem:
     cause: str
     bar_at: datetime | None
     decided_at: datetime
+    """Venue time."""
     action: str
     score: int | None
     reason: str
@@ -375,6 +378,7 @@ class EngagedView:
     telling: str
     """started, or pending until a server is."""
     timestamp: datetime
+    """Wall time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -405,6 +409,7 @@ class ExportItem:
     download_url: str | None = field(repr=False)
     """Null where there will be no file."""
     expires_at: datetime
+    """Wall time."""
     file_size_bytes: int | None
     """Null until ready."""
     row_count: int | None
@@ -412,6 +417,7 @@ class ExportItem:
     format: ExportFormat
     data_type: ExportData
     created_at: datetime
+    """Wall time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -481,6 +487,7 @@ class KillSwitchItem:
     scope: str
     reason: str
     since: datetime
+    """Wall time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -503,6 +510,11 @@ class LoginView:
     expires_in: int
     """Seconds."""
     user: LoginUserView
+
+
+MarketStatus: TypeAlias = Literal[
+    "open", "limit_only", "post_only", "auction", "cancel_only", "halted"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -636,6 +648,7 @@ class NotificationItem:
     status: str
     """new, on_its_way, sent, failed, nowhere or stale."""
     created_at: datetime
+    """Wall time."""
     delivered_at: datetime | None
     deliveries: list[DeliveryItem]
 
@@ -812,7 +825,26 @@ class PositionItem:
     take_profit: Decimal | None
     """The next target."""
     opened_at: datetime
+    """Venue time."""
     broker: str
+    sold_quantity: Decimal
+    """What exits have traded so far; `quantity` is the rest."""
+    closed_elsewhere_quantity: Decimal
+    """What left the account by other hands, at a price nobody knows."""
+    written_off_quantity: Decimal
+    """What you gave up."""
+    market_status: MarketStatus
+    """`halted`: suspended, renamed or delisted; exits are tried all the same."""
+    closing: bool
+    """Whether all of it has been asked to leave."""
+    exit_state: str | None
+    """Of an exit that is due: `working` or `failing`."""
+    exit_due_at: datetime | None
+    """Since when an exit is due; wall time."""
+    exit_attempts: int
+    """Orders in a row that filled nothing."""
+    exit_error: str | None
+    """Why the latest of them did not."""
 
 
 PositionState: TypeAlias = Literal["pending", "open", "closed", "cancelled"]
@@ -968,7 +1000,9 @@ class SignalItem:
     duplicate_of: str | None
     """The signal that it repeats."""
     received_at: datetime
+    """Wall time."""
     alerted_at: datetime | None
+    """The sender's own time."""
     decided_at: datetime | None
     finished_at: datetime | None
 
@@ -1071,7 +1105,7 @@ class StreakItem:
     """winning, losing, or none."""
     count: int
     started: datetime | None
-    """When the first of them closed."""
+    """Venue time at which the first of them closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1087,6 +1121,7 @@ class SwitchItem:
     broker: str | None
     reason: str
     engaged_at: datetime
+    """Wall time."""
     engaged_by: str | None
     close_all_positions: bool
     released_at: datetime | None
@@ -1159,11 +1194,17 @@ class TradeItem:
     exit_price: Decimal | None
     size_usd: Decimal
     quantity: Decimal
+    sold_quantity: Decimal
+    closed_elsewhere_quantity: Decimal
+    """Left by other hands; not in the P&L."""
+    written_off_quantity: Decimal
+    """Given up; not in the P&L."""
     realized_pnl: Decimal
     realized_pnl_pct: Decimal
     fees: Decimal
     net_pnl: Decimal
     opened_at: datetime
+    """Venue time."""
     closed_at: datetime | None
     duration_minutes: int | None
     """So far, while open."""
@@ -1487,6 +1528,7 @@ class WebhookKeyItem:
     url: str | None = None
     key_masked: str
     created_at: datetime
+    """Wall time."""
     last_used_at: datetime | None
     expires_at: datetime | None
     """When a replaced key ends."""

@@ -54,8 +54,8 @@ async def test_the_database_prices_as_the_domain_does(
         await connection.execute(text("DELETE FROM venue_states"))
         await connection.execute(
             text(
-                "INSERT INTO venue_states (venue, realm, epoch, clock_at, seen_at)"
-                " VALUES ('v', 'simulated', 'e', :now, :now)"
+                "INSERT INTO venue_states (venue, realm, epoch, clock_at, seen_at, malformed)"
+                " VALUES ('v', 'simulated', 'e', :now, :now, 0)"
             ),
             {"now": now},
         )

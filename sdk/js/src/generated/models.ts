@@ -105,6 +105,7 @@ export interface BrokerItem {
   lastConnected: string | null;
   apiKeyMasked: string;
   permissions: Array<string>;
+  /** Wall time. */
   createdAt: string;
   realm: "simulated" | "real";
   lastError: string | null;
@@ -154,6 +155,7 @@ export interface ChannelItem {
   /** Of the latest attempt, if that failed. */
   lastError: string | null;
   lastErrorAt: string | null;
+  /** Wall time. */
   createdAt: string;
 }
 
@@ -236,6 +238,7 @@ export interface DecisionItem {
   symbol: string;
   cause: string;
   barAt: string | null;
+  /** Venue time. */
   decidedAt: string;
   action: string;
   score: number | null;
@@ -308,6 +311,7 @@ export interface EngagedView {
   sendsInFlight: number;
   /** started, or pending until a server is */
   telling: string;
+  /** Wall time. */
   timestamp: string;
 }
 
@@ -332,6 +336,7 @@ export interface ExportItem {
   status: string;
   /** Null where there will be no file. */
   downloadUrl: string | null;
+  /** Wall time. */
   expiresAt: string;
   /** Null until ready. */
   fileSizeBytes: number | null;
@@ -339,6 +344,7 @@ export interface ExportItem {
   fileName: string;
   format: ExportFormat;
   dataType: ExportData;
+  /** Wall time. */
   createdAt: string;
 }
 
@@ -396,6 +402,7 @@ export type KillScope = "global" | "user" | "broker";
 export interface KillSwitchItem {
   scope: string;
   reason: string;
+  /** Wall time. */
   since: string;
 }
 
@@ -416,6 +423,12 @@ export interface LoginView {
   expiresIn: number;
   user: LoginUserView;
 }
+
+/**
+ * Which orders a market takes at present, as its venue publishes it. Metadata may be stale, so none
+ * of these ever keeps an exit from being sent; `LIMIT_ONLY` says in which form to send it.
+ */
+export type MarketStatus = "open" | "limit_only" | "post_only" | "auction" | "cancel_only" | "halted";
 
 /** The caller. */
 export interface MeView {
@@ -530,6 +543,7 @@ export interface NotificationItem {
   title: string;
   /** new, on_its_way, sent, failed, nowhere or stale */
   status: string;
+  /** Wall time. */
   createdAt: string;
   deliveredAt: string | null;
   deliveries: Array<DeliveryItem>;
@@ -676,8 +690,27 @@ export interface PositionItem {
   stopLoss: number | null;
   /** The next target. */
   takeProfit: number | null;
+  /** Venue time. */
   openedAt: string;
   broker: string;
+  /** What exits have traded so far; `quantity` is the rest. */
+  soldQuantity: number;
+  /** What left the account by other hands, at a price nobody knows. */
+  closedElsewhereQuantity: number;
+  /** What you gave up. */
+  writtenOffQuantity: number;
+  /** `halted`: suspended, renamed or delisted; exits are tried all the same. */
+  marketStatus: MarketStatus;
+  /** Whether all of it has been asked to leave. */
+  closing: boolean;
+  /** Of an exit that is due: `working` or `failing`. */
+  exitState: string | null;
+  /** Since when an exit is due; wall time. */
+  exitDueAt: string | null;
+  /** Orders in a row that filled nothing. */
+  exitAttempts: number;
+  /** Why the latest of them did not. */
+  exitError: string | null;
 }
 
 /** Life of a position: pending -> open -> closed, or pending -> cancelled if nothing filled. */
@@ -803,7 +836,9 @@ export interface SignalItem {
   details: Record<string, unknown> | null;
   /** The signal that it repeats. */
   duplicateOf: string | null;
+  /** Wall time. */
   receivedAt: string;
+  /** The sender's own time. */
   alertedAt: string | null;
   decidedAt: string | null;
   finishedAt: string | null;
@@ -884,7 +919,7 @@ export interface StreakItem {
   /** winning, losing, or none. */
   type: string;
   count: number;
-  /** When the first of them closed. */
+  /** Venue time at which the first of them closed. */
   started: string | null;
 }
 
@@ -895,6 +930,7 @@ export interface SwitchItem {
   userId: string | null;
   broker: string | null;
   reason: string;
+  /** Wall time. */
   engagedAt: string;
   engagedBy: string | null;
   closeAllPositions: boolean;
@@ -958,10 +994,16 @@ export interface TradeItem {
   exitPrice: number | null;
   sizeUsd: number;
   quantity: number;
+  soldQuantity: number;
+  /** Left by other hands; not in the P&L. */
+  closedElsewhereQuantity: number;
+  /** Given up; not in the P&L. */
+  writtenOffQuantity: number;
   realizedPnl: number;
   realizedPnlPct: number;
   fees: number;
   netPnl: number;
+  /** Venue time. */
   openedAt: string;
   closedAt: string | null;
   /** So far, while open. */
@@ -1230,6 +1272,7 @@ export interface WebhookKeyItem {
   provider?: "tradingview";
   url?: string;
   keyMasked: string;
+  /** Wall time. */
   createdAt: string;
   lastUsedAt: string | null;
   /** When a replaced key ends. */
