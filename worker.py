@@ -70,6 +70,10 @@ CACHED_WORKFLOWS = 2_000
 ACTIVITIES_AT_ONCE = 100
 # A bar wakes every bot at once; the default of five polls would hand them out one by one.
 POLLS = 20
+HEARTBEAT = timedelta(seconds=1)
+"""The SDK would pass heartbeats on at four fifths of their timeout: one that is a moment late on a
+busy machine would then count as a death."""
+
 CONNECT_PAUSE_SECONDS = 0.5
 MAIN_NICENESS = 5
 """Where cores are scarce, whatever exits need (their worker, the servers, the API) goes first."""
@@ -179,6 +183,7 @@ def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Work
         graceful_shutdown_timeout=GRACE,
         max_cached_workflows=CACHED_WORKFLOWS,
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        max_heartbeat_throttle_interval=2 * HEARTBEAT,
         max_concurrent_workflow_task_polls=POLLS,
         max_concurrent_activity_task_polls=POLLS,
     )
@@ -200,6 +205,7 @@ def _exits_worker(client: Client, task_queue: str, container: ExitsContainer) ->
         graceful_shutdown_timeout=GRACE,
         max_cached_workflows=CACHED_WORKFLOWS,
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        max_heartbeat_throttle_interval=HEARTBEAT,
         max_concurrent_workflow_task_polls=POLLS,
         max_concurrent_activity_task_polls=POLLS,
     )

@@ -22,6 +22,10 @@ UNSETTLED_PAUSE = timedelta(seconds=1)
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 
+ORDER_HEARTBEAT_TIMEOUT = timedelta(seconds=4)
+WATCH_HEARTBEAT_TIMEOUT = timedelta(seconds=3)
+"""How soon after a worker died another goes on with its orders, and with watching prices."""
+
 
 class ActivityOptions(TypedDict):
     """The options every activity call here sets."""
@@ -57,13 +61,13 @@ HUNT = ActivityOptions(
 )
 PLACE = ActivityOptions(
     start_to_close_timeout=timedelta(seconds=25),
-    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    heartbeat_timeout=ORDER_HEARTBEAT_TIMEOUT,
     # Once. What became of a send that failed is settled by looking it up, never by sending again.
     retry_policy=RetryPolicy(maximum_attempts=1),
 )
 SETTLE = ActivityOptions(
     start_to_close_timeout=timedelta(seconds=25),
-    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    heartbeat_timeout=ORDER_HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(
         initial_interval=timedelta(milliseconds=250),
         backoff_coefficient=2.0,
@@ -93,7 +97,7 @@ EXITS = LocalActivityOptions(
 )
 WATCH = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=15),
-    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    heartbeat_timeout=WATCH_HEARTBEAT_TIMEOUT,
     retry_policy=_KEEP_TRYING,
 )
 KILL_SWITCH = ActivityOptions(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -155,6 +156,7 @@ class SwitchedEngine(Engine):
             workflows=[ExitWorkflow],
             activities=[exits.make_due, orders.place, orders.settle],
             workflow_runner=sandboxed(),
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
         )
 
     def main_worker(self, *, activities_at_once: int = 100) -> Worker:
@@ -177,6 +179,7 @@ class SwitchedEngine(Engine):
                 switch.finish,
             ],
             workflow_runner=sandboxed(),
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
             max_cached_workflows=500,
             max_concurrent_activities=activities_at_once,
         )
