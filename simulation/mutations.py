@@ -64,8 +64,8 @@ MUTATIONS = (
         (
             Edit(
                 "services/orders/placing.py",
-                'return OrderState.UNKNOWN, None, ("unknown", reason)',
-                'return OrderState.REFUSED, None, ("unknown", reason)',
+                'state, refusal = OrderState.UNKNOWN, ("unknown", reason)',
+                'state, refusal = OrderState.REFUSED, ("unknown", reason)',
             ),
         ),
     ),
@@ -91,9 +91,9 @@ MUTATIONS = (
         (
             Edit(
                 "services/orders/placing.py",
-                "            if refusal is not None:\n                await self._book_unsent",
-                "            if refusal is not None and not is_entry:\n"
-                "                await self._book_unsent",
+                "            if refusal is not None:\n                # One that was sent before",
+                "            if refusal is not None and terms is None:\n"
+                "                # One that was sent before",
             ),
         ),
     ),
@@ -105,7 +105,7 @@ MUTATIONS = (
                 "services/orders/placing.py",
                 "        deadline = _deadline(is_entry=sendable.is_entry)\n",
                 "        await self._venues.market_data(sendable.key).order_book("
-                "sendable.request.symbol)\n"
+                "sendable.order.symbol)\n"
                 "        deadline = _deadline(is_entry=sendable.is_entry)\n",
             ),
         ),
