@@ -45,6 +45,8 @@ def is_expected(failure: BaseException) -> bool:
     """Whether a service may fail so: a server that is away, a lock that was not to be had."""
     if isinstance(failure, sqlalchemy.exc.OperationalError):
         failure = failure.orig or failure
+    if isinstance(failure, psycopg.OperationalError) and failure.sqlstate is None:
+        return True  # the connection's own trouble, such as a pipeline that a timeout cut off
     return isinstance(failure, EXPECTED)
 
 
