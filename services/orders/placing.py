@@ -76,10 +76,21 @@ _log = structlog.get_logger("nija.orders")
 
 @dataclass(frozen=True, slots=True)
 class _Sendable:
+    """An order that may be sent.
+
+    Attributes:
+        order: its row.
+        ref: its account.
+        key: its venue.
+        is_entry: whether it adds risk.
+        venue_now: for an exit the venue's time by what is known of it; an entry asks for it.
+    """
+
     order: Order
     ref: AccountRef
     key: VenueKey
     is_entry: bool
+    venue_now: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,9 @@ class OrderPlacing:
         sendable = await self._load(user_id, order_id)
         if sendable is None:
             return await self._settling.result(user_id, order_id)
-        venue_now = await self._venue_now(user_id, sendable)
+        venue_now = sendable.venue_now
+        if venue_now is None:
+            venue_now = (await self._venues.market_data(sendable.key).clock()).now
         try:
             account = await self._venues.account(sendable.ref)
         except VenueRefusedKeys:
@@ -179,28 +192,18 @@ class OrderPlacing:
             return await self._record(order, accepted, venue_now)
         return result
 
-    async def _venue_now(self, user_id: UUID, sendable: _Sendable) -> datetime:
-        """The venue's clock; an exit does not ask for it but goes by what is known of it.
-
-        Raises:
-            VenueUnavailable: the clock does not answer, and this is an entry.
-        """
-        if sendable.is_entry:
-            return (await self._venues.market_data(sendable.key).clock()).now
-        async with self._database.for_user(user_id) as session:
-            wall = self._clock.now()
-            return await time_without_asking(
-                session, self._venues, sendable.key, sendable.order, wall
-            )
-
     async def _load(self, user_id: UUID, order_id: UUID) -> _Sendable | None:
         async with self._database.for_user(user_id) as session:
             order = (await session.exec(select(Order).where(Order.id == order_id))).one()
             if order.state != OrderState.INTENDED:
                 return None
             ref = await account_ref(session, order.account_id)
-        is_entry = Leg(order.leg).is_entry
-        return _Sendable(order, ref, VenueKey(ref.venue, ref.realm), is_entry)
+            key, is_entry = VenueKey(ref.venue, ref.realm), Leg(order.leg).is_entry
+            venue_now = None
+            if not is_entry:
+                wall = self._clock.now()
+                venue_now = await time_without_asking(session, self._venues, key, order, wall)
+        return _Sendable(order, ref, key, is_entry, venue_now)
 
     async def _mark_sending(
         self, user_id: UUID, order_id: UUID, sendable: _Sendable, venue_now: datetime
