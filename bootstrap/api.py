@@ -158,7 +158,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         trading=trading,
         subscriptions=Subscriptions(database, ground.commands),
         billing_views=BillingViews(database, ground.provider, clock),
-        alert_intake=_alert_intake(ground),
+        alert_intake=_alert_intake(ground, database),
         webhook_keys=WebhookKeys(database, reads, clock),
         alert_views=AlertViews(reads),
         billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
@@ -170,11 +170,12 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
     )
 
 
-def _alert_intake(ground: Ground) -> AlertIntake:
+def _alert_intake(ground: Ground, database: Database) -> AlertIntake:
     settings = ground.settings
     return AlertIntake(
         required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
         required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
+        database,
         ground.clock,
         AlertDispatch(ground.workflows, ground.alert_workflows),
         age_max=timedelta(seconds=settings.alert_age_seconds),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -43,15 +44,22 @@ EXPIRED = "expired"
 """The reason of a decision on a signal that came too late to be acted on."""
 
 NOT_RUNNING = "not_running"
+NO_POSITION = "no_position"
+OVERTAKEN = "overtaken"
+"""It waited for the market while a later signal left it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertWish:
-    """A well-formed alert; amounts in quote currency, quantity in base currency.
+    """An alert that says what to do; amounts in quote currency, quantity in base currency.
 
     Attributes:
+        side: closes positions of this side only; None closes either.
+        percent: part of what is open that an exit closes.
         reference: the sender's own id of the alert, if it gave one.
         alerted_at: when the sender says that it was raised.
+        unusable: what is wrong with its other fields. An exit goes without them, an entry is
+            refused for them.
     """
 
     symbol: str
@@ -62,24 +70,54 @@ class AlertWish:
     strategy: str | None = None
     reference: str | None = None
     alerted_at: datetime | None = None
+    side: Direction | None = None
+    percent: Decimal | None = None
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def leaves(self) -> Direction | None:
         """The side it takes back where one is held; None closes either."""
-        if self.action is SignalAction.CLOSE:
-            return None
-        return Direction.LONG if self.action is SignalAction.SELL else Direction.SHORT
+        return side_left(self.action, self.side)
 
 
-ACTIONS = {
-    "buy": SignalAction.BUY,
-    "long": SignalAction.BUY,
-    "sell": SignalAction.SELL,
-    "short": SignalAction.SELL,
-    "close": SignalAction.CLOSE,
-    "exit": SignalAction.CLOSE,
+def side_left(action: SignalAction, side: Direction | None) -> Direction | None:
+    """The side of positions that an action takes back; None means either."""
+    if action is SignalAction.CLOSE:
+        return side
+    return Direction.LONG if action is SignalAction.SELL else Direction.SHORT
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOffer:
+    """What came with a key: an alert, or what is wrong with it.
+
+    Attributes:
+        wish: what it asks for; None where that cannot be read.
+        problems: what is wrong, by field, where there is no wish.
+        said: symbol, action and id as they were sent, as far as they can be read.
+        is_malformed: it is no JSON object.
+    """
+
+    wish: AlertWish | None = None
+    problems: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+    is_malformed: bool = False
+
+
+ACTIONS: Mapping[str, tuple[SignalAction, Direction | None]] = {
+    "buy": (SignalAction.BUY, None),
+    "long": (SignalAction.BUY, None),
+    "sell": (SignalAction.SELL, None),
+    "short": (SignalAction.SELL, None),
+    "close": (SignalAction.CLOSE, None),
+    "exit": (SignalAction.CLOSE, None),
+    "flat": (SignalAction.CLOSE, None),
+    "close_long": (SignalAction.CLOSE, Direction.LONG),
+    "exit_long": (SignalAction.CLOSE, Direction.LONG),
+    "close_short": (SignalAction.CLOSE, Direction.SHORT),
+    "exit_short": (SignalAction.CLOSE, Direction.SHORT),
 }
-"""The words for an action."""
+"""The words for an action, and the side of the positions it is about where that is said."""
 
 _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP")
 _PAIR = re.compile(r"([A-Z0-9]{1,20})-([A-Z0-9]{2,10})")
@@ -98,11 +136,17 @@ def market_symbol(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class TakenAlert:
-    """A stored alert that is to be decided; `bot_id` is None where no run may enter."""
+    """A stored alert.
+
+    Attributes:
+        bot_id: the bot that is to decide on it; None where nobody has to.
+        exits_of: the bot whose positions it has asked to leave.
+    """
 
     alert_id: UUID
     user_id: UUID
     bot_id: UUID | None
+    exits_of: UUID | None = None
 
 
 class AlertWorkflows(Protocol):

@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from domain.alerts import OPEN_STATES, AlertState
 from domain.contracts.bots import SignalAction
+from domain.positions import Direction
 from models.columns import amount_field, json_field, new_id, one_of, owned_by, timestamp_field
 
 _OPEN = ", ".join(f"'{state}'" for state in OPEN_STATES)
@@ -59,6 +60,7 @@ class Alert(SQLModel, table=True):
         owned_by("duplicate_of", "alerts"),
         one_of("state", AlertState),
         one_of("action", SignalAction),
+        one_of("side", Direction),
         Index(
             "uq_alerts_dedup_key",
             "user_id",
@@ -97,6 +99,8 @@ class Alert(SQLModel, table=True):
     price: Decimal | None = amount_field(nullable=True)
     size_usd: Decimal | None = amount_field(nullable=True)
     quantity: Decimal | None = amount_field(nullable=True)
+    percent: Decimal | None = amount_field(nullable=True)
+    side: str | None = None
     strategy: str | None = None
     reference: str | None = None
     dedup_key: str | None = None

@@ -11,6 +11,7 @@ from uuid import UUID
 from domain.markets import Realm
 from domain.ports import WallClock
 from models.bots import BotState
+from services.orders.unfilled import unfilled_reason
 from services.reads import Caller, Reads
 
 DECISIONS_MAX = 200
@@ -81,8 +82,10 @@ LIMIT %(limit)s
 """
 _EXPLAINED = """
 SELECT w.id, w.symbol, w.bar_at, w.decided_at, w.action, w.score, w.reason, w.gates,
-       w.position_id, w.cause, e.record
+       w.position_id, w.cause, e.record, o.state AS order_state, o.refusal_code
 FROM wanted w LEFT JOIN evaluations e ON e.id = w.evaluation_id
+LEFT JOIN positions p ON p.id = w.position_id AND p.state = 'cancelled' AND w.action LIKE 'enter%%'
+LEFT JOIN orders o ON o.position_id = p.id AND o.leg = 'entry'
 ORDER BY w.decided_at DESC, w.symbol
 LIMIT %(limit)s
 """
@@ -140,6 +143,7 @@ class DecisionView:
     reason: str
     gates: list[dict[str, Any]]
     position_id: UUID | None
+    unfilled_reason: str | None
     evaluation: Mapping[str, Any] | None
 
 
@@ -223,5 +227,8 @@ def _decision(row: Mapping[str, Any]) -> DecisionView:
         reason=row["reason"],
         gates=row["gates"],
         position_id=row["position_id"],
+        unfilled_reason=None
+        if row["order_state"] is None
+        else unfilled_reason(row["order_state"], row["refusal_code"]),
         evaluation=row["record"],
     )

@@ -207,18 +207,19 @@ def wire(ground: Ground, process: Process) -> Services:
         settings=UserSettingsService(
             database, SettingsReads(database), clock, venues, trading, venue=KEY
         ),
-        intake=_intake(ground, process),
+        intake=_intake(ground, process, database),
         workflows=workflows,
     )
 
 
-def _intake(ground: Ground, process: Process) -> AlertIntake:
+def _intake(ground: Ground, process: Process, database: SteppedDatabase) -> AlertIntake:
     def pool(url: str, _name: str) -> Any:
         return Pool(url, ground.sessions, process)
 
     return AlertIntake(
         ground.urls.app,
         ground.urls.system,
+        database,
         ground.clock,
         AlertDispatch(ground.workflows, ground.workflows),
         age_max=ALERT_AGE,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from domain.alerts import AlertWish
+from domain.alerts import AlertOffer, AlertWish
 from domain.contracts.bots import SignalAction
 from domain.errors import DomainError
 from domain.markets import Mode
@@ -249,7 +249,9 @@ class UserActions:
     async def _send(self, wish: AlertWish) -> None:
         await self._call(
             f"alert {wish.action} {wish.symbol}",
-            lambda services: services.intake.receive(self._user.key, wish, Meter()),
+            lambda services: services.intake.receive(
+                self._user.key, AlertOffer(wish=wish), Meter()
+            ),
         )
 
     # --- positions --------------------------------------------------------------------------

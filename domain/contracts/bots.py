@@ -11,6 +11,7 @@ from pydantic import Field
 
 from domain.contracts.base import Contract
 from domain.orders import OrderState
+from domain.positions import Direction
 
 BOT_WORKFLOW = "bot"
 QUERY_STATUS = "status"
@@ -57,8 +58,9 @@ class TradeSignal(Contract):
     """An outside wish to trade, made durable by the workflow's history.
 
     `signal_id` becomes the position's id, so the same signal never makes two positions. `size_usd`
-    (quote currency) and `quantity` (base currency) are ceilings. After `expires_at` (wall time) it
-    is refused instead of acted on.
+    (quote currency) and `quantity` (base currency) are ceilings of an entry, and the part that an
+    exit closes, as `percent` is. `side` bounds a close to positions of that side. After
+    `expires_at` (wall time) it is refused instead of acted on.
     """
 
     signal_id: UUID
@@ -67,6 +69,8 @@ class TradeSignal(Contract):
     size_usd: Decimal | None = None
     quantity: Decimal | None = None
     expires_at: datetime | None = None
+    percent: Decimal | None = None
+    side: Direction | None = None
 
 
 class Nudge(Contract):

@@ -63,6 +63,7 @@ class AlertDispatch:
         self._workflows = workflows
         self._pause_seconds = pause_seconds
         self._untold: dict[UUID, UUID] = {}
+        self._unwoken: dict[UUID, UUID] = {}
         self._told: dict[UUID, float] = {}
         self._news = asyncio.Event()
         self._is_told = asyncio.Event()
@@ -72,6 +73,10 @@ class AlertDispatch:
 
     def submit(self, alert: TakenAlert) -> None:
         """Take a stored alert; never waits. One too many is left to the sweep."""
+        if alert.exits_of is not None:
+            self._unwoken[alert.exits_of] = alert.user_id
+            self._news.set()
+            self._is_told.clear()
         if alert.bot_id is not None:
             self._untold[alert.bot_id] = alert.user_id
             self._news.set()
@@ -113,6 +118,7 @@ class AlertDispatch:
         loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
+            await self._wake_exits()
             now = loop.time()
             pause = TELLING_PAUSE_STORM if self._is_storm else TELLING_PAUSE
             self._told = {bot: at for bot, at in self._told.items() if at + pause > now}
@@ -121,6 +127,8 @@ class AlertDispatch:
                 del self._untold[bot_id]
                 self._told[bot_id] = now
             await self._tell_all(due)
+            if self._unwoken:
+                continue
             if not self._untold:
                 self._is_told.set()
                 await self._news.wait()
@@ -128,6 +136,12 @@ class AlertDispatch:
             soonest = min(self._told.get(bot, now - pause) for bot in self._untold) + pause
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(0.0, soonest - loop.time()))
+
+    async def _wake_exits(self) -> None:
+        """Have exits carried out that were asked for; the exits worker's own poll does it too."""
+        waiting, self._unwoken = self._unwoken, {}
+        calls = [self._bots.wake_exits(user_id, bot_id) for bot_id, user_id in waiting.items()]
+        await _all_of(calls, TELLING_AT_ONCE)
 
     async def _tell_all(self, bots: Mapping[UUID, UUID]) -> None:
         calls = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -13,14 +15,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import EXPIRED, NOT_RUNNING, AlertState
 from domain.contracts.alerts import SignalResult
-from domain.contracts.bots import BotSignal, Nudge
-from domain.ports import WallClock, WorkflowService
+from domain.contracts.bots import BotSignal, Nudge, SignalAction
+from domain.orders import Leg
+from domain.ports import WallClock, WorkflowService, WorkflowServiceUnavailable
 from domain.positions import PositionState
+from domain.strategies.apex import ExitReason
 from models.alerts import Alert
 from models.bots import Bot, BotRun, RunState
-from models.trading import Position
+from models.trading import ExitRequest, ExitRequestState, Order, Position
 from services.database import Database
+from services.orders.unfilled import LOST, unfilled_reason
+from services.trading.figures import LIVE_POSITIONS as _LIVE
+from services.trading.signal_exits import SignalExits, decide_exits
 
+OUTSIDE_SIGNAL = "outside_signal"
 WAIT_SECONDS_MIN = 1.0
 WAIT_SECONDS_MAX = 60.0
 
@@ -66,19 +74,29 @@ class AlertFollowing:
         """
         now = self._clock.now()
         async with self._database.for_user(user_id) as session:
+            exits = SignalExits()
+            state = await session.exec(select(Alert.state).where(Alert.id == alert_id))
+            if state.one_or_none() == AlertState.PROCESSING:
+                exits = await decide_exits(session, user_id, now)
             alert = (
                 await session.exec(
-                    select(Alert).where(Alert.id == alert_id).with_for_update(key_share=True)
+                    select(Alert)
+                    .where(Alert.id == alert_id)
+                    .with_for_update(key_share=True)
+                    .execution_options(populate_existing=True)
                 )
             ).one_or_none()
             if alert is None:
                 return SignalResult(state="gone")  # its user was deleted
             look = await self._look(session, alert, now)
-            if look.state != alert.state:
+            if (look.state, look.reason) != (alert.state, alert.reason or ""):
                 alert.state, alert.reason = look.state, look.reason
                 if not look.state.is_open:
                     alert.finished_at = now
                 session.add(alert)
+        if exits.bot_id is not None:
+            with suppress(WorkflowServiceUnavailable):  # the exits worker sees the rows
+                await self._workflows.wake_exits(user_id, exits.bot_id)
         if look.tell is not None:
             await self._workflows.signal_bot(
                 user_id, look.tell, BotSignal.ALERT_RECEIVED, Nudge(ids=(alert_id,))
@@ -86,6 +104,14 @@ class AlertFollowing:
         return SignalResult(
             wait_seconds=look.wait_seconds, state=look.state.value, reason=look.reason
         )
+
+    async def decide_exits(self, user_id: UUID) -> None:
+        """Have positions leave that waiting alerts ask for, whether or not a bot can be told."""
+        async with self._database.for_user(user_id) as session:
+            exits = await decide_exits(session, user_id, self._clock.now())
+        if exits.bot_id is not None:
+            with suppress(WorkflowServiceUnavailable):
+                await self._workflows.wake_exits(user_id, exits.bot_id)
 
     async def expire(self) -> int:
         """End the alerts that came too late to be acted on, of all users; how many."""
@@ -109,43 +135,107 @@ class AlertFollowing:
 
 
 async def _undecided(session: AsyncSession, alert: Alert, now: datetime) -> _Look:
+    bot_id, state = await _bot_of(session, alert)
     if alert.expires_at <= now:
         return _Look(AlertState.EXPIRED, EXPIRED)
-    bot_id = (
-        await session.exec(
-            select(Bot.id)
-            .join(BotRun, col(BotRun.id) == Bot.current_run_id)
-            .where(
-                Bot.user_id == alert.user_id,
-                Bot.kind == "apex",
-                BotRun.state == RunState.ENTERING.value,
-            )
-        )
-    ).one_or_none()
-    if bot_id is None:
+    if state != RunState.ENTERING and alert.action != SignalAction.CLOSE:
         return _Look(AlertState.REFUSED, NOT_RUNNING)
     left = (alert.expires_at - now).total_seconds()
     wait = min(_pause(alert.received_at, now), left)
     return _Look(AlertState.PROCESSING, "", wait_seconds=wait, tell=bot_id)
 
 
+async def _bot_of(session: AsyncSession, alert: Alert) -> tuple[UUID | None, str | None]:
+    """The user's bot and the state of its latest run."""
+    found = (
+        await session.exec(
+            select(col(Bot.id), col(BotRun.state))
+            .join(BotRun, col(BotRun.id) == Bot.current_run_id)
+            .where(Bot.user_id == alert.user_id, Bot.kind == "apex")
+        )
+    ).one_or_none()
+    return (None, None) if found is None else (found[0], found[1])
+
+
 async def _decided(session: AsyncSession, alert: Alert, now: datetime) -> _Look:
     position = await session.get(Position, alert.trade_id)
-    reason = alert.reason or ""
     if position is None:
-        return _Look(AlertState.UNFILLED, reason)
+        return _Look(AlertState.UNFILLED, alert.reason or "")
     is_entry = position.id == alert.id
+    look = await (_entered(session, position) if is_entry else _left(session, alert, position))
+    if look.state is AlertState.ACCEPTED:
+        wait = _pause(alert.decided_at or alert.received_at, now)
+        return replace(look, wait_seconds=wait)
+    return look
+
+
+async def _entered(session: AsyncSession, position: Position) -> _Look:
+    """What came of an entry: without a fill, why."""
     match PositionState(position.state):
         case PositionState.PENDING:
-            pass
+            return _Look(AlertState.ACCEPTED, OUTSIDE_SIGNAL)
         case PositionState.CANCELLED:
-            return _Look(AlertState.UNFILLED, reason)
-        case PositionState.CLOSED:
-            return _Look(AlertState.EXECUTED, reason)
-        case PositionState.OPEN if is_entry:
-            return _Look(AlertState.EXECUTED, reason)
-    wait = _pause(alert.decided_at or alert.received_at, now)
-    return _Look(AlertState.ACCEPTED, reason, wait_seconds=wait)
+            order = (
+                await session.exec(
+                    select(Order).where(
+                        Order.position_id == position.id, Order.leg == Leg.ENTRY.value
+                    )
+                )
+            ).first()
+            return _Look(AlertState.UNFILLED, _unfilled(order))
+        case _:
+            return _Look(AlertState.EXECUTED, OUTSIDE_SIGNAL)
+
+
+def _unfilled(order: Order | None) -> str:
+    return LOST if order is None else unfilled_reason(order.state, order.refusal_code)
+
+
+async def _left(session: AsyncSession, alert: Alert, position: Position) -> _Look:
+    """What came of an exit: through once all that it asked for is sold; else why it is not yet."""
+    cause, reason = f"signal:{alert.id}", ExitReason.SIGNAL_CLOSE.value
+    parts = (await session.exec(select(ExitRequest).where(ExitRequest.cause == cause))).all()
+    asked = (
+        await session.exec(
+            select(Position).where(
+                Position.user_id == alert.user_id,
+                (col(Position.close_cause) == cause)
+                | col(Position.id).in_([part.position_id for part in parts] or [position.id]),
+            )
+        )
+    ).all()
+    partly = {part.position_id for part in parts}
+    is_open = any(part.state == ExitRequestState.OPEN for part in parts) or any(
+        it.id not in partly and it.state in _LIVE for it in asked
+    )
+    if is_open:
+        failure = await _latest_failure(session, [it.id for it in asked if it.state in _LIVE])
+        return _Look(AlertState.ACCEPTED, failure or reason)
+    denied = [part for part in parts if part.state == ExitRequestState.DENIED]
+    if denied and len(denied) == len(parts) and len(asked) == len(parts):
+        return _Look(AlertState.UNFILLED, denied[0].refusal_code or reason)
+    if all(it.state == PositionState.CANCELLED for it in asked):
+        return _Look(AlertState.EXECUTED, "never_opened")
+    return _Look(AlertState.EXECUTED, reason)
+
+
+async def _latest_failure(session: AsyncSession, position_ids: Sequence[UUID]) -> str | None:
+    """Why the latest exit order of some positions did not end with all of it sold."""
+    order = (
+        await session.exec(
+            select(Order)
+            .where(
+                col(Order.position_id).in_(position_ids),
+                Order.leg != Leg.ENTRY.value,
+                col(Order.settled_at).is_not(None),
+            )
+            .order_by(col(Order.settled_at).desc(), col(Order.attempt).desc())
+            .limit(1)
+        )
+    ).first()
+    if order is None or order.filled_quantity >= order.quantity:
+        return None
+    return order.refusal_code or f"exit_{order.state}"
 
 
 def _pause(since: datetime, now: datetime) -> float:

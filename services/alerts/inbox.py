@@ -22,7 +22,7 @@ TAKEN_AT_ONCE = 100
 """Signals decided on in one look: bounds how long one transaction holds the account."""
 
 _PENDING = text("""
-SELECT id, action, symbol, size_usd, quantity, expires_at FROM alerts
+SELECT id, action, symbol, size_usd, quantity, percent, side, expires_at FROM alerts
 WHERE user_id = :user_id AND state = 'processing'
 ORDER BY received_at, id
 LIMIT :at_once
@@ -61,6 +61,8 @@ async def pending_signals(session: AsyncSession, user_id: UUID) -> tuple[TradeSi
             symbol=row.symbol,
             size_usd=row.size_usd,
             quantity=row.quantity,
+            percent=row.percent,
+            side=row.side,
             expires_at=row.expires_at,
         )
         for row in rows

@@ -3,50 +3,56 @@
 Two round trips: the key is looked up by its hash before anybody is authenticated, then the alert is
 stored bound by row-level security in one pipeline, which is one transaction. The key's row is
 locked first, so the limit is exact and alerts with one key are received one after the other.
+
+An alert that leaves a position is more than stored: its transaction also asks the position to
+leave, so that no bot, plan, market or key is needed for it. Where a row that this needs is locked
+for too long, the alert is stored all the same and decided by whoever looks at it next.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, Protocol
 from uuid import UUID
 
-import orjson
 import structlog
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.alerts import AlertState, AlertWish, TakenAlert
-from domain.billing import entitled_plan
-from domain.errors import DomainError
-from domain.plans import Feature, Tier
+from domain.alerts import AlertOffer, AlertState, AlertWish, TakenAlert
 from domain.ports import WallClock
-from models.columns import new_id
 from models.tenancy import USER_SETTING
-from services.alerts.errors import WebhookKeyInvalid, WebhookNeedsPlan
+from services.alerts.errors import WebhookKeyInvalid
+from services.alerts.judging import WINDOW, JudgedAlert, judge, values_of
 from services.alerts.keys import hash_key, is_key
-from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
-from services.errors import InvalidRequest
+from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, Database
 from services.limits.allowance import Allowance, Meter
-from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS, require_active
+from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS
+from services.trading.signal_exits import SignalExits, decide_exits
 
-WINDOW = timedelta(seconds=60)
-"""The minute of the limit, and how long the same body is the same alert."""
-
-CLOCK_LEAD_MAX = timedelta(seconds=60)
-"""How far ahead of ours a sender's clock may be."""
+EXIT_LOCK_MS = 1_000
+"""How long an exit waits for rows that a decision holds before it is left to the bot."""
 
 _POOL_SIZE = 4
 _ATTEMPTS = 3
 
 _LOOK_UP = """
 SELECT k.id AS key_id, k.user_id, u.status, u.subscription_tier, u.trial_ends_at,
-       s.granted_tier, s.billed_until
+       s.granted_tier, s.billed_until,
+       EXISTS (
+           SELECT FROM bots b
+           JOIN bot_runs r ON r.id = b.current_run_id
+           JOIN positions p ON p.user_id = b.user_id AND p.account_id = r.account_id
+           WHERE b.user_id = k.user_id AND b.kind = 'apex' AND p.symbol = %(symbol)s::text
+             AND p.state IN ('pending', 'open')
+             AND (%(leaves)s::text IS NULL OR p.side = %(leaves)s::text)
+       ) AS leaves_something
 FROM webhook_keys k
 JOIN users u ON u.id = k.user_id
 LEFT JOIN subscriptions s ON s.user_id = k.user_id
@@ -63,16 +69,27 @@ WHERE key_id = %(key_id)s AND received_at > %(window)s
 """
 _FORGET = """
 UPDATE alerts SET dedup_key = NULL
-WHERE user_id = %(user_id)s AND dedup_key = %(body_key)s::text AND received_at <= %(window)s
+WHERE user_id = %(user_id)s AND dedup_key = %(window_key)s::text AND received_at <= %(window)s
+"""
+# What came to nothing, or left another position than the one that is held now, repeats no exit.
+_FORGET_ENDED = """
+UPDATE alerts first SET dedup_key = NULL
+WHERE first.user_id = %(user_id)s AND first.dedup_key = %(look_for)s::text
+  AND (first.state IN ('refused', 'expired', 'unfilled')
+       OR first.state = 'executed' AND EXISTS (
+           SELECT FROM positions p
+           WHERE p.id = first.trade_id AND p.state NOT IN ('pending', 'open')))
 """
 _COLUMNS = """
 id, user_id, key_id, received_at, expires_at, alerted_at, action, symbol, price, size_usd, quantity,
-strategy, reference, bot_id, state, reason, details, dedup_key, duplicate_of, trade_id, finished_at
+percent, side, strategy, reference, bot_id, state, reason, details, dedup_key, duplicate_of,
+trade_id, finished_at
 """
 _VALUES = """
 %(id)s::uuid, %(user_id)s::uuid, %(key_id)s::uuid, %(now)s::timestamptz,
 %(expires_at)s::timestamptz, %(alerted_at)s::timestamptz, %(action)s::text, %(symbol)s::text,
-%(price)s::numeric, %(size_usd)s::numeric, %(quantity)s::numeric, %(strategy)s::text,
+%(price)s::numeric, %(size_usd)s::numeric, %(quantity)s::numeric, %(percent)s::numeric,
+%(side)s::text, %(strategy)s::text,
 %(reference)s::text
 """
 _WITHIN_LIMIT = """
@@ -83,7 +100,8 @@ AND EXISTS (SELECT FROM webhook_keys WHERE id = %(key_id)s AND last_used_at = %(
 # Literals only; every value is a parameter.
 _REPEAT: LiteralString = f"""
 INSERT INTO alerts ({_COLUMNS})
-SELECT {_VALUES}, first.bot_id, 'duplicate', NULL, NULL, NULL, first.id, first.trade_id, %(now)s
+SELECT {_VALUES}, first.bot_id, 'duplicate', NULL, %(details)s::jsonb, NULL, first.id,
+       first.trade_id, %(now)s
 FROM alerts first
 WHERE first.user_id = %(user_id)s AND first.dedup_key = %(look_for)s::text AND {_WITHIN_LIMIT}
 RETURNING duplicate_of, trade_id
@@ -140,24 +158,13 @@ class Receipt:
     is_duplicate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What is stored of an alert."""
-
-    id: UUID
-    state: AlertState
-    look_for: str | None
-    body_key: str | None
-    wish: AlertWish | None
-    refusal: DomainError | None
-
-
 class AlertIntake:
     """The door for alerts.
 
     Args:
         app_url: the database as the role that row-level security binds.
         system_url: the same as the role that may look keys up.
+        database: for alerts that leave positions.
         clock: wall time.
         dispatch: told of every new alert.
         age_max: how old an alert may get before it is acted on.
@@ -169,6 +176,7 @@ class AlertIntake:
         self,
         app_url: str,
         system_url: str,
+        database: Database,
         clock: WallClock,
         dispatch: Dispatch,
         *,
@@ -177,6 +185,7 @@ class AlertIntake:
         open_pool: Callable[[str, str], _Pool] | None = None,
     ) -> None:
         pool = open_pool or _pool
+        self._database = database
         self._clock = clock
         self._dispatch = dispatch
         self._age_max = age_max
@@ -195,27 +204,26 @@ class AlertIntake:
         await self._app.close()
         await self._system.close()
 
-    async def receive(
-        self, key: str | None, offered: AlertWish | Mapping[str, str], meter: Meter
-    ) -> Receipt:
+    async def receive(self, key: str | None, offer: AlertOffer, meter: Meter) -> Receipt:
         """Store an alert, once, and see that it is handed on.
 
         Args:
             key: the webhook key it came with.
-            offered: the alert, or what is wrong with it by field.
+            offer: what came with it.
             meter: told what the key has left.
 
         Raises:
             WebhookKeyInvalid: no such key; nothing was stored.
             RateLimited: the key's minute is full; nothing was stored.
-            InvalidRequest, WebhookNeedsPlan, AccountDisabled, AccountSuspended: refused, and
-                stored as such.
+            AlertMalformed, InvalidRequest, WebhookNeedsPlan, AccountDisabled, AccountSuspended:
+                refused, and stored as such.
         """
         now = self._clock.now()
-        owner = await self._owner(key, now)
-        row = self._judge(owner, offered, now)
+        owner = await self._owner(key, offer.wish, now)
+        row = judge(owner, offer, now, age_max=self._age_max)
+        store = self._store_exit if row.is_exit else self._store
         for _ in range(_ATTEMPTS):
-            receipt = await self._store(owner, row, now, meter)
+            receipt = await store(owner, row, now, meter)
             if receipt is not None:
                 break
         else:
@@ -224,72 +232,44 @@ class AlertIntake:
             raise row.refusal
         return receipt
 
-    async def _owner(self, key: str | None, now: datetime) -> DictRow:
+    async def _owner(self, key: str | None, wish: AlertWish | None, now: datetime) -> DictRow:
         if key is None or not is_key(key):
             raise WebhookKeyInvalid
-        key_hash = hash_key(key)
+        values = {
+            "key_hash": hash_key(key),
+            "now": now,
+            "symbol": wish.symbol if wish else None,
+            "leaves": wish.leaves if wish else None,
+        }
         try:
-            found = await self._look_up(key_hash, now)
+            found = await self._look_up(values)
         except (OperationalError, InterfaceError):
             # A restarted server leaves dead connections in the pools.
             await self._system.check()
             await self._app.check()
-            found = await self._look_up(key_hash, now)
+            found = await self._look_up(values)
         if found is None:
             raise WebhookKeyInvalid
         structlog.contextvars.bind_contextvars(user_id=found["user_id"].hex)
         return found
 
-    async def _look_up(self, key_hash: str, now: datetime) -> DictRow | None:
+    async def _look_up(self, values: Mapping[str, Any]) -> DictRow | None:
         async with self._system.connection() as connection:
-            found = await connection.execute(_LOOK_UP, {"key_hash": key_hash, "now": now})
+            found = await connection.execute(_LOOK_UP, values)
             return await found.fetchone()
 
-    # --- judging ----------------------------------------------------------------------------
-
-    def _judge(self, owner: DictRow, offered: AlertWish | Mapping[str, str], now: datetime) -> _Row:
-        wish = offered if isinstance(offered, AlertWish) else None
-        state = AlertState.PROCESSING
-        refusal = _refusal_of(owner, offered, now)
-        if refusal is not None:
-            state = AlertState.REFUSED
-        elif wish and wish.alerted_at and now - wish.alerted_at > self._age_max:
-            state = AlertState.STALE
-            seconds = int(self._age_max.total_seconds())
-            refusal = InvalidRequest({"time": f"The alert is older than {seconds} seconds"})
-        look_for = body_key = None
-        if wish is not None and state is not AlertState.REFUSED:
-            if wish.reference is not None:
-                look_for = f"id:{wish.reference}"
-            else:
-                look_for = body_key = _body_key(wish)
-        return _Row(new_id(), state, look_for, body_key, wish, refusal)
-
-    def _values(self, owner: DictRow, row: _Row, now: datetime) -> dict[str, Any]:
-        wish = asdict(row.wish) if row.wish else dict.fromkeys(AlertWish.__dataclass_fields__)
-        raised = min(wish["alerted_at"] or now, now)
+    def _values(self, owner: DictRow, row: JudgedAlert, now: datetime) -> dict[str, Any]:
         return {
-            **wish,
-            "id": row.id,
+            **values_of(row, now, age_max=self._age_max),
             "user_id": owner["user_id"],
             "key_id": owner["key_id"],
-            "now": now,
-            "window": now - WINDOW,
             "limit": self._a_minute,
-            "expires_at": raised + self._age_max,
-            "state": row.state.value,
-            "reason": _reason(row),
-            "details": Jsonb(row.refusal.details) if row.refusal else None,
-            "look_for": row.look_for,
-            "body_key": row.body_key,
-            "dedup_key": row.look_for if row.state is AlertState.PROCESSING else None,
-            "leaves": row.wish.leaves if row.wish else None,
         }
 
     # --- storing ----------------------------------------------------------------------------
 
     async def _store(
-        self, owner: DictRow, row: _Row, now: datetime, meter: Meter
+        self, owner: DictRow, row: JudgedAlert, now: datetime, meter: Meter
     ) -> Receipt | None:
         """Store in one transaction; None when it lost a race and is to be tried again."""
         values = self._values(owner, row, now)
@@ -302,7 +282,7 @@ class AlertIntake:
                     if self._a_minute is not None
                     else None
                 )
-                if row.body_key is not None:
+                if row.window_key is not None:
                     await connection.execute(_FORGET, values)
                 repeats = await connection.execute(_REPEAT, values)
                 takes = await connection.execute(_TAKE, values)
@@ -311,6 +291,62 @@ class AlertIntake:
                 await repeats.fetchone(),
                 await takes.fetchone(),
             )
+        if repeated is None and taken is not None and row.state is AlertState.PROCESSING:
+            bot_id = taken["bot_id"] if taken["may_enter"] else None
+            self._dispatch.submit(TakenAlert(row.id, owner["user_id"], bot_id))
+        return self._receipt(row, now, meter, window, repeated, taken)
+
+    async def _store_exit(
+        self, owner: DictRow, row: JudgedAlert, now: datetime, meter: Meter
+    ) -> Receipt | None:
+        """Store an alert that leaves something, and have it leave, in one transaction."""
+        values, user_id = self._values(owner, row, now), owner["user_id"]
+        decided: SignalExits | None = None
+        async with self._database.for_user(user_id) as session:
+            connection = await session.connection()
+
+            async def ask(statement: str) -> Mapping[str, Any] | None:
+                found = await connection.exec_driver_sql(statement, values)
+                first = found.mappings().first() if found.returns_rows else None
+                return None if first is None else dict(first)
+
+            await ask(_HOLD_KEY)
+            window = await ask(_RECENT) if self._a_minute is not None else None
+            if row.window_key is not None:
+                await ask(_FORGET)
+            if owner["leaves_something"]:
+                await ask(_FORGET_ENDED)
+            repeated, taken = await ask(_REPEAT), await ask(_TAKE)
+            if taken is not None and row.state is AlertState.PROCESSING:
+                decided = await self._decide(session, user_id, now)
+        if taken is not None and row.state is AlertState.PROCESSING:
+            exits_of = None if decided is None else decided.bot_id
+            bot_id = taken["bot_id"] if decided is None or decided.left else None
+            self._dispatch.submit(TakenAlert(row.id, user_id, bot_id, exits_of=exits_of))
+        return self._receipt(row, now, meter, window, repeated, taken)
+
+    async def _decide(
+        self, session: AsyncSession, user_id: UUID, now: datetime
+    ) -> SignalExits | None:
+        """Ask positions to leave; None where that takes too long, and the alert waits."""
+        try:
+            async with session.begin_nested():
+                connection = await session.connection()
+                await connection.execute(text(f"SET LOCAL lock_timeout = {EXIT_LOCK_MS}"))
+                return await decide_exits(session, user_id, now)
+        except DBAPIError as failure:
+            _log.warning("alert.exit_waits", error=type(failure).__name__)
+            return None
+
+    def _receipt(
+        self,
+        row: JudgedAlert,
+        now: datetime,
+        meter: Meter,
+        window: Mapping[str, Any] | None,
+        repeated: Mapping[str, Any] | None,
+        taken: Mapping[str, Any] | None,
+    ) -> Receipt | None:
         allowance = meter.allowance = self._allowance(window, now)
         if repeated is not None:
             return Receipt(repeated["duplicate_of"], repeated["trade_id"], is_duplicate=True)
@@ -318,13 +354,10 @@ class AlertIntake:
             if allowance is not None and allowance.retry_after is not None:
                 raise allowance.refusal()
             return None
-        if row.state is AlertState.PROCESSING:
-            bot_id = taken["bot_id"] if taken["may_enter"] else None
-            self._dispatch.submit(TakenAlert(row.id, owner["user_id"], bot_id))
         _log.info("alert.received", alert_id=str(row.id), state=row.state.value)
         return Receipt(row.id, taken["trade_id"] or row.id, is_duplicate=False)
 
-    def _allowance(self, window: DictRow | None, now: datetime) -> Allowance | None:
+    def _allowance(self, window: Mapping[str, Any] | None, now: datetime) -> Allowance | None:
         if self._a_minute is None or window is None:
             return None
         resets = ((window["oldest"] or now) + WINDOW - now).total_seconds()
@@ -335,51 +368,6 @@ class AlertIntake:
             resets_at=int(now.timestamp() + resets) + 1,
             retry_after=None if left > 0 else max(1, int(resets) + 1),
         )
-
-
-def _refusal_of(
-    owner: DictRow, offered: AlertWish | Mapping[str, str], now: datetime
-) -> DomainError | None:
-    """Why an alert is refused whatever its age."""
-    try:
-        require_active(owner["status"])
-    except DomainError as refusal:
-        return refusal
-    granted = owner["granted_tier"]
-    plan = entitled_plan(
-        Tier(owner["subscription_tier"]),
-        trial_ends_at=owner["trial_ends_at"],
-        granted=None if granted is None else Tier(granted),
-        billed_until=owner["billed_until"],
-        now=now,
-    )
-    if not plan.features.allows(Feature.TRADINGVIEW_WEBHOOK):
-        return WebhookNeedsPlan(details={"tier": plan.tier.value})
-    if not isinstance(offered, AlertWish):
-        return InvalidRequest(offered)
-    if offered.alerted_at is not None and offered.alerted_at - now > CLOCK_LEAD_MAX:
-        return InvalidRequest({"time": "The time lies in the future"})
-    return None
-
-
-_REASONS = {
-    WebhookNeedsPlan.code: "subscription_required",
-    InvalidRequest.code: "invalid",
-}
-
-
-def _reason(row: _Row) -> str | None:
-    if row.refusal is None:
-        return None
-    if row.state is AlertState.STALE:
-        return "too_old"
-    return _REASONS.get(row.refusal.code, row.refusal.code)
-
-
-def _body_key(wish: AlertWish) -> str:
-    """What is the same for the same alert sent again, however its body was laid out."""
-    parts = {name: str(value) for name, value in asdict(wish).items() if value is not None}
-    return f"body:{hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
 
 
 def _pool(url: str, name: str) -> _Pool:

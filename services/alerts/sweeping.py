@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from domain.alerts import OPEN_STATES, AlertState, AlertWorkflows
@@ -21,6 +23,9 @@ UNFOLLOWED = timedelta(seconds=60)
 """Following begins within this, unless that was lost."""
 
 AT_ONCE = 200
+
+
+_log = structlog.get_logger("nija.alerts")
 
 
 class AlertSweep:
@@ -74,6 +79,12 @@ class AlertSweep:
                     .limit(AT_ONCE)
                 )
             ).all()
+        for user_id, _bot_id in bots:
+            try:
+                await self._following.decide_exits(user_id)
+            except SQLAlchemyError as failure:
+                # One user's rows keep nobody else's alerts waiting; the next round tries again.
+                _log.warning("alerts.exits_wait", error=type(failure).__name__)
         for user_id, bot_id in bots:
             await self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
         for user_id, alert_id in alerts:

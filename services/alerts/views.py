@@ -24,8 +24,11 @@ AND (%(end)s::timestamptz IS NULL OR received_at < %(end)s)
 """
 _COUNT = f"SELECT count(*) AS alerts FROM alerts WHERE {_MATCHING}"
 _PAGE = f"""
-SELECT id, trade_id, state AS status, reason, details, action, symbol, price, size_usd, quantity,
-       strategy, reference, duplicate_of, alerted_at, received_at, expires_at, decided_at,
+SELECT id, trade_id, state AS status, reason, details,
+       coalesce(action, details->'said'->>'action') AS action,
+       coalesce(symbol, details->'said'->>'symbol') AS symbol, side, price, size_usd, quantity,
+       percent, strategy, coalesce(reference, details->'said'->>'id') AS reference,
+       duplicate_of, alerted_at, received_at, expires_at, decided_at,
        finished_at
 FROM alerts WHERE {_MATCHING}
 ORDER BY received_at DESC, id DESC
@@ -46,7 +49,10 @@ class AlertFilter:
 
 @dataclass(frozen=True, slots=True)
 class AlertView:
-    """An alert. What it did not say, or what does not apply to its state, is None."""
+    """An alert. What it did not say, or what does not apply to its state, is None.
+
+    Symbol, action and reference of one that could not be understood are as they were sent.
+    """
 
     id: UUID
     trade_id: UUID | None
@@ -55,9 +61,11 @@ class AlertView:
     details: dict[str, Any] | None
     action: str | None
     symbol: str | None
+    side: str | None
     price: Decimal | None
     size_usd: Decimal | None
     quantity: Decimal | None
+    percent: Decimal | None
     strategy: str | None
     reference: str | None
     duplicate_of: UUID | None

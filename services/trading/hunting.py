@@ -1,61 +1,77 @@
 """Hunting: decisions on every new bar and on outside signals.
 
+What signals leave is asked for first, by rows alone. Then each part is decided by itself: a market
+that does not answer delays what waits for it and nothing else, open positions are managed by bars
+alone, and only entries need rules and fees.
+
 Bars are handled in order and each is decided once; entries are made only on the newest. Everything
-a bar leads to (decision, intent, tightened stops, equity, the note how far the run has come)
-commits in one transaction, so a crash between two bars loses and repeats nothing.
+a bar leads to (decision, intent, equity, the note how far the run has come) commits in one
+transaction, so a crash between two bars loses and repeats nothing. Managing a position on a bar
+comes before and changes nothing when it is repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import case, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import NOT_RUNNING, AlertState
 from domain.contracts.bots import HuntInput, HuntResult, OrderTask, TradeSignal
+from domain.markets import VenueClock
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
-from domain.positions import Direction, PositionState
-from domain.risk import RISK_PROFILES, RiskLevel
-from domain.strategies.apex import (
-    BAR,
-    EntrySource,
-    Evaluation,
-    ExitPlan,
-    ExitReason,
-    calls_for_exit,
-    on_bar_closed,
-)
 from models.bots import Bot, BotRun, BotState
-from models.ledgers import EquitySnapshot
-from models.trading import Position
 from services.accounts import let_entries_pass
 from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, hold_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
-from services.orders.booking import store_plan
-from services.orders.market_rules import rules_from_record
-from services.orders.protection import sync_triggers
+from services.trading.bar_decisions import BarDecisions
 from services.trading.context import BotContext, RunContext, load_context
-from services.trading.entering import (
-    EntryScene,
-    Wish,
-    decided_causes,
-    enter,
-    note_decision,
-)
-from services.trading.entry_terms import hold_terms
-from services.trading.figures import last_prices, live_positions, lock_account, valuation
-from services.trading.quiet_bars import LATE_BAR, are_quiet, note_quiet_bars
-from services.trading.scans import Scan, cause_of
+from services.trading.entering import note_decision
+from services.trading.quiet_bars import are_quiet, note_quiet_bars
+from services.trading.scans import EntryFacts, Scan
+from services.trading.signal_exits import cause_of as cause_of_signal
+from services.trading.signal_exits import decide_exits
 from services.trading.signals import SignalHandling, earlier_decisions
-from services.trading.signals import cause_of as cause_of_signal
+from services.trading.trailing import manage_positions
+
+CLOCK_SECONDS_MAX = 3.0
+FACTS_SECONDS_MAX = 3.0
+EVALUATION_SECONDS_MAX = 5.0
+"""How long one market may take; all are asked at the same time."""
+
+ERROR_LENGTH_MAX = 500
+
+_Answer = TypeVar("_Answer")
 
 _log = structlog.get_logger("nija.bots")
+
+
+@dataclass
+class _Outcome:
+    """What one hunt has come to so far."""
+
+    orders: list[OrderTask] = field(default_factory=list)
+    exits_requested: bool = False
+    decisions: int = 0
+    problems: list[str] = field(default_factory=list)
+    scanned_at: datetime | None = None
+    entering_refused: bool = False
+    failure: Exception | None = None
+    facts: EntryFacts | None = None
+
+    def add(self, result: HuntResult) -> None:
+        """Count a part's result in."""
+        self.orders += result.orders
+        self.exits_requested = self.exits_requested or result.exits_requested
+        self.decisions += result.decisions
 
 
 class HuntService:
@@ -81,149 +97,98 @@ class HuntService:
     async def hunt(self, request: HuntInput) -> HuntResult:
         """Decide on everything new.
 
-        A venue that does not answer is noted on the bot; with signals in hand it is raised
-        instead, because the signals must not be lost.
+        A venue that does not answer is noted on the bot, and alerts wait for it in their rows. With
+        signals in hand that are no alerts it is raised instead, because they must not be lost.
 
         Raises:
-            VenueUnavailable: there are signals and the venue does not answer.
+            VenueUnavailable: there are such signals and the venue does not answer.
         """
+        outcome = _Outcome()
+        kept = await self._ask_exits(request, outcome)
         context = await load_context(self._database, request.bot.user_id, request.bot.bot_id)
-        waiting = (*request.signals, *context.alerts)
-        found = [
-            await self._hunt_run(context, run, waiting if run.may_enter else ())
-            for run in context.runs
-        ]
-        if context.entering is None and waiting:
+        waiting = (*kept, *context.alerts)
+        left: Sequence[TradeSignal] = ()  # of those in hand; alerts wait in their rows
+        if waiting and context.entering is None:
             await self._refuse(context.bot, waiting, NOT_RUNNING)
-        decisions = sum(it.decisions for it in found)
+        elif waiting and context.entering is not None:
+            left = await self._answer(context, context.entering, waiting, outcome)
+            if left:
+                # One may leave what an earlier one of this look has entered.
+                again = request.model_copy(update={"signals": _among(left, kept)})
+                left = await self._ask_exits(again, outcome)
+        for run in context.runs:
+            await self._scan_run(context, run, outcome)
+        await self._note(context, outcome)
+        if outcome.failure is not None:
+            raise outcome.failure
+        if left:
+            raise VenueUnavailable("; ".join(outcome.problems) or "A market gives no answer")
         return HuntResult(
-            orders=tuple(order for it in found for order in it.orders),
-            exits_requested=any(it.exits_requested for it in found),
+            orders=tuple(outcome.orders),
+            exits_requested=outcome.exits_requested,
             more=len(context.alerts) == TAKEN_AT_ONCE,
-            decisions=decisions,
-            summary=f"looked at {decisions} new bars and signals" if decisions else "",
+            decisions=outcome.decisions,
+            summary=f"looked at {outcome.decisions} new bars and signals"
+            if outcome.decisions
+            else "",
         )
 
-    async def _hunt_run(
-        self, context: BotContext, run: RunContext, signals: Sequence[TradeSignal]
-    ) -> HuntResult:
-        try:
-            scan = await self._look(run)
-        except (VenueUnavailable, VenueRefusedKeys) as failure:
-            await self._note_error(context.bot, run, failure)
-            exits, left = await self._signals.answer_exits(context, run, signals)
-            if left and isinstance(failure, VenueUnavailable):
-                raise
-            await self._refuse(context.bot, left, "keys_refused")
-            return exits
-        found = []
-        if scan.bars or not signals:
-            found.append(await self._decide(context, scan))
-        for begin in range(0, len(signals), TAKEN_AT_ONCE):
-            try:
-                batch = signals[begin : begin + TAKEN_AT_ONCE]
-                found.append(await self._answer(context, scan, batch))
-            except VenueUnavailable:
-                # One market has no price: what waits for it keeps nobody from leaving another.
-                exits, left = await self._signals.answer_exits(context, run, signals[begin:])
-                if left:
-                    raise
-                found.append(exits)
+    async def _ask_exits(self, request: HuntInput, outcome: _Outcome) -> Sequence[TradeSignal]:
+        """Commit the exits that signals ask for; the signals in hand that are still to be decided.
+
+        Nothing is asked of a venue before.
+        """
+        user_id = request.bot.user_id
+        while True:
+            async with self._database.for_user(user_id) as session:
+                exits = await decide_exits(session, user_id, self._clock.now(), request.signals)
+            outcome.exits_requested |= exits.bot_id is not None
+            outcome.decisions += exits.decided
+            if exits.decided < TAKEN_AT_ONCE:
                 break
-        return HuntResult(
-            orders=tuple(order for it in found for order in it.orders),
-            exits_requested=any(it.exits_requested for it in found),
-            decisions=sum(it.decisions for it in found),
-        )
-
-    # --- looking ----------------------------------------------------------------------------
-
-    async def _look(self, context: RunContext) -> Scan:
-        market = self._venues.market_data(context.key)
-        clock = await market.clock()
-        account = await self._venues.account(context.ref)
-        rules, fees = await market.rules(), await account.fees()
-        found: list[tuple[str, StoredEvaluation]] = []
-        error: str | None = None
-        for symbol in context.symbols:
-            last = context.run.last_bars.get(symbol)
-            try:
-                evaluations = await self._evaluations.since(
-                    context.key, clock, symbol, datetime.fromisoformat(last) if last else None
-                )
-            except VenueUnavailable as failure:
-                # One market without data does not silence the others.
-                error = f"{symbol}: {failure}"
-                continue
-            found += [(symbol, stored) for stored in evaluations]
-        found.sort(key=lambda item: (item[1].opened_at, item[0]))
-        if error is not None and not found:
-            raise VenueUnavailable(error)
-        return Scan(context, clock, rules, fees, tuple(found), error)
-
-    async def _note_error(self, bot: Bot, run: RunContext, failure: Exception) -> None:
-        is_refused = isinstance(failure, VenueRefusedKeys)
-        values: dict[str, object] = {
-            "last_error": "The broker refused the API keys"
-            if is_refused
-            else f"Market data unavailable: {failure}",
-            "progressed_at": self._clock.now(),
-        }
-        if is_refused and run.may_enter:
-            # A run that only exits keeps no other from entering. By the row, not by what was read
-            # before the venue was asked: a stop since then holds.
-            values["state"] = case(
-                (col(Bot.state) == BotState.RUNNING.value, BotState.ERROR.value),
-                else_=col(Bot.state),
-            )
-        async with self._database.for_user(bot.user_id) as session:
-            await session.exec(update(Bot).where(col(Bot.id) == bot.id).values(**values))
-        _log.warning("hunt.failed", bot_id=str(bot.id), error=type(failure).__name__)
-
-    # --- bars -------------------------------------------------------------------------------
-
-    async def _decide(self, context: BotContext, scan: Scan) -> HuntResult:
-        if are_quiet(scan):
-            async with self._database.for_user(context.bot.user_id) as session:
-                noted = await note_quiet_bars(session, scan) if scan.bars else 0
-                await self._note_scan(session, context.bot, scan)
-            return HuntResult(decisions=noted)
-        bars = _BarDecisions(scan, self._evaluations, self._clock)
-        async with self._database.for_user(context.bot.user_id) as session:
-            await let_entries_pass(session)
-            await bars.decide(session)
-            await self._note_scan(session, context.bot, scan)
-        return HuntResult(
-            orders=tuple(bars.orders),
-            exits_requested=bars.exits_requested,
-            decisions=bars.decisions,
-        )
-
-    async def _note_scan(self, session: AsyncSession, bot: Bot, scan: Scan) -> None:
-        healed = case(
-            (col(Bot.state) == BotState.ERROR.value, BotState.RUNNING.value), else_=col(Bot.state)
-        )
-        await session.exec(
-            update(Bot)
-            .where(col(Bot.id) == bot.id)
-            .values(
-                last_scan_at=scan.clock.now,
-                next_scan_at=scan.clock.now + self._scan_length,
-                last_error=scan.error,
-                progressed_at=self._clock.now(),
-                state=healed,
-            )
-        )
+        in_hand = {signal.signal_id for signal in request.signals}
+        return [signal for signal in exits.left if signal.signal_id in in_hand]
 
     # --- signals ----------------------------------------------------------------------------
 
+    async def _answer(
+        self,
+        context: BotContext,
+        run: RunContext,
+        signals: Sequence[TradeSignal],
+        outcome: _Outcome,
+    ) -> Sequence[TradeSignal]:
+        """Decide on signals that want to enter; those that wait for the venue."""
+        try:
+            clock = await self._venue_clock(run)
+        except VenueUnavailable as failure:
+            outcome.problems.append(f"Market data unavailable: {failure}")
+            return signals
+        facts = outcome.facts = await self._entry_facts(run)
+        if facts.keys_refused:
+            outcome.entering_refused = True
+            await self._refuse(context.bot, signals, "keys_refused")
+            return ()
+        left: list[TradeSignal] = []
+        for begin in range(0, len(signals), TAKEN_AT_ONCE):
+            batch = signals[begin : begin + TAKEN_AT_ONCE]
+            result, waiting, errors = await self._signals.answer(
+                context, run, batch, facts=facts, clock=clock
+            )
+            outcome.add(result)
+            outcome.problems += [f"Market data unavailable: {error}" for error in errors]
+            left += waiting
+        return left
+
     async def _refuse(self, bot: Bot, signals: Sequence[TradeSignal], reason: str) -> None:
         """Record the refusal of signals that cannot be acted on, with the bot's last run."""
-        if not signals:
-            return
         async with self._database.for_user(bot.user_id) as session:
             alerts = await hold_alerts(session, signals)
-            outcomes = [AlertOutcome(alert, AlertState.REFUSED, reason) for alert in alerts]
+            outcomes = [
+                AlertOutcome(alert, AlertState.REFUSED, reason)
+                for alert, state in alerts.items()
+                if state is AlertState.PROCESSING
+            ]
             await record_outcomes(session, outcomes, self._clock.now())
             if bot.current_run_id is None:
                 return
@@ -243,245 +208,158 @@ class HuntService:
                 if cause_of_signal(signal) not in earlier
             )
 
-    async def _answer(
-        self, context: BotContext, scan: Scan, signals: Sequence[TradeSignal]
-    ) -> HuntResult:
-        return await self._signals.answer(
-            context,
-            scan.context,
-            signals,
-            rules=scan.rules,
-            fees=scan.fees,
-            clock=scan.clock,
+    # --- bars -------------------------------------------------------------------------------
+
+    async def _scan_run(self, context: BotContext, run: RunContext, outcome: _Outcome) -> None:
+        """Manage and decide by the new bars of one run; what fails is noted, others go on."""
+        of_run = f"{run.run.venue} {run.run.mode}: " if len(context.runs) > 1 else ""
+        try:
+            scan = await self._scan(run, outcome.facts if run.may_enter else EntryFacts())
+        except VenueUnavailable as failure:
+            outcome.problems.append(f"{of_run}Market data unavailable: {failure}")
+            return
+        try:
+            outcome.exits_requested |= await manage_positions(self._database, scan)
+            outcome.add(await self._decide(context, scan))
+        except Exception as failure:  # noqa: BLE001 - a boundary: the other runs go on, it is raised
+            _log.exception("hunt.run_failed", run_id=str(run.run.id), error=type(failure).__name__)
+            outcome.failure = failure
+            return
+        if not scan.errors or len(scan.errors) < len(run.symbols):
+            outcome.scanned_at = scan.clock.now
+        outcome.problems += [
+            f"{of_run}Market data unavailable: {symbol}: {error}"
+            for symbol, error in sorted(scan.errors.items())
+        ]
+        if scan.facts.problem is not None:
+            outcome.problems.append(f"{of_run}{scan.facts.problem}")
+        if run.may_enter and scan.facts.keys_refused:
+            outcome.entering_refused = True
+
+    async def _venue_clock(self, run: RunContext) -> VenueClock:
+        return await _within(
+            CLOCK_SECONDS_MAX, "the clock", self._venues.market_data(run.key).clock
         )
 
+    async def _scan(self, run: RunContext, facts: EntryFacts | None) -> Scan:
+        """Ask for everything at the same time; one market without data does not silence others.
 
-class _BarDecisions:
-    """The decisions of one run on its new bars, inside one transaction."""
+        Args:
+            run: whose markets.
+            facts: what entries need, where that is known already or not needed.
 
-    def __init__(
-        self,
-        scan: Scan,
-        evaluations: EvaluationService,
-        clock: WallClock,
-    ) -> None:
-        self._scan = scan
-        self._evaluations = evaluations
-        self._clock = clock
-        self._decided: set[str] = set()
-        self._positions: Sequence[Position] = ()
-        self.orders: list[OrderTask] = []
-        self.exits_requested = False
-        self.decisions = 0
-
-    async def decide(self, session: AsyncSession) -> None:
-        """Handle every new bar in order."""
-        if not self._scan.bars:
-            return
-        run_id = self._scan.context.run.id
-        bot = (
-            await session.exec(
-                select(Bot)
-                .where(Bot.id == self._scan.context.run.bot_id)
-                .with_for_update(key_share=True)
-            )
-        ).one()
-        terms = await hold_terms(session, bot.user_id, self._clock.now())
-        account = await lock_account(session, self._scan.context.ref.account_id)
-        run = (
-            await session.exec(select(BotRun).where(BotRun.id == run_id).with_for_update())
-        ).one()
-        prices = await last_prices(session, account)
-        scene: EntryScene | None = None
-        self._decided = await decided_causes(
-            session, run_id, [cause_of(symbol, stored) for symbol, stored in self._scan.bars]
-        )
-        self._positions = await live_positions(session, account.id)
-        # The price a bar is decided at is its close, for sizing and for valuing alike.
-        for symbol, stored in self._scan.bars:
-            if stored.evaluation is not None:
-                prices[symbol] = stored.evaluation.close
-        for symbol, stored in self._scan.bars:
-            rules = self._scan.rules.get(symbol)
-            if rules is None:
-                continue
-            scene = EntryScene(
-                bot=bot,
-                run=run,
-                account=account,
-                terms=terms,
-                rules=rules,
-                fees=self._scan.fees,
-                prices=prices,
-                config=self._evaluations.config,
-                now=self._scan.clock.now,
-                wall=self._clock.now(),
-            )
-            await self._decide_bar(session, scene, symbol, stored)
-            run.last_bars = {**run.last_bars, symbol: stored.opened_at.isoformat()}
-        session.add(run)
-        if scene is not None:
-            await self._snapshot_equity(session, scene)
-
-    async def _decide_bar(
-        self, session: AsyncSession, scene: EntryScene, symbol: str, stored: StoredEvaluation
-    ) -> None:
-        cause = cause_of(symbol, stored)
-        if cause in self._decided:
-            return
-        positions = [position for position in self._positions if position.symbol == symbol]
-        evaluation = stored.evaluation
-        if evaluation is None:
-            if self._scan.context.may_enter:
-                self._note(session, scene, symbol, stored, "none", "not_enough_bars", cause)
-            return
-        for position in positions:
-            await self._manage(
-                session,
-                scene,
-                position,
-                evaluation,
-                cause,
-                is_newest=self._scan.is_newest(stored),
-            )
-        if not self._scan.context.may_enter:
-            return
-        if positions:
-            leaving = any(position.close_cause == cause for position in positions)
-            action, reason = (
-                ("exit", ExitReason.SIGNAL_REVERSAL.value)
-                if leaving
-                else (
-                    "hold",
-                    "position_exists",
-                )
-            )
-            self._note(session, scene, symbol, stored, action, reason, cause)
-        elif evaluation.side is None:
-            self._note(session, scene, symbol, stored, "none", "no_setup", cause)
-        elif not self._scan.is_newest(stored):
-            self._note(session, scene, symbol, stored, "none", LATE_BAR, cause)
-        else:
-            await self._enter(session, scene, symbol, stored, evaluation, evaluation.side, cause)
-
-    async def _enter(
-        self,
-        session: AsyncSession,
-        scene: EntryScene,
-        symbol: str,
-        stored: StoredEvaluation,
-        evaluation: Evaluation,
-        side: Direction,
-        cause: str,
-    ) -> None:
-        decided = await enter(
-            session,
-            scene,
-            Wish(
-                cause=cause,
-                source=EntrySource.STRATEGY,
-                symbol=symbol,
-                direction=side,
-                price=evaluation.close,
-                atr=evaluation.atr,
-                score=evaluation.score,
-                reason="setup",
-                data_fresh=True,
-                hole_blocks_entry=evaluation.hole_blocks_entry,
-                bar_at=stored.opened_at,
-                evaluation_id=stored.id,
-            ),
-        )
-        self.decisions += 1
-        if decided.order is not None:
-            self.orders.append(decided.order)
-            self._positions = await live_positions(session, scene.account.id)
-
-    def _note(
-        self,
-        session: AsyncSession,
-        scene: EntryScene,
-        symbol: str,
-        stored: StoredEvaluation,
-        action: str,
-        reason: str,
-        cause: str,
-    ) -> None:
-        evaluation = stored.evaluation
-        session.add(
-            note_decision(
-                scene.bot,
-                scene.run,
-                cause=cause,
-                symbol=symbol,
-                action=action,
-                reason=reason,
-                at=scene.now,
-                score=evaluation.score if evaluation and evaluation.side else None,
-                bar_at=stored.opened_at,
-                evaluation_id=stored.id,
-            )
-        )
-        self.decisions += 1
-
-    async def _manage(
-        self,
-        session: AsyncSession,
-        scene: EntryScene,
-        position: Position,
-        evaluation: Evaluation,
-        cause: str,
-        *,
-        is_newest: bool,
-    ) -> None:
-        """Trail an open position's stop; leave when the strategy calls for the other side.
-
-        Only the newest bar closes: what an older one called for may be over. The stop it trails is
-        judged by the newest price anyway.
+        Raises:
+            VenueUnavailable: the clock does not answer.
         """
-        if position.run_id != scene.run.id or position.state != PositionState.OPEN:
-            return
-        row = (
-            await session.exec(select(Position).where(Position.id == position.id).with_for_update())
-        ).one()
-        if row.exit_plan is None:
-            return
-        profile = RISK_PROFILES[RiskLevel(scene.run.risk_level)]
-        is_its_own = row.source == EntrySource.STRATEGY
-        may_close = is_its_own or scene.terms.settings.strategy_may_close_signals
-        calls_off = calls_for_exit(Direction(row.side), evaluation, profile.entry_score)
-        if row.close_requested is None and may_close and calls_off and is_newest:
-            row.close_requested = ExitReason.SIGNAL_REVERSAL
-            row.close_cause = cause
-            session.add(row)
-            self.exits_requested = True
-            return
-        before = ExitPlan.from_record(row.exit_plan)
-        plan = on_bar_closed(
-            before,
-            close=evaluation.close,
-            atr=evaluation.atr,
-            closed_at=evaluation.closed_at,
-            rules=rules_from_record(row.rules),
-        )
-        if plan != before:
-            store_plan(row, plan)
-            session.add(row)
-            await sync_triggers(session, row, scene.bot.id, plan, evaluation.closed_at)
+        clock = await self._venue_clock(run)
+        found: list[tuple[str, StoredEvaluation]] = []
+        errors: dict[str, str] = {}
 
-    async def _snapshot_equity(self, session: AsyncSession, scene: EntryScene) -> None:
-        found = await valuation(session, scene.account, self._positions, scene.prices)
-        closed_at = BAR.floor(scene.now)
-        await session.exec(
-            insert(EquitySnapshot)
-            .values(
-                account_id=scene.account.id,
-                at=closed_at,
-                user_id=scene.bot.user_id,
-                cash=found.worth.cash,
-                equity=found.worth.equity,
-                is_lower_bound=found.worth.is_lower_bound,
-                unrealized_pnl=found.unrealized_pnl,
+        async def evaluate(symbol: str) -> None:
+            last = run.run.last_bars.get(symbol)
+            since = datetime.fromisoformat(last) if last else None
+            try:
+                evaluations = await _within(
+                    EVALUATION_SECONDS_MAX,
+                    "candles",
+                    lambda: self._evaluations.since(run.key, clock, symbol, since),
+                )
+            except VenueUnavailable as failure:
+                errors[symbol] = str(failure)
+            except Exception as failure:  # noqa: BLE001 - a boundary: the other markets go on
+                _log.exception("hunt.market_failed", symbol=symbol, error=type(failure).__name__)
+                errors[symbol] = type(failure).__name__
+            else:
+                found.extend((symbol, stored) for stored in evaluations)
+
+        evaluating = asyncio.gather(*(evaluate(symbol) for symbol in run.symbols))
+        known = facts or await self._entry_facts(run)
+        await evaluating
+        found.sort(key=lambda item: (item[1].opened_at, item[0]))
+        return Scan(run, clock, known, tuple(found), errors)
+
+    async def _entry_facts(self, run: RunContext) -> EntryFacts:
+        """Rules and fees, as far as they can be had."""
+        problems: list[str] = []
+        rules = fees = None
+        is_refused = False
+        try:
+            rules = await _within(
+                FACTS_SECONDS_MAX, "the product list", self._venues.market_data(run.key).rules
             )
-            .on_conflict_do_nothing()
-        )
+        except VenueUnavailable as failure:
+            problems.append(f"Product list unavailable: {failure}")
+        try:
+            account = await _within(
+                FACTS_SECONDS_MAX, "the account", lambda: self._venues.account(run.ref)
+            )
+            fees = await _within(FACTS_SECONDS_MAX, "fees", account.fees)
+        except VenueRefusedKeys:
+            is_refused = True
+            problems.append("The broker refused the API keys")
+        except VenueUnavailable as failure:
+            problems.append(f"Fees unavailable: {failure}")
+        return EntryFacts(rules, fees, is_refused, "; ".join(problems) or None)
+
+    async def _decide(self, context: BotContext, scan: Scan) -> HuntResult:
+        if not scan.bars:
+            return HuntResult()
+        if are_quiet(scan):
+            async with self._database.for_user(context.bot.user_id) as session:
+                return HuntResult(decisions=await note_quiet_bars(session, scan))
+        bars = BarDecisions(scan, self._evaluations, self._clock)
+        async with self._database.for_user(context.bot.user_id) as session:
+            await let_entries_pass(session)
+            await bars.decide(session)
+        return HuntResult(orders=tuple(bars.orders), decisions=bars.decisions)
+
+    # --- the bot's row ----------------------------------------------------------------------
+
+    async def _note(self, context: BotContext, outcome: _Outcome) -> None:
+        """Say how the hunt went: the problems of all parts, and the scan if there was one."""
+        problems = list(dict.fromkeys(outcome.problems))
+        values: dict[str, object] = {
+            "last_error": "; ".join(problems)[:ERROR_LENGTH_MAX] or None,
+            "progressed_at": self._clock.now(),
+        }
+        state = col(Bot.state)
+        if outcome.entering_refused:
+            # By the row, not by what was read before the venue was asked: a stop since then holds.
+            values["state"] = case(
+                (state == BotState.RUNNING.value, BotState.ERROR.value), else_=state
+            )
+        elif outcome.scanned_at is not None:
+            values["state"] = case(
+                (state == BotState.ERROR.value, BotState.RUNNING.value), else_=state
+            )
+        if outcome.scanned_at is not None:
+            values["last_scan_at"] = outcome.scanned_at
+            values["next_scan_at"] = outcome.scanned_at + self._scan_length
+        async with self._database.for_user(context.bot.user_id) as session:
+            await _update_bot(session, context.bot, values)
+        if problems:
+            _log.warning("hunt.problems", bot_id=str(context.bot.id), problems=len(problems))
+
+
+def _among(
+    signals: Sequence[TradeSignal], others: Sequence[TradeSignal]
+) -> tuple[TradeSignal, ...]:
+    ids = {signal.signal_id for signal in others}
+    return tuple(signal for signal in signals if signal.signal_id in ids)
+
+
+async def _update_bot(session: AsyncSession, bot: Bot, values: dict[str, object]) -> None:
+    await session.exec(update(Bot).where(col(Bot.id) == bot.id).values(**values))
+
+
+async def _within(seconds: float, what: str, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """An answer in time.
+
+    Raises:
+        VenueUnavailable: there was none.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await ask()
+    except TimeoutError:
+        raise VenueUnavailable(f"{what}: no answer within {seconds:g} s") from None

@@ -92,7 +92,7 @@ def _can_enter(scan: Scan, symbol: str, stored: StoredEvaluation) -> bool:
         scan.context.may_enter
         and evaluation is not None
         and evaluation.side is not None
-        and _is_possible(evaluation.side, scan.rules, symbol)
+        and _is_possible(evaluation.side, scan.facts.rules or {}, symbol)
         and scan.is_newest(stored)
     )
 
@@ -109,7 +109,7 @@ def _decision(scan: Scan, symbol: str, stored: StoredEvaluation) -> dict[str, An
         reason: str = ReasonCode.NOT_ENOUGH_BARS
     elif evaluation.side is None:
         reason = ReasonCode.NO_SETUP
-    elif not _is_possible(evaluation.side, scan.rules, symbol):
+    elif not _is_possible(evaluation.side, scan.facts.rules or {}, symbol):
         reason = ReasonCode.SHORT_NOT_SUPPORTED
         detail = "the venue cannot short this market"
         gates = [Gate(GateName.DIRECTION, passed=False, detail=detail).to_record()]

@@ -12,15 +12,46 @@ from services.trading.context import RunContext
 
 
 @dataclass(frozen=True, slots=True)
+class EntryFacts:
+    """What only entries need of a venue; trailing and exits do without.
+
+    Attributes:
+        rules: of every market; None where they could not be had.
+        fees: of the account's own tier; None where they could not be had.
+        keys_refused: the venue does not take the account's keys.
+        problem: what could not be had, for people.
+    """
+
+    rules: Mapping[str, MarketRules] | None = None
+    fees: FeeRates | None = None
+    keys_refused: bool = False
+    problem: str | None = None
+
+    def missing(self, symbol: str) -> str | None:
+        """Why no entry in a market can be judged; a reason code."""
+        if self.rules is None:
+            return "rules_unavailable"
+        if symbol not in self.rules:
+            return "unknown_symbol"
+        if self.fees is None:
+            return "keys_refused" if self.keys_refused else "fees_unavailable"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
-    """What one look at a venue found for one run."""
+    """What was found of a venue for one run.
+
+    Attributes:
+        bars: every new bar, oldest first.
+        errors: what could not be had, by symbol.
+    """
 
     context: RunContext
     clock: VenueClock
-    rules: Mapping[str, MarketRules]
-    fees: FeeRates
+    facts: EntryFacts
     bars: tuple[tuple[str, StoredEvaluation], ...]
-    error: str | None
+    errors: Mapping[str, str]
 
     def is_newest(self, stored: StoredEvaluation) -> bool:
         """Whether a bar is the last one that can have closed by the venue's clock."""

@@ -1,11 +1,13 @@
-"""Outside signals: entries and exits somebody else wishes for, by the same gates.
+"""Outside signals that want to enter, by the same gates as the strategy.
 
-All signals of one look are decided in one transaction, in their order: what a storm of them has in
-common is locked, read and written once.
+Signals of one look are decided in one transaction, in their order: what a storm of them has in
+common is locked, read and written once. What leaves positions was decided before
+(`services.trading.signal_exits`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,13 +19,13 @@ import structlog
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.alerts import EXPIRED, AlertState
-from domain.contracts.bots import HuntResult, OrderTask, SignalAction, TradeSignal
-from domain.markets import FeeRates, MarketRules, Quote, VenueClock
+from domain.alerts import EXPIRED, NO_POSITION, AlertState
+from domain.contracts.bots import HuntResult, OrderTask, TradeSignal
+from domain.markets import MarketRules, Quote, VenueClock
 from domain.orders import Leg, OrderState
 from domain.ports import Venues, VenueUnavailable, WallClock
-from domain.positions import Direction, PositionState
-from domain.strategies.apex import BAR, EntrySource, ExitReason
+from domain.positions import Direction
+from domain.strategies.apex import BAR, EntrySource
 from models.bots import Bot, BotRun, Decision
 from models.connections import Account
 from models.trading import Order, Position
@@ -41,7 +43,13 @@ from services.trading.entering import (
 )
 from services.trading.entry_terms import EntryTerms, hold_terms
 from services.trading.figures import last_prices, live_positions, lock_account, unpriced
-from services.trading.leaving import leave
+from services.trading.scans import EntryFacts
+from services.trading.signal_exits import cause_of, enters, leaves
+
+QUICK_SECONDS = 1.0
+VIEW_SECONDS_MAX = 3.0
+"""How long signals wait for their own market: those whose market answers soon do not wait for the
+others, those after that wait for the slowest no longer than this."""
 
 FRESH_BARS = 3
 """An evaluation older than this many bars is no ground for a stop."""
@@ -64,7 +72,7 @@ class VenueView:
 
     markets: Mapping[str, MarketView]
     held: Mapping[str, Decimal]
-    fees: FeeRates
+    facts: EntryFacts
     now: datetime
 
     @property
@@ -75,7 +83,7 @@ class VenueView:
 
 
 class SignalHandling:
-    """Turns trade signals into recorded decisions."""
+    """Turns trade signals that want to enter into recorded decisions."""
 
     def __init__(
         self,
@@ -95,97 +103,132 @@ class SignalHandling:
         run: RunContext,
         signals: Sequence[TradeSignal],
         *,
-        rules: Mapping[str, MarketRules],
-        fees: FeeRates,
+        facts: EntryFacts,
         clock: VenueClock,
-    ) -> HuntResult:
+    ) -> tuple[HuntResult, Sequence[TradeSignal], Sequence[str]]:
         """Decide on each signal once; a repeated one returns what is left to do of the first.
 
-        Raises:
-            VenueUnavailable: a price could not be had.
-        """
-        markets = {
-            symbol: await self._view(run, symbol, signals, rules, clock)
-            for symbol in sorted({signal.symbol for signal in signals})
-        }
-        entering = any(market.quote is not None for market in markets.values())
-        held = await self._held_prices(run, rules) if entering else {}
-        view = VenueView(markets, held, fees, clock.now)
-        result, _ = await self._give(context, run, signals, view)
-        return result
+        Markets are asked at the same time. Signals of those that answered are decided without
+        waiting for the others.
 
-    async def _held_prices(
-        self, run: RunContext, rules: Mapping[str, MarketRules]
-    ) -> dict[str, Decimal]:
+        Returns:
+            What is to be done, the signals whose market gave no answer, and what was wrong with it.
+        """
+        symbols = sorted({signal.symbol for signal in signals})
+        errors: list[str] = []
+        asking = {
+            asyncio.create_task(self._view(run, symbol, facts, clock, errors)): symbol
+            for symbol in symbols
+        }
+        results: list[HuntResult] = []
+        left = list(signals)
+        pending: set[asyncio.Task[MarketView | None]] = set(asking)
+        try:
+            for seconds in (QUICK_SECONDS, VIEW_SECONDS_MAX):
+                if not pending:
+                    break
+                done, pending = await asyncio.wait(pending, timeout=seconds)
+                views = {asking[task]: view for task in done if (view := task.result())}
+                ready = [signal for signal in left if signal.symbol in views]
+                if ready:
+                    held = await self._held_prices(run, facts)
+                    seen = VenueView(views, held, facts, clock.now)
+                    result, waiting = await self._give(context, run, ready, seen)
+                    results.append(result)
+                    decided = {it.signal_id for it in ready} - {it.signal_id for it in waiting}
+                    left = [signal for signal in left if signal.signal_id not in decided]
+        finally:
+            for task in pending:
+                task.cancel()
+        errors += [f"{asking[task]}: no answer in time" for task in pending]
+        result = HuntResult(
+            orders=tuple(order for it in results for order in it.orders),
+            exits_requested=any(it.exits_requested for it in results),
+            decisions=sum(it.decisions for it in results),
+        )
+        return result, left, errors
+
+    async def _held_prices(self, run: RunContext, facts: EntryFacts) -> dict[str, Decimal]:
         """Prices of what was bought a moment ago, before any watcher looked at its market.
 
         Without them the account's equity is not known, and a second entry would be refused.
         """
         async with self._database.for_user(run.ref.user_id) as session:
             symbols = await unpriced(session, run.ref.account_id)
-        prices = {}
-        for symbol in symbols:
-            if symbol in rules:
-                with suppress(VenueUnavailable):
-                    prices[symbol] = (await self._venues.market_data(run.key).quote(symbol)).last
-        return prices
+        market = self._venues.market_data(run.key)
 
-    async def answer_exits(
-        self, context: BotContext, run: RunContext, signals: Sequence[TradeSignal]
-    ) -> tuple[HuntResult, Sequence[TradeSignal]]:
-        """Act on the signals that leave positions while nobody can say what the market does.
+        async def ask(symbol: str) -> tuple[str, Decimal] | None:
+            with suppress(VenueUnavailable, TimeoutError):
+                async with asyncio.timeout(QUICK_SECONDS):
+                    return symbol, (await market.quote(symbol)).last
+            return None
 
-        The bot is woken for the exits, so they go out also where the caller fails.
+        known = [symbol for symbol in symbols if symbol in (facts.rules or {})]
+        return dict([it for it in await asyncio.gather(*map(ask, known)) if it is not None])
 
-        Returns:
-            What is to be done, and the signals that wait for the market, in order.
-        """
-        return await self._give(context, run, signals, None) if signals else (HuntResult(), ())
+    async def _view(
+        self,
+        run: RunContext,
+        symbol: str,
+        facts: EntryFacts,
+        clock: VenueClock,
+        errors: list[str],
+    ) -> MarketView | None:
+        """What is known of a market; None, and the reason noted, where it gives no answer."""
+        if facts.rules is None or (facts.fees is None and symbol in facts.rules):
+            errors.append(f"{symbol}: {facts.problem}")
+            return None
+        known = facts.rules.get(symbol)
+        if known is None:
+            return MarketView()
+        try:
+            quote = await self._venues.market_data(run.key).quote(symbol)
+            found = await self._evaluations.since(run.key, clock, symbol, None)
+        except VenueUnavailable as failure:
+            errors.append(f"{symbol}: {failure}")
+            return None
+        except Exception as failure:  # noqa: BLE001 - a boundary: the other markets go on
+            _log.exception("signals.market_failed", symbol=symbol, error=type(failure).__name__)
+            errors.append(f"{symbol}: {type(failure).__name__}")
+            return None
+        return MarketView(known, quote, found[-1] if found else None)
 
     async def _give(
         self,
         context: BotContext,
         run: RunContext,
         signals: Sequence[TradeSignal],
-        view: VenueView | None,
+        view: VenueView,
     ) -> tuple[HuntResult, Sequence[TradeSignal]]:
         async with self._database.for_user(context.bot.user_id) as session:
-            if view is not None:
-                await let_entries_pass(session)
+            await let_entries_pass(session)
             alerts = await hold_alerts(session, signals)
             bot = (
                 await session.exec(
                     select(Bot)
                     .where(Bot.id == context.bot.id)
-                    # Entries only keep it from changing; for exits it may be changed below.
-                    .with_for_update(read=view is not None, key_share=view is None)
+                    # Entries only keep it from changing.
+                    .with_for_update(read=True)
                 )
             ).one()
-            terms = None
-            if view is not None:
-                terms = await hold_terms(session, bot.user_id, self._clock.now())
+            terms = await hold_terms(session, bot.user_id, self._clock.now())
             account = await lock_account(session, run.ref.account_id)
             row = (await session.exec(select(BotRun).where(BotRun.id == run.run.id))).one()
             prices = await last_prices(session, account)
             answers = _Answers(
                 session=session,
-                context=context,
                 bot=bot,
                 run=row,
                 terms=terms,
                 account=account,
                 view=view,
-                prices=prices | ({} if view is None else view.prices),
-                at=bot.last_scan_at or row.venue_started_at if view is None else view.now,
+                prices=prices | view.prices,
                 evaluations=self._evaluations,
                 wall=self._clock,
                 alerts=alerts,
             )
             await answers.give(signals)
             await record_outcomes(session, answers.outcomes, self._clock.now())
-            if view is None and (answers.orders or answers.exits_requested):
-                bot.revision += 1
-                session.add(bot)
         result = HuntResult(
             orders=tuple(answers.orders),
             exits_requested=answers.exits_requested,
@@ -193,43 +236,22 @@ class SignalHandling:
         )
         return result, answers.left
 
-    async def _view(
-        self,
-        run: RunContext,
-        symbol: str,
-        signals: Sequence[TradeSignal],
-        rules: Mapping[str, MarketRules],
-        clock: VenueClock,
-    ) -> MarketView:
-        """What is known of a market; its price is asked only where somebody may enter."""
-        known = rules.get(symbol)
-        may_enter = any(
-            signal.symbol == symbol and signal.action is not SignalAction.CLOSE
-            for signal in signals
-        )
-        if known is None or not may_enter:
-            return MarketView(known)
-        quote = await self._venues.market_data(run.key).quote(symbol)
-        found = await self._evaluations.since(run.key, clock, symbol, None)
-        return MarketView(known, quote, found[-1] if found else None)
-
 
 @dataclass
 class _Answers:
     """The answers to the signals of one look, inside one transaction.
 
-    Without a view of the venue only those are given that leave positions; the others are `left`.
+    One that leaves a position after all (an earlier one of the same look has entered) is `left` to
+    the next look, which asks exits first.
     """
 
     session: AsyncSession
-    context: BotContext
     bot: Bot
     run: BotRun
-    terms: EntryTerms | None
+    terms: EntryTerms
     account: Account
-    view: VenueView | None
+    view: VenueView
     prices: dict[str, Decimal]
-    at: datetime
     evaluations: EvaluationService
     wall: WallClock
     alerts: Mapping[UUID, AlertState]
@@ -273,35 +295,19 @@ class _Answers:
             self._note(signal, EXPIRED)
             self._conclude(signal, AlertState.EXPIRED, EXPIRED)
             return False
-        against = Direction.LONG if signal.action is SignalAction.SELL else Direction.SHORT
-        leaving = [
-            position
-            for position in positions
-            if position.symbol == signal.symbol
-            and (signal.action is SignalAction.CLOSE or position.side == against)
-        ]
-        if leaving:
-            await self._leave(signal, leaving)
-            self._overtake(signal)
-            return False
-        if self.view is None:
+        if any(leaves(signal, position) for position in positions):
             self.left.append(signal)
+            self.exits_requested = True
             return False
         market = self.view.markets[signal.symbol]
         if market.rules is None:
             self._refuse(signal, "unknown_symbol")
             return False
-        if signal.action is SignalAction.CLOSE:
-            self._refuse(signal, "no_position")
+        direction = enters(signal)
+        if direction is None:
+            self._refuse(signal, NO_POSITION)
             return False
-        return await self._enter(signal, self.view, market, market.rules, against.opposite)
-
-    def _overtake(self, signal: TradeSignal) -> None:
-        """What came before an exit and still waits must not enter again after it."""
-        for earlier in self.left:
-            if earlier.symbol == signal.symbol:
-                self._refuse(earlier, "overtaken")
-        self.left = [earlier for earlier in self.left if earlier.symbol != signal.symbol]
+        return await self._enter(signal, self.view, market, market.rules, direction)
 
     async def _enter(
         self,
@@ -312,7 +318,7 @@ class _Answers:
         direction: Direction,
     ) -> bool:
         assert market.quote is not None
-        assert self.terms is not None
+        assert view.facts.fees is not None
         evaluation = market.latest.evaluation if market.latest else None
         is_fresh = (
             evaluation is not None and view.now - evaluation.closed_at < BAR.length * FRESH_BARS
@@ -325,7 +331,7 @@ class _Answers:
                 account=self.account,
                 terms=self.terms,
                 rules=rules,
-                fees=view.fees,
+                fees=view.facts.fees,
                 prices=self.prices,
                 config=self.evaluations.config,
                 now=view.now,
@@ -356,53 +362,20 @@ class _Answers:
         self._conclude(signal, AlertState.ACCEPTED, decided.reason, signal.signal_id)
         return True
 
-    async def _leave(self, signal: TradeSignal, leaving: Sequence[Position]) -> None:
-        """Make the exits of what the signal closes, by the same rules as the guard's.
-
-        An entry on its way is asked for too; the guard makes its exit once it has filled.
-        """
-        for position in leaving:
-            row = (
-                await self.session.exec(
-                    select(Position)
-                    .where(Position.id == position.id)
-                    .with_for_update()
-                    .execution_options(populate_existing=True)
-                )
-            ).one()
-            if row.close_requested is None:
-                row.close_requested = ExitReason.SIGNAL_CLOSE
-                row.close_cause = cause_of(signal)
-                self.session.add(row)
-            if row.state == PositionState.OPEN and row.run_id == self.run.id:
-                exit_ = await leave(self.session, self.run, self.bot.id, row, self.wall.now())
-                if exit_.order is not None:
-                    self.orders.append(exit_.order)
-                is_left = exit_.retry_seconds is not None
-            else:
-                is_left = row.run_id != self.run.id
-            # The rest is nobody's yet: a fill finds that its position shall leave, and an exit that
-            # is under way is followed to its end.
-            self.exits_requested = self.exits_requested or is_left
-        self._note(signal, ExitReason.SIGNAL_CLOSE.value, position_id=leaving[0].id)
-        reason = ExitReason.SIGNAL_CLOSE.value
-        self._conclude(signal, AlertState.ACCEPTED, reason, leaving[0].id)
-
     def _refuse(self, signal: TradeSignal, reason: str) -> None:
         self._note(signal, reason)
         self._conclude(signal, AlertState.REFUSED, reason)
 
-    def _note(self, signal: TradeSignal, reason: str, *, position_id: UUID | None = None) -> None:
+    def _note(self, signal: TradeSignal, reason: str) -> None:
         self.session.add(
             note_decision(
                 self.bot,
                 self.run,
                 cause=cause_of(signal),
                 symbol=signal.symbol,
-                action="exit" if position_id else "none",
+                action="none",
                 reason=reason,
-                at=self.at,
-                position_id=position_id,
+                at=self.view.now,
             )
         )
 
@@ -411,11 +384,6 @@ class _Answers:
     ) -> None:
         if signal.signal_id in self.alerts:
             self.outcomes.append(AlertOutcome(signal.signal_id, state, reason, trade_id))
-
-
-def cause_of(signal: TradeSignal) -> str:
-    """What a signal's decision and orders are caused by; unique in a run."""
-    return f"signal:{signal.signal_id}"
 
 
 async def earlier_decisions(

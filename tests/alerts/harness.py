@@ -70,8 +70,12 @@ class Desk:
     ) -> Receipt:
         """What the route does with a body."""
         body = {"symbol": symbol, "action": action, "api_key": key, **fields}
-        offered_key, offered = parse_alert(json.dumps(body).encode())
-        return await self.intake.receive(offered_key, offered, Meter())
+        return await self.send_raw(json.dumps(body).encode())
+
+    async def send_raw(self, body: bytes) -> Receipt:
+        """The same with a body of any form."""
+        key, offer = parse_alert(body)
+        return await self.intake.receive(key, offer, Meter())
 
     async def follow(self, bot: RunningBot, alert_id: UUID) -> SignalResult:
         return await self.following.follow(bot.trader.user_id, alert_id)
@@ -102,7 +106,13 @@ async def open_desk(urls: DatabaseUrls) -> AsyncIterator[Desk]:
     await reads.open()
     dispatch, workflows = FakeDispatch(), FakeAlertWorkflows()
     intake = AlertIntake(
-        urls.app, urls.system, engine.wall, dispatch, age_max=AGE, a_minute=A_MINUTE
+        urls.app,
+        urls.system,
+        engine.database,
+        engine.wall,
+        dispatch,
+        age_max=AGE,
+        a_minute=A_MINUTE,
     )
     await intake.open()
     following = AlertFollowing(engine.database, engine.workflows, engine.wall)

@@ -84,13 +84,27 @@ async def test_replays_with_two_keys_at_once_are_one_alert(
     assert len(desk.dispatch.taken) == 1
 
 
-async def test_the_same_id_is_the_same_alert_for_ever(desk: Desk, key: str) -> None:
-    first = await desk.send(key, id="a1")
+async def test_the_same_id_and_time_are_the_same_alert_for_ever(desk: Desk, key: str) -> None:
+    raised = desk.engine.wall.now().isoformat()
+    first = await desk.send(key, id="a1", time=raised, price=1)
     desk.engine.wall.advance(86_400)
 
-    again = await desk.send(key, action="close", id="a1")
+    again = await desk.send(key, id="a1", time=raised, price=2)
 
     assert (again.trade_id, again.is_duplicate) == (first.trade_id, True)
+
+
+async def test_the_same_id_without_a_time_is_the_same_alert_for_a_minute(
+    desk: Desk, key: str
+) -> None:
+    first = await desk.send(key, id="Long Entry")
+    desk.engine.wall.advance(59)
+    within = await desk.send(key, id="Long Entry")
+    desk.engine.wall.advance(1)
+    after = await desk.send(key, id="Long Entry")
+
+    assert (within.trade_id, within.is_duplicate) == (first.trade_id, True)
+    assert not after.is_duplicate
 
 
 async def test_the_same_body_is_the_same_alert_for_a_minute(desk: Desk, key: str) -> None:

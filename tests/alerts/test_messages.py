@@ -12,32 +12,33 @@ import pytest
 from api.nija.schemas.webhooks import parse_alert
 from domain.alerts import AlertWish, market_symbol
 from domain.contracts.bots import SignalAction
+from domain.positions import Direction
 from services.alerts.errors import AlertMalformed
 
 
 def read(**fields: Any) -> AlertWish:
     body = {"symbol": "BTC-USD", "action": "buy", "api_key": "k", **fields}
-    _key, offered = parse_alert(json.dumps(body).encode())
-    assert isinstance(offered, AlertWish), offered
-    return offered
+    _key, offer = parse_alert(json.dumps(body).encode())
+    assert offer.wish is not None, offer
+    assert not offer.wish.unusable
+    return offer.wish
 
 
 def problems(body: dict[str, Any]) -> dict[str, str]:
-    _key, offered = parse_alert(
+    _key, offer = parse_alert(
         json.dumps({"symbol": "BTC-USD", "action": "buy", "api_key": "k"} | body).encode()
     )
-    assert not isinstance(offered, AlertWish)
-    return dict(offered)
+    return dict(offer.problems if offer.wish is None else offer.wish.unusable)
 
 
 def test_the_contracts_own_sample_is_read() -> None:
-    key, wish = parse_alert(
+    key, offer = parse_alert(
         b'{"symbol": "BTC-USD", "action": "buy", "price": 43210.50, "strategy": "APEX_V72",'
         b' "api_key": "your_webhook_key"}'
     )
 
     assert key == "your_webhook_key"
-    assert wish == AlertWish(
+    assert offer.wish == AlertWish(
         "BTC-USD", SignalAction.BUY, price=Decimal("43210.50"), strategy="APEX_V72"
     )
 
@@ -70,6 +71,9 @@ def test_a_charts_ticker_names_a_market(ticker: str, market: str | None) -> None
         ("short", SignalAction.SELL),
         ("close", SignalAction.CLOSE),
         (" Exit ", SignalAction.CLOSE),
+        ("flat", SignalAction.CLOSE),
+        ("close_long", SignalAction.CLOSE),
+        ("EXIT_SHORT", SignalAction.CLOSE),
     ],
 )
 def test_actions_have_several_words(word: str, action: SignalAction) -> None:
@@ -119,6 +123,10 @@ def test_its_own_id_may_be_a_number() -> None:
         ({"size_usd": "much"}, "size_usd"),
         ({"quantity": "NaN"}, "quantity"),
         ({"quantity": "1e999999"}, "quantity"),
+        ({"quantity": "9" * 5000}, "quantity"),
+        ({"size_usd": ""}, "size_usd"),
+        ({"percent": 101}, "percent"),
+        ({"percent": "1e-999999999"}, "percent"),
         ({"price": "Infinity"}, "price"),
         ({"strategy": "a\x00b"}, "strategy"),
         ({"strategy": "x" * 101}, "strategy"),
@@ -147,11 +155,8 @@ def test_what_makes_no_sense_is_named_without_repeating_it(
         b"BTC-USD buy now",
         b"[]",
         b'"text"',
-        b'{"symbol": NaN}',
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"size_usd": 1e9999999999999999999}',
-        b'{"quantity": ' + b"9" * 5000 + b"}",
     ],
 )
 def test_a_body_that_is_no_json_object_is_malformed(body: bytes) -> None:
@@ -162,3 +167,45 @@ def test_a_body_that_is_no_json_object_is_malformed(body: bytes) -> None:
 @pytest.mark.parametrize("key", [None, 5, ["k"]])
 def test_a_key_that_is_no_text_is_none(key: object) -> None:
     assert parse_alert(json.dumps({"api_key": key}).encode())[0] is None
+
+
+@pytest.mark.parametrize(
+    "value", [b"NaN", b"-Infinity", b"1e9999999999999999999", b"9" * 5000, b"1e-400"]
+)
+def test_numbers_beyond_any_amount_are_unusable_and_never_computed(value: bytes) -> None:
+    for name in ("size_usd", "time"):
+        body = b'{"symbol": "BTCUSD", "action": "close", "api_key": "k", "%s": %s}'
+        _key, offer = parse_alert(body % (name.encode(), value))
+        assert offer.wish is not None
+        assert list(offer.wish.unusable) == [name]
+
+
+@pytest.mark.parametrize(
+    ("word", "side"),
+    [("close", None), ("flat", None), ("close_long", Direction.LONG), ("exit_short", "short")],
+)
+def test_a_close_may_say_of_which_side(word: str, side: str | None) -> None:
+    wish = read(action=word)
+    assert (wish.side, wish.leaves) == (side, side)
+
+
+def test_percent_may_carry_its_sign() -> None:
+    assert read(action="close", percent="25 %").percent == Decimal(25)
+
+
+def test_what_a_refused_alert_said_is_kept_without_keys_and_cut() -> None:
+    key = "nwk_" + "A" * 43
+    said = {"symbol": "BTC USD", "action": "hold\x00", "id": "x" * 500 + key, "api_key": key}
+    _key, offer = parse_alert(json.dumps(said).encode())
+    assert offer.wish is None
+    assert offer.said == {"symbol": "BTC USD", "action": "hold", "id": "x" * 128}
+
+
+def test_a_broken_body_with_one_key_is_its_owners() -> None:
+    key = "nwk_" + "A" * 43
+    body = b'{"action":"close","symbol":"BTCUSD","id":"L1","api_key":"' + key.encode() + b'",}'
+    found, offer = parse_alert(body)
+    assert (found, offer.is_malformed) == (key, True)
+    assert offer.said == {"action": "close", "symbol": "BTCUSD", "id": "L1"}
+    with pytest.raises(AlertMalformed):
+        parse_alert(body + b"nwk_" + b"B" * 43)

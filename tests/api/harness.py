@@ -114,7 +114,13 @@ async def open_world(
     reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
     await reads.open()
     alert_intake = AlertIntake(
-        urls.app, urls.system, clock, FakeDispatch(), age_max=ALERT_AGE, a_minute=ALERTS_A_MINUTE
+        urls.app,
+        urls.system,
+        database,
+        clock,
+        FakeDispatch(),
+        age_max=ALERT_AGE,
+        a_minute=ALERTS_A_MINUTE,
     )
     await alert_intake.open()
     paper = PaperAccounts(database, clock, realm=REALM, opening_balance=Decimal(10_000))

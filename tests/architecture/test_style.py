@@ -35,6 +35,9 @@ BOUNDARIES = {
     "api/nija/routes/operations.py": "a health check says unavailable to what can be explained",
     "services/orders/reconciling.py": "one account's trouble is not the others'",
     "services/trading/exiting.py": "one position's rows are not the others'",
+    "services/trading/hunting.py": "one run's or market's trouble is not the others'",
+    "services/trading/signals.py": "one market's trouble is not the others'",
+    "services/trading/trailing.py": "one position's rows are not the others'",
     "supervisor/activity.py": "a screen must never bring the stack down",
 }
 # Indicators are statistics, not money; the other entries read numbers that are no amounts.

@@ -56,8 +56,8 @@ router = APIRouter()
 )
 async def receive_alert(request: Request, alerts: Alerts) -> Answer[AlertReceivedData]:
     """Take an alert in. Answered as soon as it is durable; `/account/signals` tells its outcome."""
-    key, offered = parse_alert(await request.body())
-    receipt = await alerts.alert_intake.receive(key, offered, meter_of(request))
+    key, offer = parse_alert(await request.body())
+    receipt = await alerts.alert_intake.receive(key, offer, meter_of(request))
     return ok(AlertReceivedData.from_domain(receipt))
 
 

@@ -50,6 +50,10 @@ class SignalItem(View):
     price: ShownPrice | None = Field(examples=[43210.50])
     size_usd: Amount | None = Field(examples=[500.00])
     quantity: Quantity | None = Field(examples=[0.01157])
+    percent: Quantity | None = Field(description="Part of a position to close.", examples=[None])
+    side: str | None = Field(
+        description="Positions of this side only: long or short.", examples=[None]
+    )
     strategy: str | None = Field(examples=["APEX_V72"])
     id: str | None = Field(description="The sender's own id of it.", examples=["breakout-17"])
     status: str = Field(
@@ -59,7 +63,10 @@ class SignalItem(View):
     reason: str | None = Field(
         examples=["outside_signal"], description="Why: as in /trading/decisions."
     )
-    details: dict[str, Any] | None = Field(description="What was wrong, by field.", examples=[None])
+    details: dict[str, Any] | None = Field(
+        description="What was wrong (`fields`), ignored on an exit (`ignored`), sent (`said`).",
+        examples=[None],
+    )
     duplicate_of: str | None = Field(description="The signal that it repeats.", examples=[None])
     received_at: WallTime
     alerted_at: datetime | None = Field(description="The sender's own time.")
@@ -77,6 +84,8 @@ class SignalItem(View):
             price=view.price,
             size_usd=view.size_usd,
             quantity=view.quantity,
+            percent=view.percent,
+            side=view.side,
             strategy=view.strategy,
             id=view.reference,
             status=view.status,

@@ -213,6 +213,9 @@ class DecisionItem(View):
     reason: str
     gates: list[dict[str, Any]] = Field(description="Every check of the entry, in order.")
     position_id: str | None
+    unfilled_reason: str | None = Field(
+        description="Why an entry bought nothing.", examples=["no_liquidity_within_slippage_cap"]
+    )
     filter: dict[str, Any] | None = Field(description="Conditions of the filter, by side.")
     evaluation: dict[str, Any] | None = Field(description="The strategy's full record of the bar.")
 
@@ -231,6 +234,7 @@ class DecisionItem(View):
             reason=view.reason,
             gates=view.gates,
             position_id=None if view.position_id is None else wire_id(POSITION, view.position_id),
+            unfilled_reason=view.unfilled_reason,
             filter=record
             and {"long": record.get("long_filter"), "short": record.get("short_filter")},
             evaluation=record,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,8 +21,7 @@ from pydantic import (
 )
 
 from api.kit.wire import Request, SecretText, Text, View, WallTime, wire_id
-from domain.alerts import ACTIONS, AlertWish, market_symbol
-from domain.contracts.bots import SignalAction
+from domain.alerts import ACTIONS, AlertOffer, AlertWish, market_symbol
 from services.alerts.errors import AlertMalformed
 from services.alerts.intake import Receipt
 from services.alerts.keys import OVERLAP_MINUTES_MAX, IssuedKey, WebhookKeyView
@@ -33,22 +34,44 @@ _WEBHOOK_ID = ["whk_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"]
 _REFERENCE_MAX = 128
 _MILLISECONDS_FROM = 100_000_000_000  # as seconds that would be the year 5138
 _MILLION = 1_000_000
+_NUMBER_LENGTH_MAX = 64
+_EXPONENT_MAX = 24
+_SAID_MAX = 128
 _STRANGE_NUMBER = "Input should be a number"
+_STRANGE_TIME = "Input should be a time: ISO 8601, or seconds since 1970"
+
+
+class _Unreadable:
+    """A number with more digits than any amount has; never converted."""
 
 
 def _number(value: object) -> object:
     """A number, also as the text that a quoted placeholder of a chart makes of it."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise ValueError(_STRANGE_NUMBER)  # noqa: TRY004 - pydantic wants ValueError
+    text = str(value).strip()
+    # Bounded before it is converted, and before anything compares it: an exponent is cheap to send.
+    if len(text) > _NUMBER_LENGTH_MAX:
+        raise ValueError(_STRANGE_NUMBER)
     try:
-        return Decimal(str(value).strip())
+        number = Decimal(text)
     except InvalidOperation:
         raise ValueError(_STRANGE_NUMBER) from None
+    if not number.is_finite() or (
+        number and not -_EXPONENT_MAX < number.adjusted() < _EXPONENT_MAX
+    ):
+        raise ValueError(_STRANGE_NUMBER)
+    return number
+
+
+def _percent(value: object) -> object:
+    """A number of percent, with or without its sign."""
+    return _number(value.strip().removesuffix("%") if isinstance(value, str) else value)
 
 
 def _action(value: object) -> object:
-    known = ACTIONS.get(value.strip().lower()) if isinstance(value, str) else None
-    if known is None:
+    known = value.strip().lower() if isinstance(value, str) else None
+    if known not in ACTIONS:
         raise ValueError(f"Input should be one of {', '.join(ACTIONS)}")
     return known
 
@@ -75,10 +98,12 @@ def _not_blank(text: str) -> str:
 def _moment(value: object) -> object:
     """ISO 8601 (without a zone UTC), or seconds or milliseconds since 1970."""
     text = str(value).strip()
+    if len(text) > _NUMBER_LENGTH_MAX or isinstance(value, _Unreadable):
+        raise ValueError(_STRANGE_TIME)
     is_count = isinstance(value, int | Decimal) and not isinstance(value, bool)
     try:
         if is_count or text.isdecimal():
-            count = Decimal(text)
+            count = Decimal(str(_number(value)))
             seconds = count / 1000 if count >= _MILLISECONDS_FROM else count
             return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
                 microseconds=int(seconds * _MILLION)
@@ -86,10 +111,18 @@ def _moment(value: object) -> object:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, ArithmeticError):
-        raise ValueError("Input should be a time: ISO 8601, or seconds since 1970") from None
+        raise ValueError(_STRANGE_TIME) from None
 
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+Percent = Annotated[
+    Decimal,
+    BeforeValidator(_percent),
+    Field(gt=0, le=100, max_digits=24, allow_inf_nan=False),
+    WithJsonSchema(
+        {"anyOf": [{**_POSITIVE, "maximum": 100}, {"type": "string"}], "examples": [50]}
+    ),
+]
 Number = Annotated[
     Decimal,
     BeforeValidator(_number),
@@ -110,7 +143,7 @@ class TradingViewAlert(BaseModel):
         Field(description="BTC-USD, BTC/USD, BTCUSD or COINBASE:BTCUSD (`{{ticker}}`)."),
     ]
     action: Annotated[
-        SignalAction,
+        str,
         BeforeValidator(_action),
         WithJsonSchema({"type": "string", "enum": list(ACTIONS), "examples": ["buy"]}),
     ]
@@ -118,8 +151,15 @@ class TradingViewAlert(BaseModel):
     strategy: Annotated[Text, AfterValidator(_not_blank)] | None = Field(
         default=None, examples=["APEX_V72"], max_length=100
     )
-    size_usd: Number | None = Field(default=None, description="At most this, in USD.")
-    quantity: Number | None = Field(default=None, description="At most this, in base currency.")
+    size_usd: Number | None = Field(
+        default=None, description="An entry of at most this, or an exit of this much, in USD."
+    )
+    quantity: Number | None = Field(
+        default=None, description="The same in the base currency; goes before percent and size_usd."
+    )
+    percent: Percent | None = Field(
+        default=None, description="How much of the position an exit closes; entries ignore it."
+    )
     id: (
         Annotated[
             str,
@@ -129,7 +169,10 @@ class TradingViewAlert(BaseModel):
             WithJsonSchema({"type": "string", "examples": ["breakout-2026-01-29T10:42"]}),
         ]
         | None
-    ) = Field(default=None, description="The same id is the same alert, for ever.")
+    ) = Field(
+        default=None,
+        description="The same id with the same time is the same alert; without time, for 60 s.",
+    )
     time: (
         Annotated[
             datetime,
@@ -142,46 +185,100 @@ class TradingViewAlert(BaseModel):
 
     def to_domain(self) -> AlertWish:
         """The alert without its key."""
+        action, side = ACTIONS[self.action]
         return AlertWish(
             symbol=self.symbol,
-            action=self.action,
+            action=action,
+            side=side,
             price=self.price,
             size_usd=self.size_usd,
             quantity=self.quantity,
+            percent=self.percent,
             strategy=self.strategy,
             reference=self.id,
             alerted_at=self.time,
         )
 
 
-def parse_alert(body: bytes) -> tuple[str | None, AlertWish | Mapping[str, str]]:
-    """Read a body, whatever its content type: the key, and the alert or what is wrong with it.
+def parse_alert(body: bytes) -> tuple[str | None, AlertOffer]:
+    """Read a body, whatever its content type: the key, and what it offers.
+
+    What an exit can do without is left out of an alert where it cannot be used, and named.
 
     Raises:
-        AlertMalformed: it is no JSON object.
+        AlertMalformed: it is no JSON object, and no key can be found in it either.
     """
     try:
-        offered = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+        offered = json.loads(
+            body,
+            strict=False,
+            parse_float=_json_number,
+            parse_int=_json_number,
+            parse_constant=Decimal,
+        )
     except (ValueError, RecursionError, ArithmeticError):
-        raise AlertMalformed from None
+        offered = None
     if not isinstance(offered, dict):
-        raise AlertMalformed
+        return _malformed(body)
     key = offered.get("api_key")
     if not isinstance(key, str):
-        return None, {}
+        return None, AlertOffer()
+    wish, problems = _read(offered)
+    if wish is None and set(problems) <= _DISPENSABLE:
+        wish, _ = _read({name: it for name, it in offered.items() if name not in problems})
+        if wish is not None:
+            return key, AlertOffer(wish=replace(wish, unusable=problems), said=_said(offered))
+    return key, AlertOffer(wish=wish, problems=problems, said=_said(offered))
+
+
+_DISPENSABLE = frozenset({"price", "size_usd", "quantity", "percent", "strategy", "id", "time"})
+"""Fields without which it is still clear what is to be closed."""
+
+_KEY = re.compile(r"nwk_[A-Za-z0-9_-]{43}")
+_SAID = re.compile(r'"(symbol|action|id)"\s*:\s*"?([^",{}\[\]\s]{1,128})')
+
+
+def _read(offered: Mapping[str, Any]) -> tuple[AlertWish | None, dict[str, str]]:
+    """The alert, or what is wrong with it: only our own words, what was sent may be a secret."""
     try:
-        return key, TradingViewAlert.model_validate(offered).to_domain()
+        return TradingViewAlert.model_validate(offered).to_domain(), {}
     except ValidationError as failure:
-        # Only our own words about each field: what was sent may be a secret.
-        fields = {
+        return None, {
             ".".join(map(str, error["loc"][:1])): error["msg"].removeprefix("Value error, ")
             for error in failure.errors(include_input=False, include_url=False)
         }
-        return key, fields
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+def _malformed(body: bytes) -> tuple[str, AlertOffer]:
+    """A body that cannot be read, if it names one key: its owner shall see that it came."""
+    text = body.decode(errors="replace")
+    keys = set(_KEY.findall(text))
+    if len(keys) != 1:
+        raise AlertMalformed
+    said = _said(dict(_SAID.findall(text)))
+    problems = {"body": "The body must be a JSON object"}
+    return keys.pop(), AlertOffer(problems=problems, said=said, is_malformed=True)
+
+
+def _said(offered: Mapping[str, Any]) -> dict[str, str]:
+    """Symbol, action and id as they were sent, cut and without anything that looks like a key."""
+    found: dict[str, str] = {}
+    for name in ("symbol", "action", "id"):
+        value = offered.get(name)
+        if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
+            text = "".join(it for it in str(value)[:_SAID_MAX] if it.isprintable()).strip()
+            if text:
+                found[name] = re.sub(r"nwk_[A-Za-z0-9_-]*", "nwk_***", text)
+    return found
+
+
+def _json_number(text: str) -> object:
+    if len(text) > _NUMBER_LENGTH_MAX:
+        return _Unreadable()
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
+    except ArithmeticError:
+        return _Unreadable()
 
 
 class AlertReceivedData(View):

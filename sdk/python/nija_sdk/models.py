@@ -300,6 +300,8 @@ class DecisionItem:
     gates: list[dict[str, Any]]
     """Every check of the entry, in order."""
     position_id: str | None
+    unfilled_reason: str | None
+    """Why an entry bought nothing."""
     filter: dict[str, Any] | None
     """Conditions of the filter, by side."""
     evaluation: dict[str, Any] | None
@@ -988,6 +990,10 @@ class SignalItem:
     price: Decimal | None
     size_usd: Decimal | None
     quantity: Decimal | None
+    percent: Decimal | None
+    """Part of a position to close."""
+    side: str | None
+    """Positions of this side only: long or short."""
     strategy: str | None
     id: str | None
     """The sender's own id of it."""
@@ -996,7 +1002,7 @@ class SignalItem:
     reason: str | None
     """Why: as in /trading/decisions."""
     details: dict[str, Any] | None
-    """What was wrong, by field."""
+    """What was wrong (`fields`), ignored on an exit (`ignored`), sent (`said`)."""
     duplicate_of: str | None
     """The signal that it repeats."""
     received_at: datetime

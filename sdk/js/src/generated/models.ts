@@ -246,6 +246,8 @@ export interface DecisionItem {
   /** Every check of the entry, in order. */
   gates: Array<Record<string, unknown>>;
   positionId: string | null;
+  /** Why an entry bought nothing. */
+  unfilledReason: string | null;
   /** Conditions of the filter, by side. */
   filter: Record<string, unknown> | null;
   /** The strategy's full record of the bar. */
@@ -825,6 +827,10 @@ export interface SignalItem {
   price: number | null;
   sizeUsd: number | null;
   quantity: number | null;
+  /** Part of a position to close. */
+  percent: number | null;
+  /** Positions of this side only: long or short. */
+  side: string | null;
   strategy: string | null;
   /** The sender's own id of it. */
   id: string | null;
@@ -832,7 +838,7 @@ export interface SignalItem {
   status: string;
   /** Why: as in /trading/decisions. */
   reason: string | null;
-  /** What was wrong, by field. */
+  /** What was wrong (`fields`), ignored on an exit (`ignored`), sent (`said`). */
   details: Record<string, unknown> | null;
   /** The signal that it repeats. */
   duplicateOf: string | null;

@@ -1266,16 +1266,18 @@ export interface WebhooksTradingviewParams {
   /** BTC-USD, BTC/USD, BTCUSD or COINBASE:BTCUSD (`{{ticker}}`). */
   symbol: string;
   /** Such as `buy`. */
-  action: "buy" | "long" | "sell" | "short" | "close" | "exit";
+  action: "buy" | "long" | "sell" | "short" | "close" | "exit" | "flat" | "close_long" | "exit_long" | "close_short" | "exit_short";
   /** For the record; orders go by quotes. */
   price?: number | string | null;
   /** Such as `APEX_V72`. */
   strategy?: string | null;
-  /** At most this, in USD. */
+  /** An entry of at most this, or an exit of this much, in USD. */
   sizeUsd?: number | string | null;
-  /** At most this, in base currency. */
+  /** The same in the base currency; goes before percent and size_usd. */
   quantity?: number | string | null;
-  /** The same id is the same alert, for ever. */
+  /** How much of the position an exit closes; entries ignore it. */
+  percent?: number | string | null;
+  /** The same id with the same time is the same alert; without time, for 60 s. */
   id?: string | null;
   /** When it was raised (`{{timenow}}`), not the bar's time. */
   time?: string | Date | null;

@@ -19,12 +19,25 @@ class Webhooks(Resource):
         self,
         *,
         symbol: str,
-        action: Literal["buy", "long", "sell", "short", "close", "exit"],
+        action: Literal[
+            "buy",
+            "long",
+            "sell",
+            "short",
+            "close",
+            "exit",
+            "flat",
+            "close_long",
+            "exit_long",
+            "close_short",
+            "exit_short",
+        ],
         api_key: str,
         price: Number | str | None = None,
         strategy: str | None = None,
         size_usd: Number | str | None = None,
         quantity: Number | str | None = None,
+        percent: Number | str | None = None,
         id: str | None = None,
         time: Moment | None = None,
     ) -> models.AlertReceivedData:
@@ -37,9 +50,10 @@ class Webhooks(Resource):
             action: Such as `buy`.
             price: For the record; orders go by quotes.
             strategy: Such as `APEX_V72`.
-            size_usd: At most this, in USD.
-            quantity: At most this, in base currency.
-            id: The same id is the same alert, for ever.
+            size_usd: An entry of at most this, or an exit of this much, in USD.
+            quantity: The same in the base currency; goes before percent and size_usd.
+            percent: How much of the position an exit closes; entries ignore it.
+            id: The same id with the same time is the same alert; without time, for 60 s.
             time: When it was raised (`{{timenow}}`), not the bar's time.
             api_key: Such as `your_webhook_key`.
         """
@@ -53,6 +67,7 @@ class Webhooks(Resource):
                 "strategy": strategy,
                 "size_usd": size_usd,
                 "quantity": quantity,
+                "percent": percent,
                 "id": id,
                 "time": time,
                 "api_key": api_key,
@@ -83,12 +98,25 @@ class AsyncWebhooks(AsyncResource):
         self,
         *,
         symbol: str,
-        action: Literal["buy", "long", "sell", "short", "close", "exit"],
+        action: Literal[
+            "buy",
+            "long",
+            "sell",
+            "short",
+            "close",
+            "exit",
+            "flat",
+            "close_long",
+            "exit_long",
+            "close_short",
+            "exit_short",
+        ],
         api_key: str,
         price: Number | str | None = None,
         strategy: str | None = None,
         size_usd: Number | str | None = None,
         quantity: Number | str | None = None,
+        percent: Number | str | None = None,
         id: str | None = None,
         time: Moment | None = None,
     ) -> models.AlertReceivedData:
@@ -101,9 +129,10 @@ class AsyncWebhooks(AsyncResource):
             action: Such as `buy`.
             price: For the record; orders go by quotes.
             strategy: Such as `APEX_V72`.
-            size_usd: At most this, in USD.
-            quantity: At most this, in base currency.
-            id: The same id is the same alert, for ever.
+            size_usd: An entry of at most this, or an exit of this much, in USD.
+            quantity: The same in the base currency; goes before percent and size_usd.
+            percent: How much of the position an exit closes; entries ignore it.
+            id: The same id with the same time is the same alert; without time, for 60 s.
             time: When it was raised (`{{timenow}}`), not the bar's time.
             api_key: Such as `your_webhook_key`.
         """
@@ -117,6 +146,7 @@ class AsyncWebhooks(AsyncResource):
                 "strategy": strategy,
                 "size_usd": size_usd,
                 "quantity": quantity,
+                "percent": percent,
                 "id": id,
                 "time": time,
                 "api_key": api_key,
