@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-DEFER_SECONDS_MAX = 1.0
+DEFER_SECONDS_MAX = 3.0
 """How long a booking waits at most; its order is at the venue and its row says so."""
 
 
