@@ -58,6 +58,15 @@ async def test_positions_are_valued_at_the_last_quote(world: World, user: Api) -
                 "take_profit": 7100,
                 "opened_at": "2018-04-04T10:00:00Z",
                 "broker": "coinbase",
+                "sold_quantity": 0,
+                "closed_elsewhere_quantity": 0,
+                "written_off_quantity": 0,
+                "market_status": "open",
+                "closing": False,
+                "exit_state": None,
+                "exit_due_at": None,
+                "exit_attempts": 0,
+                "exit_error": None,
             }
         ],
         "summary": {

@@ -213,8 +213,8 @@ class World:
     async def quote(self, price: str, at: datetime) -> None:
         """What the watcher stores at a look."""
         await self.sql(
-            "INSERT INTO venue_states (venue, realm, epoch, clock_at, seen_at)"
-            " VALUES ('coinbase', 'simulated', 'e1', %s, now())"
+            "INSERT INTO venue_states (venue, realm, epoch, clock_at, seen_at, malformed)"
+            " VALUES ('coinbase', 'simulated', 'e1', %s, now(), 0)"
             " ON CONFLICT (venue, realm) DO UPDATE SET clock_at = excluded.clock_at",
             at,
         )
