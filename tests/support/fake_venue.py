@@ -239,6 +239,7 @@ class FakeAccount:
     refuses_keys: bool = False
     knows_nothing: bool = False
     repeats_known_orders: bool = False
+    hangs_at_look_ups: bool = False
     limit_only: bool = False
     """Market orders are refused, whatever the market publishes."""
     checks_funds: bool = False
@@ -307,6 +308,8 @@ class FakeAccount:
 
     async def order(self, venue_order_id: str, symbol: str) -> OrderReport | None:
         self._require()
+        if self.hangs_at_look_ups:
+            await asyncio.Event().wait()
         await self.crash.step("before a look-up")
         for order in self.orders.values():
             if order.report.venue_order_id == venue_order_id and not self._has_forgotten:
