@@ -57,7 +57,6 @@ SPEED = 20
 
 GRACE_SECONDS = 5 * SPEED
 QUIET_SECONDS_MAX = 180.0
-WARM_UP_SECONDS = 3.0
 QUOTED_SECONDS = 4.0
 HISTORIES_MAX = 5
 _LOOK_SECONDS = 0.25
@@ -80,6 +79,7 @@ class Options:
         bots: how many bots trade, every second one at the exchange.
         seed: decides who is killed when, what users do, and the market.
         alerts_per_second, commands_per_second: of all users together.
+        warm_up_seconds: how long bots trade before the first process dies.
         minutes_max: killing ends then, however many died.
         stop_seconds_max: how long a crossed stop may take while everything serves.
     """
@@ -89,6 +89,7 @@ class Options:
     seed: int = 1
     alerts_per_second: float = 3.0
     commands_per_second: float = 2.0
+    warm_up_seconds: float = 5.0
     minutes_max: float = inf
     stop_seconds_max: float = STOP_SECONDS_MAX
 
@@ -278,7 +279,7 @@ class _Session:
             asyncio.create_task(self._give_commands()),
             asyncio.create_task(self.faults.inject()),
         ]
-        await asyncio.sleep(WARM_UP_SECONDS)
+        await asyncio.sleep(self._options.warm_up_seconds)
         await self.killer.served()
         plan = strikes(self._options.seed, self._options.kills, self.uptime.processes)
         killing = asyncio.create_task(self.killer.carry_out(plan, self._options.minutes_max))

@@ -8,7 +8,9 @@ import pytest
 
 from chaos.run import Options, run
 
-OPTIONS = Options(kills=12, bots=10, seed=8, stop_seconds_max=20)
+OPTIONS = Options(
+    kills=12, bots=10, seed=8, alerts_per_second=6.0, warm_up_seconds=15.0, stop_seconds_max=20
+)
 """The bound of stops is wide: other tests share the cores."""
 
 PROCESSES = {"api", "postgres", "simulator", "temporal", "worker", "exits-worker"}
@@ -23,7 +25,7 @@ def test_every_process_may_die_while_bots_trade(tmp_path: Path) -> None:
     killed = {name for name, times in outcome.figures["kills"].items() if times}
     assert killed >= PROCESSES
     # The books are worth comparing only if there is something in them, in both modes.
-    assert outcome.figures["fills"]["live"] >= 15
-    assert outcome.figures["fills"]["paper"] >= 15
-    assert outcome.figures["alerts"]["executed"] >= 15
+    assert outcome.figures["fills"]["live"] >= 8
+    assert outcome.figures["fills"]["paper"] >= 8
+    assert outcome.figures["alerts"]["executed"] >= 10
     assert outcome.figures["commands"]["promises"] >= 5
