@@ -16,6 +16,7 @@ from adapters.venues.registry import VenueRegistry
 from domain.markets import Realm
 from domain.ports import WallClock
 from services.database import Database
+from services.markets.request_budgets import RequestBudgets
 from services.paper_ledger import PostgresPaperLedger
 from services.stored_credentials import StoredCredentials
 from settings import Settings
@@ -70,6 +71,7 @@ async def open_core(
         paper_fees=PaperFees(
             maker_rate=settings.paper_maker_fee_rate, taker_rate=settings.paper_taker_fee_rate
         ),
+        budget=RequestBudgets(database),
     )
     workflows = TemporalWorkflows(
         settings.temporal_address or f"127.0.0.1:{settings.temporal_port}",

@@ -276,6 +276,18 @@ class Venues(Protocol):
         ...
 
 
+class RequestBudget(Protocol):
+    """How many requests a venue allows, over all processes; see `domain.requests` for purposes."""
+
+    async def take(self, scope: str, *, per_second: int) -> None:
+        """Take one request out of a budget for the purpose in force.
+
+        Raises:
+            VenueUnavailable: there is none left for a scan. Nothing else is ever refused.
+        """
+        ...
+
+
 class PaperLedger(Protocol):
     """The durable books of paper accounts. A service implements it; the paper venue speaks no SQL.
 

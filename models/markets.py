@@ -73,3 +73,16 @@ class Stablecoin(SQLModel, table=True):
     coin: str = Field(primary_key=True)
     currency: str
     rank: int
+
+
+class RequestBudgetRow(SQLModel, table=True):
+    """The tokens left in one request budget at a time of the database's clock.
+
+    Less than none is debt of exits. `scope` names a venue's address or one key, without any secret.
+    """
+
+    __tablename__ = "request_budgets"
+
+    scope: str = Field(primary_key=True)
+    tokens: Decimal = amount_field()
+    refilled_at: datetime = timestamp_field()

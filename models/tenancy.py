@@ -60,6 +60,7 @@ USER_TABLES: tuple[str, ...] = (
 SHARED_TABLES: tuple[str, ...] = (
     "evaluations",
     "market_states",
+    "request_budgets",
     "stablecoins",
     "venue_quotes",
     "venue_states",

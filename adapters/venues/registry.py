@@ -21,6 +21,7 @@ from domain.ports import (
     AccountRef,
     CredentialSource,
     PaperLedger,
+    RequestBudget,
     VenueAccount,
     VenueCredentials,
 )
@@ -45,6 +46,7 @@ class VenueRegistry:
         credentials: where stored keys are decrypted.
         ledger: the books of paper accounts.
         paper_fees: fee rates that replace the venue's public ones for paper accounts.
+        budget: what all processes together may ask of a real venue.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class VenueRegistry:
         credentials: CredentialSource,
         ledger: PaperLedger,
         paper_fees: PaperFees | None = None,
+        budget: RequestBudget | None = None,
     ) -> None:
         if realm is Realm.SIMULATED and not simulator_url:
             raise ValueError("The simulated realm needs the address of the exchange simulator")
@@ -62,6 +65,7 @@ class VenueRegistry:
         self._simulator_url = simulator_url if realm is Realm.SIMULATED else None
         self._credentials = credentials
         self._ledger = ledger
+        self._budget = budget
         self._paper_fees = paper_fees or PaperFees()
         self._market_data: dict[VenueKey, CoinbaseMarketData] = {}
         self._live: OrderedDict[_AccountKey, CoinbaseAccount] = OrderedDict()
@@ -80,7 +84,9 @@ class VenueRegistry:
         """
         if key not in self._market_data:
             self._require(key)
-            self._market_data[key] = CoinbaseMarketData(simulator_url=self._simulator_url)
+            self._market_data[key] = CoinbaseMarketData(
+                simulator_url=self._simulator_url, budget=self._budget
+            )
         return self._market_data[key]
 
     def usable_keys(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:

@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Candle, Quote, Timeframe, VenueClock, VenueKey
 from domain.triggers import Condition, TriggerBook
-from models.trading import Trigger, TriggerState
+from models.trading import Trigger
 from services.database import all_rows
 from services.orders.protection import price_condition
 
@@ -47,6 +47,16 @@ _CANDIDATES = text(
     FOR UPDATE OF t SKIP LOCKED
     """
 )
+_FIRE = text(
+    """
+    UPDATE triggers t SET state = 'fired', fired_at = f.at, fired_price = f.price
+    FROM unnest(
+        cast(:ids AS uuid[]), cast(:ats AS timestamptz[]), cast(:prices AS numeric[])
+    ) AS f (id, at, price)
+    WHERE t.id = f.id
+    RETURNING t.id
+    """
+)
 _log = structlog.get_logger("nija.watch")
 
 
@@ -74,29 +84,50 @@ async def fire_crossed(session: AsyncSession, key: VenueKey, seen: Seen) -> set[
     unless it changed. A trigger that somebody else holds at this moment is left for the next time.
     """
     rows = await _candidates(session, key, seen)
-    bots: set[BotId] = set()
+    fired: list[_Fired] = []
     for symbol, found in sorted(_by_symbol(rows).items()):
-        bots |= _judge(found, seen, symbol)
-    await session.flush()
-    return bots
+        fired += _judge(found, seen, symbol)
+    if fired:
+        await all_rows(
+            session,
+            _FIRE.bindparams(
+                ids=[each.row.id for each in fired],
+                ats=[each.at for each in fired],
+                prices=[each.price for each in fired],
+            ),
+        )
+    for each in fired:
+        _log.info(
+            "trigger.fired",
+            bot_id=str(each.row.bot_id),
+            symbol=each.row.symbol,
+            leg=each.row.leg,
+        )
+    return {(each.row.user_id, each.row.bot_id) for each in fired}
 
 
-def _judge(rows: Sequence[Trigger], seen: Seen, symbol: str) -> set[BotId]:
+@dataclass(frozen=True, slots=True)
+class _Fired:
+    """A trigger that fired, the venue time of what fired it, and the price."""
+
+    row: Trigger
+    at: datetime
+    price: Decimal
+
+
+def _judge(rows: Sequence[Trigger], seen: Seen, symbol: str) -> list[_Fired]:
     by_id = {str(row.id): row for row in rows}
     book = TriggerBook()
     for row in rows:
         book.put(price_condition(row))
-    bots: set[BotId] = set()
+    found: list[_Fired] = []
 
     def fire(trigger_ids: Sequence[str], at: datetime, low: Decimal, high: Decimal) -> None:
         for trigger_id in trigger_ids:
             row = by_id[trigger_id]
             book.remove(trigger_id)
-            row.state = TriggerState.FIRED
-            row.fired_at = at
-            row.fired_price = low if row.direction == Condition.AT_OR_BELOW else high
-            bots.add((row.user_id, row.bot_id))
-            _log.info("trigger.fired", bot_id=str(row.bot_id), symbol=symbol, leg=row.leg)
+            price = low if row.direction == Condition.AT_OR_BELOW else high
+            found.append(_Fired(row, at, price))
 
     for candle in seen.candles.get(symbol, ()):
         fired = [trigger.trigger_id for trigger in book.judge_candle(candle)]
@@ -111,7 +142,7 @@ def _judge(rows: Sequence[Trigger], seen: Seen, symbol: str) -> set[BotId]:
                     _put_as_known(book, str(row.id), quote)
         fired = [trigger.trigger_id for trigger in book.judge_quote(quote)]
         fire(fired, seen.clock.now, quote.last, quote.last)
-    return bots
+    return found
 
 
 def _put_as_known(book: TriggerBook, trigger_id: str, quote: Quote) -> None:

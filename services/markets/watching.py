@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from domain.contracts.bots import BotSignal, Nudge, WatchInput, WatchResult
-from domain.markets import Candle, Realm, VenueClock, VenueKey
+from domain.markets import Candle, Quote, Realm, VenueClock, VenueKey
 from domain.ports import (
     MarketData,
     Venues,
@@ -29,6 +29,7 @@ from domain.ports import (
     WorkflowService,
     WorkflowServiceUnavailable,
 )
+from domain.requests import Purpose, requests_for
 from domain.strategies.apex import BAR
 from models.bots import Bot, BotRun, RunState
 from models.markets import VenueState
@@ -119,7 +120,7 @@ class VenueWatching:
         async with self._database.as_system() as session:
             wanted = await wanted_markets(session, key, market.known_rules())
         quotes, candles = await asyncio.gather(
-            market.quotes(wanted.all, at=clock.now),
+            self._quotes(market, wanted, clock),
             self._closed_candles(market, wanted, clock, before, state) if is_seen else _nothing(),
         )
         seen = Seen(clock, asked_at, quotes, candles)
@@ -166,6 +167,12 @@ class VenueWatching:
             elapsed = max(timedelta(0), self._clock.now() - state.seen_at)
             return VenueClock(state.clock_at + elapsed, state.epoch), False
 
+    async def _quotes(
+        self, market: MarketData, wanted: WantedMarkets, clock: VenueClock
+    ) -> Mapping[str, Quote]:
+        with requests_for(Purpose.EXIT):  # stops are judged by them
+            return await market.quotes(wanted.all, at=clock.now)
+
     async def _closed_candles(
         self,
         market: MarketData,
@@ -176,9 +183,10 @@ class VenueWatching:
     ) -> Mapping[str, Sequence[Candle]]:
         candles = self._candles.setdefault(market.key, ClosedCandles())
         gap = self._clock.now() - state.seen_at if state is not None else timedelta(0)
-        return await candles.collect(
-            market, wanted.armed, clock, before=before, wall_gap=gap.total_seconds()
-        )
+        with requests_for(Purpose.LOOK_UP):
+            return await candles.collect(
+                market, wanted.armed, clock, before=before, wall_gap=gap.total_seconds()
+            )
 
     async def _state(self, key: VenueKey) -> tuple[VenueState | None, datetime]:
         """What the last look left, and the database's time now."""

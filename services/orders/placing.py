@@ -42,6 +42,7 @@ from domain.ports import (
     VenueUnavailable,
     WallClock,
 )
+from domain.requests import Purpose, requests_for
 from models.bots import Bot, BotRun, BotState, RunState
 from models.controls import KillSwitch
 from models.trading import Order, Position
@@ -158,7 +159,8 @@ class OrderPlacing:
         order = await self._mark_sending(user_id, order_id, sendable, venue_now)
         if order is None:
             return await self._settling.result(user_id, order_id)
-        outcome = await _send(account, _request(order), deadline)
+        with requests_for(Purpose.ENTRY if sendable.is_entry else Purpose.EXIT):
+            outcome = await _send(account, _request(order), deadline)
         _log.info(
             "order.sent",
             order_id=str(order_id),

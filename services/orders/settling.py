@@ -32,6 +32,7 @@ from domain.ports import (
 )
 from domain.positions import PositionState
 from domain.reconciliation import Anomaly, Correction, OurOrder, settle
+from domain.requests import Purpose, requests_for
 from models.bots import BotRun, RunState
 from models.connections import Account
 from models.trading import Fill, Order, Position
@@ -110,7 +111,8 @@ class OrderSettling:
         if order.state == OrderState.INTENDED or (ours.state.is_final and not doubt_the_end):
             return _result(order)
         try:
-            result = await self._look_up(order, ours, ref)
+            with requests_for(Purpose.LOOK_UP):
+                result = await self._look_up(order, ours, ref)
         except (VenueUnavailable, VenueRefusedKeys):
             await self._note_lateness(order)
             raise

@@ -88,7 +88,7 @@ class CoinbaseAccount:
         market_data: CoinbaseMarketData,
         simulator_url: str | None,
     ) -> None:
-        self._client = private_client(simulator_url, credentials)
+        self._client = private_client(simulator_url, credentials, market_data.budget)
         self._market_data = market_data
         self._fees_question = SharedQuestion(self._ask_fees, fresh_seconds=FEES_FRESH_SECONDS)
 

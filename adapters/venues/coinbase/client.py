@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,12 +20,14 @@ from adapters.venues.errors import (
     VenueRejectedQuestionError,
     question_failure,
 )
-from domain.ports import VenueCredentials, VenueRefusedKeys, VenueUnavailable
+from domain.ports import RequestBudget, VenueCredentials, VenueRefusedKeys, VenueUnavailable
 
 DEADLINE_SECONDS = 10.0
 # Coinbase allows an address 10 public requests a second. ccxt counts each of them as three of its
 # ticks of 34 ms; market data has two lanes, and each lane half of the allowance.
 PUBLIC_LANE_MILLISECONDS = 68
+PUBLIC_PER_SECOND = 10
+PRIVATE_PER_SECOND = 30
 _HTTP_UNAUTHORIZED = 401
 _HTTP_FORBIDDEN = 403
 _HTTP_REJECTED = frozenset({400, 404})
@@ -63,7 +66,16 @@ class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt
     """
 
     number = str
+    budget: RequestBudget | None = None
+    budget_scope = ""
+    budget_per_second = 0
     logger = _SILENT  # ccxt's debug lines hold the headers of signed requests.
+
+    async def throttle(self, cost: float | None = None) -> None:
+        """Wait for this process's own limit, then for a share of what all processes may ask."""
+        await super().throttle(cost)
+        if self.budget is not None:
+            await self.budget.take(self.budget_scope, per_second=self.budget_per_second)
 
     def handle_errors(self, code: int, *args: Any) -> object:
         """Do what ccxt does, and keep status and body (the sixth argument) with the error."""
@@ -81,12 +93,17 @@ class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt
             raise AnsweredError(error, _http_answer(code, self.parse_json(args[-1]))) from error
 
 
-def public_client(base_url: str | None) -> CoinbaseClient:
+def public_client(base_url: str | None, budget: RequestBudget | None = None) -> CoinbaseClient:
     """Make a client for public data. `base_url` is the simulator's; None is the real venue."""
-    return _client({"rateLimit": PUBLIC_LANE_MILLISECONDS}, base_url)
+    client = _client({"rateLimit": PUBLIC_LANE_MILLISECONDS}, base_url)
+    client.budget, client.budget_per_second = budget, PUBLIC_PER_SECOND
+    client.budget_scope = "coinbase:address"
+    return client
 
 
-def private_client(base_url: str | None, credentials: VenueCredentials) -> CoinbaseClient:
+def private_client(
+    base_url: str | None, credentials: VenueCredentials, budget: RequestBudget | None = None
+) -> CoinbaseClient:
     """Make a client for one account.
 
     Raises:
@@ -94,6 +111,8 @@ def private_client(base_url: str | None, credentials: VenueCredentials) -> Coinb
     """
     keys = usable_keys(credentials)
     client = _client({"apiKey": keys.api_key, "secret": keys.api_secret}, base_url)
+    client.budget, client.budget_per_second = budget, PRIVATE_PER_SECOND
+    client.budget_scope = f"coinbase:key:{hashlib.sha256(keys.api_key.encode()).hexdigest()[:32]}"
     if not _can_sign(client):
         # What went wrong is not told: the parsers' texts may quote the secret.
         raise VenueRefusedKeys("The API key or its secret is not in a form that Coinbase issues")

@@ -42,7 +42,7 @@ from domain.markets import (
     VenueClock,
     VenueKey,
 )
-from domain.ports import VenueUnavailable
+from domain.ports import RequestBudget, VenueUnavailable
 
 CANDLES_PER_PAGE = 300
 CANDLES_PER_QUESTION_MAX = 50_000
@@ -76,15 +76,17 @@ class CoinbaseMarketData:
 
     Args:
         simulator_url: base address of the exchange simulator; None means the real Coinbase.
+        budget: what all processes together may ask of the real venue.
     """
 
-    def __init__(self, *, simulator_url: str | None) -> None:
+    def __init__(self, *, simulator_url: str | None, budget: RequestBudget | None = None) -> None:
         is_real = simulator_url is None
         self._key = VenueKey("coinbase", Realm.REAL if is_real else Realm.SIMULATED)
         self._simulator_url = None if simulator_url is None else simulator_url.rstrip("/")
         # Two lanes with a rate limit each: what an exit waits for is never behind a scan's history.
-        self._prompt = public_client(self._simulator_url)
-        self._bulk = public_client(self._simulator_url)
+        self._prompt = public_client(self._simulator_url, budget)
+        self._bulk = public_client(self._simulator_url, budget)
+        self.budget = budget
         self._settling = REAL_SETTLING if is_real else timedelta(0)
         self._quote_fresh_seconds = REAL_QUOTE_FRESH_SECONDS if is_real else 0.0
         # The real clock is asked now and then, and goes on by this machine's in between.
