@@ -21,14 +21,14 @@ from services.database import Database
 CLOCK_SECONDS_MAX = 1.5
 """How long a look-up waits for the venue's clock."""
 
-SEEN_RECENTLY = timedelta(seconds=5)
-"""Wall time in which the clock that the watcher stored counts as the present one."""
-
 
 async def time_without_asking(
     session: AsyncSession, venues: Venues, key: VenueKey, order: Order, wall: datetime
 ) -> datetime:
-    """The venue's time by what is known of it: as the watcher saw it, else as this process did.
+    """The venue's time by what is known of it: as this process saw it, else as the watcher did.
+
+    This process knows the speed at which a replay goes on; the stored clock is continued at the
+    wall's, and may be ahead of a replay that is slower or stands.
 
     Args:
         session: any transaction.
@@ -37,6 +37,9 @@ async def time_without_asking(
         order: when it was intended is the least that is known.
         wall: wall time.
     """
+    known = venues.market_data(key).known_clock()
+    if known is not None:
+        return max(order.created_at, known.now)
     least = order.created_at + max(timedelta(0), wall - order.intended_at)
     seen = await session.exec(
         select(col(VenueState.clock_at), col(VenueState.seen_at)).where(
@@ -44,11 +47,6 @@ async def time_without_asking(
         )
     )
     stored = seen.one_or_none()
-    if stored is not None and wall - stored[1] <= SEEN_RECENTLY:
-        return max(order.created_at, stored[0] + max(timedelta(0), wall - stored[1]))
-    known = venues.market_data(key).known_clock()
-    if known is not None:
-        return max(order.created_at, known.now)
     if stored is not None:
         return max(order.created_at, stored[0] + max(timedelta(0), wall - stored[1]))
     return least
