@@ -16,7 +16,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, VenueKey
-from domain.orders import FINAL_STATES, Balances, OrderState
+from domain.orders import Balances
 from domain.ports import (
     AccountRef,
     VenueAccount,
@@ -37,12 +37,11 @@ from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
 from services.orders.settling import OrderSettling, is_doubted
+from services.orders.under_way import is_under_way
 
 AT_ONCE = 8
 PAPER_PATIENCE = 9
 """Paper accounts wait this many intervals longer: nobody but us moves their books."""
-
-_FINAL = tuple(state.value for state in FINAL_STATES)
 
 _log = structlog.get_logger("nija.reconcile")
 
@@ -226,13 +225,7 @@ async def _is_removed(session: AsyncSession, account: Account) -> bool:
 
 async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:
     return (
-        await session.exec(
-            select(Order.id).where(
-                Order.account_id == account_id,
-                col(Order.state).not_in(_FINAL),
-                Order.state != OrderState.INTENDED.value,
-            )
-        )
+        await session.exec(select(Order.id).where(Order.account_id == account_id, is_under_way()))
     ).all()
 
 

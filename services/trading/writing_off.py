@@ -16,7 +16,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import MarketStatus, Realm, VenueKey
 from domain.money import ZERO
-from domain.orders import FINAL_STATES, OrderState
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from domain.positions import PositionState
 from domain.principal import Principal
@@ -29,6 +28,7 @@ from services.database import Database
 from services.errors import PositionCanBeSold, PositionNotFound
 from services.orders.exit_requests import venue_time_of
 from services.orders.gone import Gone, take_out
+from services.orders.under_way import is_under_way
 
 FAILING_FOR = timedelta(minutes=10)
 """Wall time for which the exit of a position must have been failing before it may be given up."""
@@ -37,7 +37,6 @@ RULES_SECONDS_MAX = 5.0
 """How long the venue's list of markets is waited for."""
 
 _GONE = frozenset({MarketStatus.HALTED, MarketStatus.CANCEL_ONLY})
-_UNSENT = (*(state.value for state in FINAL_STATES), OrderState.INTENDED.value)
 
 
 class WritingOff:
@@ -156,6 +155,6 @@ async def _place(session: AsyncSession, account_id: UUID) -> tuple[VenueKey, boo
 
 async def _is_exit_under_way(session: AsyncSession, position: Position) -> bool:
     found = await session.exec(
-        select(Order.id).where(Order.position_id == position.id, col(Order.state).not_in(_UNSENT))
+        select(Order.id).where(Order.position_id == position.id, is_under_way())
     )
     return found.first() is not None

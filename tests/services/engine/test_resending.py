@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from services.orders.comparing import CONFIRM_AFTER
 from services.orders.settling import RESEND_AFTER
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, Engine, RunningBot
@@ -142,3 +143,34 @@ async def test_an_entry_is_never_sent_again(engine: Engine, bot: RunningBot) -> 
 
     assert (await engine.settle(bot, entry)).state == "absent"
     assert len(account.sends) == 1
+
+
+async def test_an_exit_that_waits_to_be_sent_again_proves_no_shortfall(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Its first send may have sold: what is missing then is no sale by other hands."""
+    await engine.open_position(bot)
+    position = await engine.position(bot)
+    account = engine.account(bot)
+    account.repeats_known_orders = True
+    account.listing_delay = GRACE * 20
+    account.answers.append(Answer.FILL_BUT_TIME_OUT)
+    await engine.fire(position, "stop")
+    (task,) = (await engine.guard(bot)).orders
+    await engine.place(bot, task.order_id)
+    engine.wall.advance(RESEND_AFTER.total_seconds())
+    assert (await engine.settle(bot, task.order_id)).state == "intended"
+
+    for _ in range(2):
+        await engine.reconciling.reconcile(bot.trader.user_id, bot.trader.account_id)
+        engine.wall.advance(CONFIRM_AFTER.total_seconds())
+
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 0
+    kinds = await engine.rows(
+        "SELECT kind FROM flows WHERE account_id = :id AND kind <> 'opening'",
+        id=bot.trader.account_id,
+    )
+    assert not kinds
+    await engine.carry_out(bot)
+    assert (await engine.position(bot)).exit_reason == "stop_loss"
+    await assert_in_order(engine, bot)

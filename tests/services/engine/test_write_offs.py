@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from domain.markets import MarketStatus, Mode
 from services.errors import PositionCanBeSold, PositionNotFound
+from services.orders.settling import RESEND_AFTER
 from services.trading.writing_off import FAILING_FOR
 from tests.support.books import assert_in_order
 from tests.support.engine import QUANTITY, Engine, RunningBot
@@ -97,6 +99,25 @@ async def test_what_a_sent_exit_may_sell_yet_is_not_written_off(
     await alone.fire(position, "stop")
     (task,) = (await alone.guard(bot)).orders
     await alone.place(bot, task.order_id)
+    alone.venue.market.rules_by_symbol.pop("BTC-USD")
+
+    with pytest.raises(PositionCanBeSold, match="on its way"):
+        await alone.trading.write_off_position(bot.trader.principal, position.id)
+
+
+async def test_what_an_exit_may_have_sold_is_not_written_off_while_it_waits_to_be_repeated(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.repeats_known_orders = True
+    account.listing_delay = timedelta(hours=1)
+    account.answers.append(Answer.FILL_BUT_TIME_OUT)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    alone.wall.advance(RESEND_AFTER.total_seconds())
+    assert (await alone.settle(bot, task.order_id)).state == "intended"
     alone.venue.market.rules_by_symbol.pop("BTC-USD")
 
     with pytest.raises(PositionCanBeSold, match="on its way"):
