@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import MarketRules
@@ -32,7 +32,7 @@ from domain.reconciliation import (
 from models.connections import Account
 from models.ledgers import Balance, Flow, FlowKind
 from models.markets import VenueQuote, VenueState
-from models.trading import Position
+from models.trading import Order, Position
 from services.orders.gone import Gone, take_out, tell_closed_elsewhere
 from services.orders.market_rules import rules_from_record
 
@@ -185,11 +185,32 @@ async def _confirm_shortfalls(
             continue
         if balance is None:
             balance = _balance(account, comparison.currency, ZERO, now)
-        if balance.short_since is None:
+        traded_at = await _last_traded(session, account, comparison.currency)
+        if balance.short_since is None or (
+            traded_at is not None and traded_at > balance.short_since
+        ):
+            # What was missing before a fill is not what is missing after it: both may be lags.
             balance.short_since = wall
             session.add(balance)
         is_confirmed = is_confirmed and wall - balance.short_since >= CONFIRM_AFTER
     return is_confirmed
+
+
+async def _last_traded(session: AsyncSession, account: Account, currency: str) -> datetime | None:
+    """Wall time at which an order of ours last moved a base currency.
+
+    One that filled nothing moves none: an exit that is refused again and again for what is missing
+    must not keep it from being believed.
+    """
+    found = await session.exec(
+        select(func.max(func.greatest(col(Order.sent_at), col(Order.settled_at)))).where(
+            Order.account_id == account.id,
+            col(Order.symbol).startswith(f"{currency}-", autoescape=True),
+            col(Order.filled_quantity) > ZERO,
+        )
+    )
+    traded_at: datetime | None = found.one()
+    return traded_at
 
 
 def _balance(account: Account, currency: str, total: Decimal, now: datetime) -> Balance:

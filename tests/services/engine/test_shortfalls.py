@@ -107,6 +107,30 @@ async def test_a_shortfall_is_believed_at_the_second_look_only(
     assert await flows(engine, bot) == []
 
 
+async def test_a_shortfall_seen_before_a_fill_confirms_none_after_it(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Two balances that lag a fill each are no shortfall that lasted from one to the other."""
+    position = await engine.open_position(bot)
+    account = engine.account(bot)
+    account.deposit("BTC", "-3")
+    await reconcile(engine, bot)
+    account.deposit("BTC", "3")
+    await engine.fire(position, "stop")
+    await engine.carry_out(bot)
+    engine.wall.advance(CONFIRM_AFTER.total_seconds())
+    engine.venue.market.now += timedelta(minutes=5)
+    again = await engine.open_position(bot)
+    account.deposit("BTC", "-3")
+    await reconcile(engine, bot)
+    account.deposit("BTC", "3")
+    await reconcile(engine, bot)
+
+    held = await engine.position(bot)
+    assert (held.id, held.state, held.open_quantity) == (again.id, "open", QUANTITY)
+    assert await flows(engine, bot) == []
+
+
 async def test_what_the_user_holds_besides_covers_the_position(
     engine: Engine, bot: RunningBot
 ) -> None:
