@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -422,13 +424,22 @@ def _deadline(*, is_entry: bool) -> float:
 
 
 async def _send(account: VenueAccount, request: OrderRequest, deadline: float) -> PlaceOutcome:
-    """Send; a venue that takes longer than any send may has given no answer."""
+    """Send; a venue that takes longer than any send may has given no answer.
+
+    What a paper ledger's database raises once the time is over is no answer either: a statement
+    that is cut off may end in an error of the driver's.
+    """
     if asyncio.get_running_loop().time() >= deadline:
         return Refused("sent_too_late", "Marking it took longer than a send may; it never left")
     try:
         async with asyncio.timeout_at(deadline):
             return await account.place(request)
     except TimeoutError:
+        return Unknown("The venue did not answer in time")
+    except (SQLAlchemyError, psycopg.Error) as failure:
+        if asyncio.get_running_loop().time() < deadline:
+            raise
+        _log.warning("order.send_broke_off", error=type(failure).__name__)
         return Unknown("The venue did not answer in time")
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from psycopg import OperationalError
 
 from domain.orders import OrderState
 from domain.ports import VenueUnavailable
@@ -29,6 +30,26 @@ async def test_a_filled_entry_is_booked_with_its_fills(engine: Engine, bot: Runn
     assert order.refusal_code is None
     assert len(await engine.fills(bot)) == 2
     assert (await engine.position(bot)).state == "open"
+    await assert_in_order(engine, bot)
+
+
+async def test_a_send_whose_clean_up_fails_at_its_deadline_is_of_unknown_fate(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The driver of a paper ledger raises an error of its own where a statement is cut off."""
+    order_id = await engine.intend_entry(bot)
+
+    async def break_off() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise OperationalError("cannot exit pipeline mode while busy") from None
+
+    engine.account(bot).meanwhile = break_off
+
+    assert (await engine.place(bot, order_id)).state is OrderState.UNKNOWN
+
+    assert (await engine.settle(bot, order_id)).state is OrderState.FILLED
     await assert_in_order(engine, bot)
 
 
