@@ -38,7 +38,7 @@ from models.ledgers import Balance
 from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
-from services.orders.dust import DUST, flat_below, is_dust, learn_rules
+from services.orders.dust import DUST, TOO_SMALL, flat_below, is_dust, learn_rules
 from services.orders.exit_progress import note_executed, note_through
 from services.orders.exit_requests import conclude_requests, request_of
 from services.orders.market_rules import rules_from_record
@@ -99,6 +99,9 @@ async def book(
     if state is OrderState.REFUSED:
         if market is not None:
             learn_rules(position, order, market)
+        if order.refusal_code in TOO_SMALL:
+            position.sellable_quantity = None  # cut to that it is too little, whatever is free now
+            session.add(position)
         await _mark_dust(session, position, order)
     session.add(order)
     await session.flush()

@@ -149,7 +149,8 @@ async def conclude_requests(
     if floor_to_step(left, step) <= ZERO:
         end_request(session, request, wall, is_sold=left < request.quantity)
         note_through(position)
-    elif is_refused and order.quantity <= floor_to_step(left, step):
+    elif is_refused and order.quantity == floor_to_step(left, step):
+        # One for less was cut to what was free then; one for more broke a step that grew.
         refusal = (order.refusal_code or "", order.refusal_reason or "")
         end_request(session, request, wall, is_sold=left < request.quantity, refusal=refusal)
         note_through(position)

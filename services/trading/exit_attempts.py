@@ -126,7 +126,7 @@ async def fit_order(
     """
     rules = rules_from_record(position.rules)
     price = await last_price(session, position)
-    size = largest_order(_free(position, quantity, rules), rules, price=price)
+    size = largest_order(_free(position, quantity, rules, price), rules, price=price)
     latest = earlier.latest
     if latest is not None and earlier.too_large:
         # The market publishes no maximum that explains it: half as much, until it is taken.
@@ -152,12 +152,21 @@ def bound(position: Position, quantity: Decimal, reference: Decimal, tries: int)
     return limit
 
 
-def _free(position: Position, quantity: Decimal, rules: MarketRules) -> Decimal:
-    """What the venue had free of it when it last refused more; all of it where that is nothing."""
+def _free(
+    position: Position, quantity: Decimal, rules: MarketRules, price: Decimal | None
+) -> Decimal:
+    """What the venue had free of it when it last refused more.
+
+    All of it where that is less than one order has to have: an order for so little is refused
+    whatever becomes free, one for all of it is not.
+    """
     if position.sellable_quantity is None:
         return quantity
     free = floor_to_step(position.sellable_quantity, rules.quantity_step)
-    return min(quantity, free) if free > ZERO else quantity
+    is_enough = free > ZERO and free >= rules.quantity_min
+    if price is not None and free * price < rules.notional_min:
+        is_enough = False
+    return min(quantity, free) if is_enough else quantity
 
 
 def _calls_for_limit(rules: MarketRules, earlier: Attempts) -> bool:

@@ -243,6 +243,8 @@ class FakeAccount:
     limit_only: bool = False
     """Market orders are refused, whatever the market publishes."""
     checks_funds: bool = False
+    checks_value: bool = False
+    """Orders that are worth less than the market's minimum are refused."""
     quantity_max: Decimal | None = None
     """The most that an order may carry, whatever the market publishes."""
     held: dict[str, Decimal] = field(default_factory=dict)
@@ -390,6 +392,14 @@ class FakeAccount:
             return Refused("quantity_maximum", "Order size is too large")
         if not self._is_covered(request):
             return Refused("insufficient_funds", "The account holds too little")
+        return self._refusal_by_minimums(request, rules)
+
+    def _refusal_by_minimums(self, request: OrderRequest, rules: MarketRules) -> Refused | None:
+        if request.quantity < rules.quantity_min:
+            return Refused("quantity_minimum", "Order size is too small")
+        value = request.quantity * self.market.last[request.symbol]
+        if self.checks_value and value < rules.notional_min:
+            return Refused("notional_minimum", "Order value is too small")
         return None
 
     def _is_covered(self, request: OrderRequest) -> bool:
