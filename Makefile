@@ -3,10 +3,10 @@
 .PHONY: help run demo test e2e-platform e2e-clients check types quick bench chaos fuzz simulate mutations
 PYTHON ?= python3
 MINUTES ?= 10
-HOURS ?= 2.5
+HOURS ?= 1
 SEEDS ?= 1
 KILLS ?= 100
-BOTS ?= 50
+BOTS ?= 100
 # Each starts servers of its own: what the cores can carry, not more.
 TEST_PROCESSES ?= 2
 BIN := .venv/bin
@@ -51,7 +51,7 @@ chaos: $(VENV) ## Kill every process again and again while bots trade; KILLS=100
 fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
-simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=2.5 BOTS=50
+simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=1 BOTS=100
 	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(BOTS) --processes $(TEST_PROCESSES)
 
 mutations: $(VENV) ## Break the product in five ways; the simulation has to catch each

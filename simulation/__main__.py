@@ -1,6 +1,6 @@
 """`python -m simulation`: run seeds, print what they were made of, and every violation.
 
-python -m simulation --seed 7 --hours 4            one seed
+python -m simulation --seed 7 --hours 2            one seed
 python -m simulation --seed 1 --seeds 200          200 seeds, on two processes
 """
 
@@ -26,8 +26,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--hours", type=float, default=2.5, help="virtual hours a seed")
-    parser.add_argument("--bots", type=int, default=40, help="bots a seed")
+    parser.add_argument("--hours", type=float, default=1.0, help="virtual hours a seed")
+    parser.add_argument("--bots", type=int, default=100, help="bots a seed")
     parser.add_argument("--processes", type=int, default=2, help="seeds at once")
     parser.add_argument("--trace", help="a file for every line of one seed's trace")
     wanted = parser.parse_args()

@@ -26,6 +26,10 @@ from simulation.activities import Activities, ActivityFailed, Call
 from simulation.system import Services
 from workflows import policies
 
+SILENCE_SECONDS = 6 * policies.SILENCE_MAX.total_seconds()
+"""Longer than the product's own: a bot that hears nothing for a quarter of an hour is idle, and its
+looks would be most of a run. What it has to do comes by signals, sweeps and polls before."""
+
 
 class Changes:
     """Wakes everything that waits for a condition."""
@@ -217,7 +221,7 @@ class BotActor:
 
     async def _guard_positions(self) -> None:
         while True:
-            silence = policies.SILENCE_MAX.total_seconds()
+            silence = SILENCE_SECONDS
             if self._view.recheck_seconds is not None:
                 silence = min(silence, max(self._view.recheck_seconds, 0.0))
             if not await self._changes.until(lambda: self._guard_due, silence):

@@ -40,6 +40,11 @@ from simulation.venue_faults import VenueFaults
 from simulation.violations import Violation
 
 HOUR = 3600.0
+BURST_PAUSE = 1_500.0
+BURST_MAX = 5
+BETWEEN_ACTIONS = (0.05, 1.0, 8.0, 30.0)
+"""Users come for some actions at short intervals, then leave their bots alone for long."""
+
 TAKE_DOWN_ROUNDS = 20
 
 
@@ -56,8 +61,8 @@ class Plan:
     """
 
     seed: int
-    hours: float = 4.0
-    bots: int = 25
+    hours: float = 1.0
+    bots: int = 100
     quiet_minutes: float = 60.0
     keeps_trace: bool = False
 
@@ -123,7 +128,7 @@ class Scenario:
         self._failed: asyncio.Future[None] = loop.create_future()
         self._random = _random(plan.seed, "scenario")
         self.faults = VenueFaults(
-            _random(plan.seed, "faults"), self._random.choice((0.05, 0.15, 0.3))
+            _random(plan.seed, "faults"), self._random.choice((0.1, 0.2, 0.35))
         )
         self.venue = Venue(plan.seed, folder, self.faults, trace, _random(plan.seed, "venue"))
         self.confirmations = Confirmations(loop.time)
@@ -216,7 +221,7 @@ class Scenario:
         random_ = self._random
         self.venue.misbehave()
         self._sessions.slowness = random_.choice((0.0, 0.002, 0.01))
-        self.cluster.crash_rate = random_.choice((0.0, 1.5e-4, 6e-4))
+        self.cluster.crash_rate = random_.choice((0.0, 3e-5, 1e-4))
         self.temporal.activities.given_up_rate = random_.choice((0.0, 0.01))
         self.temporal.loss_rate = random_.choice((0.0, 0.02, 0.1))
         until = self._loop.time() + seconds
@@ -234,16 +239,18 @@ class Scenario:
 
     async def _do(self, action: UserActions, until: float) -> None:
         while True:
-            await self._pause(100.0, until)
-            if self._loop.time() >= until:
-                return
-            await action.act()
+            await self._pause(BURST_PAUSE, until)
+            for _ in range(self._random.randint(1, BURST_MAX)):
+                if self._loop.time() >= until:
+                    return
+                await action.act()
+                await self._pause(self._random.choice(BETWEEN_ACTIONS), until)
 
     async def _break(self, until: float) -> None:
         """Outages, refused keys, Temporal away, processes killed while nothing is said."""
         assert self.cluster is not None
         while True:
-            await self._pause(150.0, until)
+            await self._pause(400.0, until)
             now = self._loop.time()
             if now >= until:
                 return

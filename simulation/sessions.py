@@ -3,14 +3,18 @@
 psycopg waits for the server in one place, `AsyncConnection.wait`. Here a statement first waits for
 its turn; then it is sent and its answer is read without letting anything else run. A statement that
 waits for a lock at the server is set aside, and is gone on with right after the statement that let
-it go. So the order of everything that reaches the database depends on the seed alone.
+it go. Its server process is stopped meanwhile: of several that one lock was kept from, the server
+lets each go on at once, and which of them comes first to the next lock would be chance. So the
+order of everything that happens in the database depends on the seed alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import select
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -31,6 +35,9 @@ LOCK_WAIT_SECONDS = 5.0
 
 STUCK_MS = 60_000
 """Real: a server that neither answers nor waits for a lock for so long is broken."""
+
+_ENDINGS = frozenset({"_commit_gen", "_rollback_gen"})
+"""They send nothing outside a transaction: a pool rolls back every connection that comes back."""
 
 _READ, _WRITE = int(waiting.WAIT_R), int(waiting.WAIT_W)
 
@@ -79,8 +86,17 @@ class Statement:
                 self.done.set_exception(failure)
         return True
 
+    def halt(self) -> None:
+        """Stop its server process, which waits for a lock and so holds nothing of the server's."""
+        os.kill(self.backend, signal.SIGSTOP)
+
+    def release(self) -> None:
+        """Let its server process run."""
+        os.kill(self.backend, signal.SIGCONT)
+
     def cancel(self) -> None:
         """Have the server give it up, and read its refusal."""
+        self.release()
         self.connection.pgconn.get_cancel().cancel()
         if not self.advance(STUCK_MS):
             raise Violation("database", "a cancelled statement did not end")
@@ -106,7 +122,9 @@ class Sessions:
         self.after_statement: Callable[[Process], None] = _nothing
 
     def close(self) -> None:
-        """Close the connection that asks about locks."""
+        """Let no server process stay stopped; close the connection that asks about locks."""
+        for statement in self._parked:
+            statement.release()
         self._monitor.close()
 
     async def run(self, connection: SteppedConnection, work: Any) -> Any:
@@ -149,6 +167,8 @@ class Sessions:
         for statement in (*self._waiting, *self._parked):
             if statement.connection.process is process:
                 statement.done.cancel()
+                if statement in self._parked:
+                    statement.release()
         self._waiting = [it for it in self._waiting if it.connection.process is not process]
         self._parked = [it for it in self._parked if it.connection.process is not process]
         backends = []
@@ -175,6 +195,7 @@ class Sessions:
     def _carry_out(self, statement: Statement) -> None:
         if not self._goes_on(statement):
             self.lock_waits += 1
+            statement.halt()
             self._parked.append(statement)
             asyncio.get_running_loop().call_later(LOCK_WAIT_SECONDS, self._give_up, statement)
 
@@ -200,8 +221,11 @@ class Sessions:
             if not free:
                 return
             statement = free[0]
+            statement.release()
             if self._goes_on(statement):
                 self._parked.remove(statement)
+            else:
+                statement.halt()
 
     def _blocked(self, backends: list[int]) -> set[int]:
         rows = self._monitor.execute(
@@ -252,6 +276,15 @@ def _nothing(_process: Process) -> None:
     """Nobody is interested."""
 
 
+def _ended(work: Any) -> Any:
+    """The result of a generator that has nothing to ask the server."""
+    try:
+        next(work)
+    except StopIteration as end:
+        return end.value
+    raise Violation("database", "the end of no transaction asked the server")
+
+
 class SteppedConnection(AsyncConnection[Any]):
     """A connection that waits for its turn."""
 
@@ -269,7 +302,9 @@ class SteppedConnection(AsyncConnection[Any]):
         interval: float = 0.1,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own parameter
     ) -> Any:
-        """Carry a generator out when its turn comes."""
+        """Carry a generator out when its turn comes; ends what is no transaction at once."""
+        if self.is_between_transactions and gen.__name__ in _ENDINGS:
+            return _ended(gen)
         return await self.sessions.run(self, gen)
 
     @asynccontextmanager

@@ -44,9 +44,9 @@ from simulation.venue import START, Venue
 
 GRACE = timedelta(seconds=30)
 SCAN_LENGTH = timedelta(seconds=150)
-RECONCILE_SECONDS = 600.0
-SWEEP_SECONDS = 45.0
-WATCH_SECONDS = 15.0
+RECONCILE_SECONDS = 1_200.0
+SWEEP_SECONDS = 60.0
+WATCH_SECONDS = 20.0
 POLL_SECONDS = 10.0
 """Longer than the product's own, which would spend most of a run on rounds that find nothing."""
 

@@ -26,6 +26,9 @@ from workflows import policies
 
 FLAT_PATIENCE = 600.0
 LOOK_PAUSE_MAX = 15.0
+BARS_HEARD = 0.15
+"""Share of the closed bars that a bot is woken for: most change nothing, and a wake-up that is lost
+is what a bot has to live with anyway."""
 
 
 class Temporal(Workflows):
@@ -70,6 +73,8 @@ class Temporal(Workflows):
         self, user_id: UUID, bot_id: UUID, signal: BotSignal, message: Nudge | TradeSignal
     ) -> None:
         """Deliver, starting the workflow where it does not run."""
+        if signal is BotSignal.BAR_CLOSED and self._random.random() >= BARS_HEARD:
+            return
         is_lost = await self._reach()
         bot = self.bots.get(bot_id)
         if bot is None or bot.is_over:

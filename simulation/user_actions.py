@@ -31,6 +31,9 @@ from simulation.venue import SYMBOLS
 from simulation.violations import Violation
 
 Outcome = Literal["done", "refused", "lost"]
+RACE_SECONDS = 0.8
+"""From an alert to its order's way to the venue, with latencies of all parts."""
+
 SIZES = (Decimal(150), Decimal(300), Decimal(500), Decimal(1500))
 
 
@@ -92,8 +95,9 @@ class UserActions:
         self._price_of = price_of
         self._random = random_
         self._doings: tuple[tuple[int, Callable[[], Awaitable[None]]], ...] = (
-            (46, self.alert),
-            (6, self.storm),
+            (30, self.alert),
+            (14, self.storm),
+            (8, self.race),
             (5, self.start),
             (2, self.stop),
             (2, self.pause),
@@ -189,9 +193,13 @@ class UserActions:
 
     # --- settings ---------------------------------------------------------------------------
 
-    async def change_size(self) -> None:
+    async def shrink(self) -> None:
+        """The smallest size of a position."""
+        await self.change_size(SIZES[0] / 3)
+
+    async def change_size(self, size: Decimal | None = None) -> None:
         """Another size of a position."""
-        size = self._random.choice(SIZES)
+        size = size or self._random.choice(SIZES)
         self._confirmations.end(self._user.name, "size")
         outcome, _ = await self._call(
             f"size {size}",
@@ -203,9 +211,14 @@ class UserActions:
             forbids = above_size(self._user.accounts, size, self._price_of)
             self._confirmations.make(self._user.name, "size", forbids)
 
-    async def change_pairs(self) -> None:
+    async def drop_pairs(self) -> None:
+        """Pairs that were not allowed before, and none that were."""
+        others = [symbol for symbol in SYMBOLS if symbol not in self._user.pairs]
+        await self.change_pairs(others[:3] or [SYMBOLS[0]])
+
+    async def change_pairs(self, pairs: list[str] | None = None) -> None:
         """Other pairs."""
-        pairs = sorted(self._random.sample(SYMBOLS, self._random.choice((1, 2, 4))))
+        pairs = pairs or sorted(self._random.sample(SYMBOLS, self._random.choice((2, 3, 4))))
         self._confirmations.end(self._user.name, "pairs")
         outcome, _ = await self._call(
             f"pairs {' '.join(pairs)}",
@@ -232,15 +245,47 @@ class UserActions:
         wishes = [self._wish(symbol) for symbol in self._user.pairs]
         await asyncio.gather(*(self._send(wish) for wish in wishes))
 
-    def _wish(self, symbol: str | None = None) -> AlertWish:
+    async def race(self) -> None:
+        """Ask for entries, and a moment later for what forbids them.
+
+        It falls before, between or after their intents and their sending. Then it is undone, or the
+        bot would enter nothing any more.
+        """
+        forbidding = self._random.choice(
+            (self._stop_openly, self.pause, self.emergency_stop, self.shrink, self.drop_pairs)
+        )
+        wishes = [self._wish(symbol, SignalAction.BUY) for symbol in self._user.pairs]
+        sends = [asyncio.create_task(self._send(wish)) for wish in wishes]
+        await asyncio.sleep(self._random.uniform(0.0, RACE_SECONDS))
+        await forbidding()
+        await asyncio.gather(*sends)
+        await asyncio.sleep(self._random.choice((0.5, 5.0, 30.0)))
+        await self.make_ready()
+
+    async def _stop_openly(self) -> None:
+        await self._stop(closes=False)
+
+    async def make_ready(self) -> None:
+        """Have the bot enter again, whatever keeps it from that."""
+        await self.release()
+        await self.start(Mode.LIVE)
+        await self.resume()
+
+    def _wish(self, symbol: str | None = None, action: SignalAction | None = None) -> AlertWish:
         user, random_ = self._user, self._random
         user.alerts += 1
-        action = random_.choices(
-            (SignalAction.BUY, SignalAction.CLOSE, SignalAction.SELL), (6, 4, 1)
-        )[0]
+        symbol = symbol or random_.choice(user.pairs)
+        if action is None:
+            # Mostly what the last alert of the pair leaves to be done.
+            is_in = symbol in user.entered
+            weights = (1, 8, 2) if is_in else (9, 1, 0)
+            action = random_.choices(
+                (SignalAction.BUY, SignalAction.CLOSE, SignalAction.SELL), weights
+            )[0]
+        (user.entered.add if action is SignalAction.BUY else user.entered.discard)(symbol)
         is_decorated = random_.random() < 0.3
         return AlertWish(
-            symbol=symbol or random_.choice(user.pairs),
+            symbol=symbol,
             action=action,
             size_usd=Decimal(random_.choice((40, 120, 700))) if is_decorated else None,
             reference=f"{user.name}-{user.alerts}" if random_.random() < 0.8 else None,

@@ -38,6 +38,7 @@ class SimulatedUser:
     pairs: tuple[str, ...]
     size: Decimal
     alerts: int = 0
+    entered: set[str] = field(default_factory=set)
     wanted: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -150,7 +150,7 @@ class VenueFaults:
     def begin_outage(self, now: float) -> str:
         """Let something fail for a while; what."""
         call = self.random.choice((*CALLS, "all"))
-        length = self.random.choice((3.0, 15.0, 60.0, 240.0))
+        length = self.random.choice((2.0, 6.0, 15.0, 60.0))
         self.outages[call] = max(self.outages.get(call, 0.0), now + length)
         self.others += 1
         return f"{call} fails for {length:.0f} s"
