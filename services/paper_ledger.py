@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -29,6 +30,8 @@ from domain.reconciliation import flows_of
 from models.connections import Account
 from models.ledgers import PaperBalance, PaperFill, PaperOrder
 from services.database import Database
+
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('paper:' || :account, 0))")
 
 
 class PostgresPaperLedger:
@@ -77,9 +80,16 @@ class PostgresPaperLedger:
     ) -> OrderReport | PlaceOutcome:
         """Record an order with its fills and move the balances, all or nothing."""
         async with self._database.for_user(ref.user_id) as session:
-            # The account's lock serialises its orders, so funds are never spent twice.
+            # The lock of a reset or a comparison keeps orders out; that of intents does not, since
+            # an exit waits for no decision on entries.
             await session.exec(
-                select(Account.id).where(Account.id == ref.account_id).with_for_update()
+                select(Account.id)
+                .where(Account.id == ref.account_id)
+                .with_for_update(read=True, key_share=True)
+            )
+            # One order of an account at a time, so funds are never spent twice.
+            await (await session.connection()).execute(
+                _ONE_AT_A_TIME, {"account": str(ref.account_id)}
             )
             known = (
                 await session.exec(

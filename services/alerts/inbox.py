@@ -25,7 +25,7 @@ _PENDING = text("""
 SELECT id, action, symbol, size_usd, quantity, percent, side, expires_at FROM alerts
 WHERE user_id = :user_id AND state = 'processing'
 ORDER BY received_at, id
-LIMIT :at_once
+LIMIT cast(:at_once AS int)
 """)
 # Not the whole row: a repeat that refers to it need not wait for the decision.
 _HOLD = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
@@ -50,10 +50,15 @@ class AlertOutcome:
     trade_id: UUID | None = None
 
 
-async def pending_signals(session: AsyncSession, user_id: UUID) -> tuple[TradeSignal, ...]:
-    """The oldest alerts that wait for a decision, as they came."""
+async def pending_signals(
+    session: AsyncSession, user_id: UUID, *, at_once: int | None = TAKEN_AT_ONCE
+) -> tuple[TradeSignal, ...]:
+    """The oldest alerts that wait for a decision, as they came; None takes all of them.
+
+    Exits are looked for among all: entries that wait in large numbers must not hide one.
+    """
     connection = await session.connection()
-    rows = await connection.execute(_PENDING, {"user_id": user_id, "at_once": TAKEN_AT_ONCE})
+    rows = await connection.execute(_PENDING, {"user_id": user_id, "at_once": at_once})
     return tuple(
         TradeSignal(
             signal_id=row.id,

@@ -39,6 +39,9 @@ from services.trading.signal_exits import SignalExits, decide_exits
 EXIT_LOCK_MS = 1_000
 """How long an exit waits for rows that a decision holds before it is left to the bot."""
 
+EXITS_FACTOR = 2
+"""An exit is let in until a key's minute holds this many times the limit of entries."""
+
 _POOL_SIZE = 4
 _ATTEMPTS = 3
 
@@ -76,7 +79,7 @@ _FORGET_ENDED = """
 UPDATE alerts first SET dedup_key = NULL
 WHERE first.user_id = %(user_id)s AND first.dedup_key = %(look_for)s::text
   AND (first.state IN ('refused', 'expired', 'unfilled')
-       OR first.state = 'executed' AND EXISTS (
+       OR first.state IN ('accepted', 'executed') AND EXISTS (
            SELECT FROM positions p
            WHERE p.id = first.trade_id AND p.state NOT IN ('pending', 'open')))
 """
@@ -263,8 +266,14 @@ class AlertIntake:
             **values_of(row, now, age_max=self._age_max),
             "user_id": owner["user_id"],
             "key_id": owner["key_id"],
-            "limit": self._a_minute,
+            "limit": self._limit(row),
         }
+
+    def _limit(self, row: JudgedAlert) -> int | None:
+        """Alerts a minute before this one: entries cannot use up what exits have beyond theirs."""
+        if self._a_minute is None:
+            return None
+        return self._a_minute * EXITS_FACTOR if row.is_exit else self._a_minute
 
     # --- storing ----------------------------------------------------------------------------
 
@@ -347,7 +356,7 @@ class AlertIntake:
         repeated: Mapping[str, Any] | None,
         taken: Mapping[str, Any] | None,
     ) -> Receipt | None:
-        allowance = meter.allowance = self._allowance(window, now)
+        allowance = meter.allowance = self._allowance(self._limit(row), window, now)
         if repeated is not None:
             return Receipt(repeated["duplicate_of"], repeated["trade_id"], is_duplicate=True)
         if taken is None:
@@ -357,13 +366,15 @@ class AlertIntake:
         _log.info("alert.received", alert_id=str(row.id), state=row.state.value)
         return Receipt(row.id, taken["trade_id"] or row.id, is_duplicate=False)
 
-    def _allowance(self, window: Mapping[str, Any] | None, now: datetime) -> Allowance | None:
-        if self._a_minute is None or window is None:
+    def _allowance(
+        self, limit: int | None, window: Mapping[str, Any] | None, now: datetime
+    ) -> Allowance | None:
+        if limit is None or window is None:
             return None
         resets = ((window["oldest"] or now) + WINDOW - now).total_seconds()
-        left = self._a_minute - window["calls"]
+        left = limit - window["calls"]
         return Allowance(
-            limit=self._a_minute,
+            limit=limit,
             remaining=max(0, left - 1),
             resets_at=int(now.timestamp() + resets) + 1,
             retry_after=None if left > 0 else max(1, int(resets) + 1),

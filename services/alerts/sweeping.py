@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from domain.alerts import OPEN_STATES, AlertState, AlertWorkflows
@@ -82,9 +81,9 @@ class AlertSweep:
         for user_id, _bot_id in bots:
             try:
                 await self._following.decide_exits(user_id)
-            except SQLAlchemyError as failure:
-                # One user's rows keep nobody else's alerts waiting; the next round tries again.
-                _log.warning("alerts.exits_wait", error=type(failure).__name__)
+            except Exception as failure:  # noqa: BLE001 - a boundary: the other users go on
+                # The next round tries again.
+                _log.exception("alerts.exits_wait", error=type(failure).__name__)
         for user_id, bot_id in bots:
             await self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
         for user_id, alert_id in alerts:

@@ -71,7 +71,9 @@ class BarDecisions:
         terms = await hold_terms(session, bot.user_id, self._clock.now())
         account = await lock_account(session, self._scan.context.ref.account_id)
         run = (
-            await session.exec(select(BotRun).where(BotRun.id == run_id).with_for_update())
+            await session.exec(
+                select(BotRun).where(BotRun.id == run_id).with_for_update(key_share=True)
+            )
         ).one()
         prices = await last_prices(session, account)
         self._scene = _Scene(bot, run, terms, account, prices, self._clock.now())

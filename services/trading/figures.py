@@ -1,7 +1,7 @@
 """The figures an entry is judged by: cash, equity, exposure, counts, the day's P&L.
 
 Read inside the intent's transaction with the account locked, so no other intent of the account can
-slip between.
+slip between; read again where a booking did.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 _PRICES = text("SELECT symbol, last FROM current_quotes(:venue, :realm)")
 _FINAL = tuple(state.value for state in FINAL_STATES)
 
+READS_MAX = 5
+"""How often an account's figures are read until no booking falls between them.
+
+The lock of intents keeps no booking out, so that it keeps no exit waiting. Without this an order
+that ends between two reads would be counted twice or not at all.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
@@ -49,9 +56,14 @@ class Valuation:
 
 
 async def lock_account(session: AsyncSession, account_id: UUID) -> Account:
-    """Lock an account: intents of one account are made one after the other."""
+    """Lock an account: intents of one account are made one after the other.
+
+    Not against foreign keys: an exit refers to the account, and waits for no decision on entries.
+    """
     return (
-        await session.exec(select(Account).where(Account.id == account_id).with_for_update())
+        await session.exec(
+            select(Account).where(Account.id == account_id).with_for_update(key_share=True)
+        )
     ).one()
 
 
@@ -62,6 +74,7 @@ async def live_positions(session: AsyncSession, account_id: UUID) -> Sequence[Po
             select(Position)
             .where(Position.account_id == account_id, col(Position.state).in_(LIVE_POSITIONS))
             .order_by(col(Position.id))
+            .execution_options(populate_existing=True)
         )
     ).all()
 
@@ -243,9 +256,14 @@ async def account_standing(
     account holds without one is left out of equity, and every limit drawn from that is the tighter.
     """
     await session.flush()
-    positions = await live_positions(session, account.id)
-    worth = (await valuation(session, account, positions, prices)).worth
     sums = await account_sums(session, account, now)
+    for _ in range(READS_MAX):
+        before = sums
+        positions = await live_positions(session, account.id)
+        worth = (await valuation(session, account, positions, prices)).worth
+        sums = await account_sums(session, account, now)
+        if sums == before:
+            break  # no order of the account ended between these reads
     known = await _known_prices(session, account, positions, prices)
     common = AccountFigures(
         equity=worth.equity,

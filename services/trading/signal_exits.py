@@ -14,6 +14,8 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+import structlog
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -35,13 +37,17 @@ BROKER_REMOVED = "broker_removed"
 """The position is of a connection whose keys are gone: nothing can be sold."""
 
 
+_log = structlog.get_logger("nija.alerts")
+
+
 @dataclass(frozen=True, slots=True)
 class SignalExits:
     """What became of the waiting signals that leave positions.
 
     Attributes:
         bot_id: whose exits workflow is to be woken, where positions were asked to leave.
-        left: the signals that want to enter, or were decided before, in their order.
+        left: the signals that want to enter, or were decided before, in their order; then those
+            whose exit could not be asked for.
         decided: how many were decided.
     """
 
@@ -61,7 +67,7 @@ async def decide_exits(
         wall: wall time.
         signals: signals that are no alerts; they come before the alerts that wait.
     """
-    waiting = (*signals, *await pending_signals(session, user_id))
+    waiting = (*signals, *await pending_signals(session, user_id, at_once=None))
     if not waiting:
         return SignalExits()
     alerts = await hold_alerts(session, waiting)
@@ -77,7 +83,7 @@ async def decide_exits(
         session.add(bot)
     return SignalExits(
         bot_id=bot.id if bot is not None and answers.requested else None,
-        left=tuple(answers.left),
+        left=(*answers.left, *answers.failed),
         decided=len(answers.outcomes),
     )
 
@@ -162,7 +168,10 @@ class _Part:
 
 @dataclass
 class _ExitAnswers:
-    """The answers to the signals that leave positions, inside one transaction."""
+    """The answers to the signals that leave positions, inside one transaction.
+
+    One whose rows cannot be read is `failed`: it waits, and keeps no other from leaving.
+    """
 
     session: AsyncSession
     bot: Bot | None
@@ -171,6 +180,7 @@ class _ExitAnswers:
     alerts: Mapping[UUID, AlertState]
     outcomes: list[AlertOutcome] = field(default_factory=list)
     left: list[TradeSignal] = field(default_factory=list)
+    failed: list[TradeSignal] = field(default_factory=list)
     requested: bool = False
 
     async def give(self, signals: Iterable[TradeSignal]) -> None:
@@ -201,7 +211,21 @@ class _ExitAnswers:
         if not leaving:
             self._conclude(signal, AlertState.REFUSED, NO_POSITION)
             return
-        refusal = await leave_by_signal(self.session, signal, leaving, self.wall)
+        try:
+            async with self.session.begin_nested():
+                refusal = await leave_by_signal(self.session, signal, leaving, self.wall)
+        except DBAPIError:
+            raise  # a lock or a server that is away concerns all of them
+        except Exception as failure:  # noqa: BLE001 - a boundary: the other signals go on
+            _log.exception(
+                "signal.exit_failed",
+                signal_id=str(signal.signal_id),
+                error=type(failure).__name__,
+            )
+            for row in (*leaving, self.run):
+                await self.session.refresh(row)
+            self.failed.append(signal)
+            return
         if refusal is not None:
             self._conclude(signal, AlertState.REFUSED, refusal, leaving[0].id)
             return

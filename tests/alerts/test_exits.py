@@ -17,6 +17,7 @@ from services.alerts.views import AlertFilter
 from services.bot_views import BotViews
 from services.errors import InvalidRequest
 from tests.alerts.harness import Desk
+from tests.support.crashes import Crashed
 from tests.support.engine import RunningBot
 from tests.support.fake_venue import Answer
 
@@ -302,8 +303,31 @@ async def test_a_close_behind_a_locked_row_is_stored_and_decided_later(desk: Des
     assert await ended(desk, bot) == CLOSED
 
 
-async def test_a_crash_at_any_step_loses_no_exit(desk: Desk) -> None:
-    """The alert and the exit commit together: an alert that is stored has asked."""
+@pytest.mark.parametrize("number", range(4))
+async def test_a_crash_at_any_step_loses_no_exit(desk: Desk, number: int) -> None:
+    """The alert and the exit commit together: an alert that is stored has asked.
+
+    A sender that got no answer sends again.
+    """
+    bot, key = await desk.bot_with_key()
+    await desk.engine.open_position(bot)
+    desk.engine.crash.die_at(number)
+    try:
+        await desk.send(key, action="close")
+    except Crashed:
+        desk.engine.wire()
+    desk.engine.crash.die_at(None)
+
+    is_stored = len(await desk.alerts(bot.trader)) > 0
+    assert is_stored == (await close_requested(desk, bot) == "signal_close")
+    again = await desk.send(key, action="close")
+
+    assert again.is_duplicate == is_stored
+    assert await ended(desk, bot) == CLOSED
+    assert len([order for order in await desk.engine.orders(bot) if order.leg == "exit"]) == 1
+
+
+async def test_a_close_is_not_seen_before_it_has_asked(desk: Desk) -> None:
     bot, key = await desk.bot_with_key()
     await desk.engine.open_position(bot)
     async with desk.engine.database.as_system() as session:
