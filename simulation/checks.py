@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from domain.markets import Mode
+from services.orders.comparing import SETTLED_AFTER
 from simulation.books import Books, busy, read, read_books
 from simulation.database import SteppedDatabase
 from simulation.drill import drill
@@ -76,6 +77,9 @@ class Checks:
 
     async def _reconcile(self) -> None:
         """Have what hands moved a moment ago noticed now; else it is at the next interval."""
+        await asyncio.sleep(
+            SETTLED_AFTER.total_seconds()
+        )  # sooner after a fill nothing is concluded
         worker = await self._scenario.workers.some_worker()
         for user in self._scenario.users:
             work = worker.services.reconciling.reconcile(user.user_id, user.account_ids[Mode.LIVE])

@@ -39,6 +39,9 @@ from services.orders.market_rules import rules_from_record
 CONFIRM_AFTER = timedelta(seconds=15)
 """Wall time after which a second look confirms a shortfall: balances may lag their fills."""
 
+SETTLED_AFTER = timedelta(seconds=10)
+"""Wall time since a fill of ours after which balances are taken to show it."""
+
 CENT = Decimal("0.01")
 """The precision of a quote currency for flows: what rounding of prices and fees explains."""
 
@@ -68,6 +71,9 @@ async def compare_balances(
     compared = _compared(ours, observed, await _open_longs(session, account), markets)
     if not await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
         return
+    traded_at = await _last_traded(session, account)
+    if differs(compared) and traded_at is not None and wall - traded_at < SETTLED_AFTER:
+        return  # they may lag that fill; the next round compares them
     await _note_flows(session, account, compared, markets, now)
     for comparison in compared:
         currency, total = comparison.currency, comparison.observed
@@ -196,20 +202,20 @@ async def _confirm_shortfalls(
     return is_confirmed
 
 
-async def _last_traded(session: AsyncSession, account: Account, currency: str) -> datetime | None:
-    """Wall time at which an order of ours last moved a base currency.
+async def _last_traded(
+    session: AsyncSession, account: Account, currency: str | None = None
+) -> datetime | None:
+    """Wall time at which an order of ours last moved a base currency, or any currency.
 
     One that filled nothing moves none: an exit that is refused again and again for what is missing
     must not keep it from being believed.
     """
-    found = await session.exec(
-        select(func.max(func.greatest(col(Order.sent_at), col(Order.settled_at)))).where(
-            Order.account_id == account.id,
-            col(Order.symbol).startswith(f"{currency}-", autoescape=True),
-            col(Order.filled_quantity) > ZERO,
-        )
+    latest = select(func.max(func.greatest(col(Order.sent_at), col(Order.settled_at)))).where(
+        Order.account_id == account.id, col(Order.filled_quantity) > ZERO
     )
-    traded_at: datetime | None = found.one()
+    if currency is not None:
+        latest = latest.where(col(Order.symbol).startswith(f"{currency}-", autoescape=True))
+    traded_at: datetime | None = (await session.exec(latest)).one()
     return traded_at
 
 

@@ -131,6 +131,28 @@ async def test_a_shortfall_seen_before_a_fill_confirms_none_after_it(
     assert await flows(engine, bot) == []
 
 
+async def test_balances_that_lag_a_sale_of_ours_are_no_money_from_outside(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Neither that the coins are still there, nor that their proceeds are not."""
+    await see_prices(engine)
+    position = await engine.open_position(bot)
+    engine.wall.advance(60)
+    account = engine.account(bot)
+    await engine.fire(position, "stop")
+    for task in (await engine.guard(bot)).orders:
+        await engine.place(bot, task.order_id)
+    account.deposit("USD", "-299.7")
+    engine.wall.advance(1)
+    await reconcile(engine, bot)
+    account.deposit("USD", "299.7")
+    engine.wall.advance(60)
+    await reconcile(engine, bot)
+
+    assert await flows(engine, bot) == []
+    await assert_in_order(engine, bot)
+
+
 async def test_what_the_user_holds_besides_covers_the_position(
     engine: Engine, bot: RunningBot
 ) -> None:
