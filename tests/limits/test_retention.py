@@ -227,8 +227,8 @@ async def test_of_old_days_the_last_equity_stays_and_the_first_of_all(
     recent = {clock["clock_at"] - n * hours: "9" for n in (1, 2, 3)}
     for at, equity in {**wanted, **gone, **unknown, **recent}.items():
         await world.sql(
-            "INSERT INTO equity_snapshots (account_id, at, user_id, cash, equity)"
-            " VALUES (%(account)s, %(at)s, %(user)s, 0, %(equity)s)",
+            "INSERT INTO equity_snapshots (account_id, at, user_id, cash, equity, is_lower_bound)"
+            " VALUES (%(account)s, %(at)s, %(user)s, 0, %(equity)s, false)",
             account=run.account_id,
             user=api.user_id,
             at=at,

@@ -160,6 +160,8 @@ class FakeMarket:
     ) -> Sequence[Candle]:
         await self._meet("candles", symbol)
         known = self.minutes if timeframe is Timeframe.M1 else self.bars
+        if symbol not in known:
+            raise VenueUnavailable(f"There is no market {symbol}")
         return [
             candle
             for candle in known[symbol]

@@ -24,7 +24,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "api_call_counts": {"shard": 0, "calls": 1},
     "call_windows": {"second": 1, "counts": [0]},
     "door_windows": {"second": 1, "counts": [0]},
-    "alerts": {"action": "buy", "state": "processing", "duplicate_of": None},
+    "alerts": {"action": "buy", "side": None, "state": "processing", "duplicate_of": None},
     "accounts": {"mode": "live", "realm": "simulated"},
     "connections": {"realm": "simulated", "status": "connected"},
     "audit_log": {"sequence": None, "previous_hash": None, "hash": None},
