@@ -213,19 +213,27 @@ class HuntService:
     async def _scan_run(self, context: BotContext, run: RunContext, outcome: _Outcome) -> None:
         """Manage and decide by the new bars of one run; what fails is noted, others go on."""
         of_run = f"{run.run.venue} {run.run.mode}: " if len(context.runs) > 1 else ""
+        clock: VenueClock | None
+        is_told, facts = True, outcome.facts if run.may_enter else EntryFacts()
         try:
-            scan = await self._scan(run, outcome.facts if run.may_enter else EntryFacts())
+            clock = await self._venue_clock(run)
         except VenueUnavailable as failure:
             outcome.problems.append(f"{of_run}Market data unavailable: {failure}")
-            return
+            # Stops trail by the clock last seen; what enters waits for the venue's own.
+            is_told, facts = False, EntryFacts()
+            clock = self._venues.market_data(run.key).known_clock()
+            if clock is None:
+                return
+        scan = await self._scan(run, clock, facts)
         try:
             outcome.exits_requested |= await manage_positions(self._database, scan)
-            outcome.add(await self._decide(context, scan))
+            if is_told:
+                outcome.add(await self._decide(context, scan))
         except Exception as failure:  # noqa: BLE001 - a boundary: the other runs go on, it is raised
             _log.exception("hunt.run_failed", run_id=str(run.run.id), error=type(failure).__name__)
             outcome.failure = failure
             return
-        if not scan.errors or len(scan.errors) < len(run.symbols):
+        if is_told and (not scan.errors or len(scan.errors) < len(run.symbols)):
             outcome.scanned_at = scan.clock.now
         outcome.problems += [
             f"{of_run}Market data unavailable: {symbol}: {error}"
@@ -241,17 +249,14 @@ class HuntService:
             CLOCK_SECONDS_MAX, "the clock", self._venues.market_data(run.key).clock
         )
 
-    async def _scan(self, run: RunContext, facts: EntryFacts | None) -> Scan:
+    async def _scan(self, run: RunContext, clock: VenueClock, facts: EntryFacts | None) -> Scan:
         """Ask for everything at the same time; one market without data does not silence others.
 
         Args:
             run: whose markets.
+            clock: the venue's.
             facts: what entries need, where that is known already or not needed.
-
-        Raises:
-            VenueUnavailable: the clock does not answer.
         """
-        clock = await self._venue_clock(run)
         found: list[tuple[str, StoredEvaluation]] = []
         errors: dict[str, str] = {}
 

@@ -217,3 +217,24 @@ async def test_a_reversal_of_an_old_bar_that_the_newest_does_not_confirm_leaves_
     await in_time(engine.hunt(bot))
 
     assert (await engine.position(bot)).close_requested is None
+
+
+async def test_trailing_needs_no_answer_of_the_clock(
+    engine: Engine, bot: RunningBot, bars: WrittenEvaluations
+) -> None:
+    await engine.fire(await engine.open_position(bot), "target_1")
+    await engine.carry_out(bot)
+    engine.venue.market.now += BAR.length
+    bars.write(engine, "BTC-USD", None, close=Decimal(112))
+    bars.write(engine, "ETH-USD", Direction.LONG)
+    engine.venue.market.down.add("clock")
+
+    await engine.hunt(bot)
+
+    triggers = await engine.triggers(await engine.position(bot))
+    assert triggers["stop"].price == Decimal(109)
+    assert "clock gets no answer" in ((await engine.bot(bot)).last_error or "")
+    assert await reasons(engine, bot) == {}
+    engine.venue.market.down.clear()
+    await engine.hunt(bot)
+    assert (await reasons(engine, bot))["ETH-USD"] == "setup", "it was not lost"
