@@ -42,7 +42,13 @@ async def drill(scenario: Scenario, database: SteppedDatabase) -> None:
     await asyncio.sleep(SETTLED_SECONDS)
     scenario.faults.fail_beside_exits(loop.time() + 2 * EXIT_SECONDS_MAX)
     began = loop.time()
-    found = (await read(database, _OPEN, mode=Mode.LIVE.value))[:DRILLED_MAX]
+    taken = scenario.venue.taken()
+    found = [
+        row
+        for row in await read(database, _OPEN, mode=Mode.LIVE.value)
+        # There may be nothing left to sell; what is due then comes with the reconciliation.
+        if (str(row["account_id"]), row["symbol"][:-4]) not in taken
+    ][:DRILLED_MAX]
     by_user = {user.user_id: user for user in scenario.users}
     asked: list[tuple[UUID, str]] = []
     for row in found:

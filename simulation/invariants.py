@@ -185,10 +185,40 @@ def check_positions(books: Books) -> None:
             raise Violation("oversold", what)
         if position["entry_quantity"] != bought or position["exit_quantity"] != sold:
             raise Violation("position_differs", f"{what}; booked as {dict(position)}")
-        if position["state"] == "open" and position["open_quantity"] != bought - sold:
+        left = bought - sold - _gone(position)
+        if position["state"] == "open" and position["open_quantity"] != left:
             raise Violation("position_differs", f"{what}; open {position['open_quantity']}")
         if position["state"] == "cancelled" and bought:
             raise Violation("position_differs", f"{what}; it is {position['state']}")
+
+
+def check_shortfalls(books: Books, venue: Venue) -> None:
+    """No more is closed elsewhere than hands took; what is open is in the account."""
+    taken = venue.taken()
+    for account in books.accounts:
+        if account["mode"] != "live":
+            continue
+        held = _their_balances(account, books, venue)
+        positions = [it for it in books.positions if it["account_id"] == account["id"]]
+        for symbol in {it["symbol"]: None for it in positions}:
+            base = symbol.split("-")[0]
+            of_coin = [it for it in positions if it["symbol"] == symbol]
+            gone = sum((_gone(it) for it in of_coin), ZERO)
+            by_hand = taken.get((str(account["id"]), base), ZERO)
+            what = f"{base} of {account['id']}"
+            if gone > by_hand:
+                raise Violation(
+                    "closed_elsewhere", f"{what}: {gone} closed elsewhere, {by_hand} taken"
+                )
+            claimed = sum((it["open_quantity"] for it in of_coin if it["state"] == "open"), ZERO)
+            if claimed > held.get(base, ZERO):
+                raise Violation("shortfall", f"{what}: {claimed} open, {held.get(base)} held")
+
+
+def _gone(position: Row) -> Decimal:
+    """What left by other hands or was written off."""
+    gone: Decimal = position["closed_elsewhere_quantity"] + position["written_off_quantity"]
+    return gone
 
 
 def check_profits(books: Books) -> None:

@@ -31,6 +31,7 @@ from simulation.venue import SYMBOLS
 from simulation.violations import Violation
 
 Outcome = Literal["done", "refused", "lost"]
+PARTIAL_SHARE = 0.3
 RACE_SECONDS = 0.8
 """From an alert to its order's way to the venue, with latencies of all parts."""
 
@@ -282,9 +283,15 @@ class UserActions:
             action = random_.choices(
                 (SignalAction.BUY, SignalAction.CLOSE, SignalAction.SELL), weights
             )[0]
-        (user.entered.add if action is SignalAction.BUY else user.entered.discard)(symbol)
+        is_partial = action is SignalAction.CLOSE and random_.random() < PARTIAL_SHARE
+        percent = Decimal(random_.choice((20, 50, 75))) if is_partial else None
         is_decorated = random_.random() < 0.3
+        if action is SignalAction.BUY or is_partial:
+            user.entered.add(symbol)
+        else:
+            user.entered.discard(symbol)
         return AlertWish(
+            percent=percent,
             symbol=symbol,
             action=action,
             size_usd=Decimal(random_.choice((40, 120, 700))) if is_decorated else None,

@@ -291,6 +291,15 @@ class Venue:
 
     # --- somebody else's hands --------------------------------------------------------------
 
+    def taken(self) -> dict[tuple[str, str], Decimal]:
+        """How much of each coin hands have taken out of each account."""
+        sums: dict[tuple[str, str], Decimal] = {}
+        for move in self.hands:
+            if move.amount < 0 and move.currency != "USD":
+                key = (move.account_id, move.currency)
+                sums[key] = sums.get(key, Decimal(0)) - move.amount
+        return sums
+
     def move(self, account_id: str, currency: str, amount: Decimal) -> bool:
         """Deposit or withdraw; False where there is not enough."""
         self.catch_up()

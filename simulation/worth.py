@@ -86,6 +86,7 @@ def _open_profit(books: Books, account_id: object, prices: Mapping[str, Decimal]
         quantity = sum((it["quantity"] for it in bought), ZERO)
         paid = sum((it["quantity"] * it["price"] for it in bought), ZERO)
         sold = sum((it["quantity"] for it in fills if it["side"] == "sell"), ZERO)
+        sold += position["closed_elsewhere_quantity"] + position["written_off_quantity"]
         total += (prices[position["symbol"]] - paid / quantity) * (quantity - sold)
     return total
 
