@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 # Sets of names must have the same order in every process, or a seed would not reproduce.
@@ -35,6 +36,8 @@ def main() -> int:
         Plan(seed, wanted.hours, wanted.bots, keeps_trace=wanted.trace is not None)
         for seed in range(wanted.seed, wanted.seed + wanted.seeds)
     ]
+    # Ended early, it still takes its server down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     failed = 0
     totals: dict[str, float] = {}
     for result in run_seeds(plans, wanted.processes):
