@@ -58,6 +58,7 @@ async def seen(data: CoinbaseMarketData) -> set[str]:
 
 
 async def test_many_quotes_are_one_request(faulty: Simulator, data: CoinbaseMarketData) -> None:
+    await data.clock()  # connects, so that the quotes have all of their bound
     fault(faulty, "slow", call="quotes", seconds=0)
     fault(faulty, "slow", call="ticker", seconds=0)
 
