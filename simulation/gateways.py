@@ -96,8 +96,8 @@ class Gateways:
         return self._accounts[ref.account_id]
 
     async def account_with(self, key: VenueKey, credentials: VenueCredentials) -> VenueAccount:
-        """Nobody connects a broker during a run."""
-        raise NotImplementedError
+        """Unsupported: no broker is connected during a run."""
+        raise LookupError("No broker is connected during a simulated run")
 
     async def close(self) -> None:
         """Nothing to release."""
