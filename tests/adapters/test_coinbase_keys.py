@@ -114,6 +114,7 @@ def test_a_file_whose_line_breaks_were_made_real_connects() -> None:
 
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  # never used
+BEGIN, END = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
 REFUSED = {
     "nothing": ("", EC, "empty"),
     "blanks": (NAME, " \n ", "empty"),
@@ -125,6 +126,9 @@ REFUSED = {
     "a character short": (NAME, EC[:60] + EC[64:], "cannot be read"),
     "another curve": (NAME, pem_of(ec.derive_private_key(7, ec.SECP384R1())), "P-256"),
     "rsa": (NAME, RSA.private_bytes(ENCODING, PKCS8, PLAIN).decode(), "P-256"),
+    # What is longer than any key of Coinbase is never parsed: OpenSSL would test its primes.
+    "a long key without its lines": (NAME, base64.b64encode(b"0" * 300).decode(), "P-256"),
+    "a long key": (NAME, f"{BEGIN}\n{base64.b64encode(b'0' * 4_000).decode()}\n{END}", "P-256"),
     "half an ed25519 key": (NAME, ED[:50], "no private key"),
     "an ed25519 key of two halves": (NAME, base64.b64encode(bytes(64)).decode(), "damaged"),
     "some words": (NAME, "my secret", "no private key"),

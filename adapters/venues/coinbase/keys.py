@@ -33,6 +33,13 @@ _FIELD = re.compile(
 _ED25519_BYTES = 64
 _ED25519_SEED_BYTES = 32
 _DER_SEQUENCE = 0x30
+_ANOTHER_KIND = (
+    "The private key is of a kind that Coinbase does not issue: it issues ECDSA (P-256) and Ed25519"
+    " keys"
+)
+_DER_BYTES_MAX = 256
+"""No key that Coinbase issues has half of that. Longer ones are not parsed: OpenSSL proves the
+primes of an RSA key, for most of a minute at the size that fits into a secret."""
 _ED25519_UNPADDED = range(86, 88)
 """Characters of 64 bytes in base64 whose closing equals signs were not copied."""
 
@@ -121,6 +128,8 @@ def _of_pem(secret: str) -> str:
 
 
 def _of_der(raw: bytes) -> str:
+    if len(raw) > _DER_BYTES_MAX:
+        raise VenueRefusedKeys(_ANOTHER_KIND)
     try:
         private_key = serialization.load_der_private_key(raw, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -143,10 +152,7 @@ def _of_private_key(private_key: object) -> str:
             serialization.PrivateFormat.TraditionalOpenSSL,
             serialization.NoEncryption(),
         ).decode()
-    raise VenueRefusedKeys(
-        "The private key is of a kind that Coinbase does not issue: it issues ECDSA (P-256) and"
-        " Ed25519 keys"
-    )
+    raise VenueRefusedKeys(_ANOTHER_KIND)
 
 
 def _of_json(text: str) -> tuple[str, str] | None:
