@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 from adapters.venues.errors import VenueAnswerMalformedError
 from domain.markets import FeeRates, VenueClock
 
+_YEARS = range(1970, 2243)
+
 
 def parse_simulator_clock(answer: Mapping[str, object]) -> VenueClock:
     """The simulator's `GET /control/clock`.
@@ -25,6 +27,8 @@ def parse_simulator_clock(answer: Mapping[str, object]) -> VenueClock:
         raise VenueAnswerMalformedError("The simulator's time is not an ISO time") from None
     if at.tzinfo is None:
         raise VenueAnswerMalformedError("The simulator's time has no zone")
+    if at.year not in _YEARS:
+        raise VenueAnswerMalformedError("The simulator's time is in no year that has markets")
     return VenueClock(now=at.astimezone(UTC), epoch=str(epoch))
 
 

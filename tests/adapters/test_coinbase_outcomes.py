@@ -150,3 +150,23 @@ async def test_client_keeps_status_and_body_with_the_error() -> None:
     assert of_body.value.answer == HttpAnswer(200, body)
     assert of_status.value.answer == HttpAnswer(503, {"error": "x"})
     await client.close()
+
+
+@pytest.mark.parametrize("said", ["a\0b", "\ud800!", "two\nlines", "x" * 1_000_000])
+def test_what_a_venue_says_is_cut_to_what_can_be_stored(said: str) -> None:
+    by_message = outcomes.placed(refusal("INSUFFICIENT_FUND", message=said))
+    by_code = outcomes.placed(refusal(said))
+
+    assert isinstance(by_message, Refused)
+    assert by_message.code == "insufficient_funds"
+    assert isinstance(by_code, Refused)
+    for text in (by_message.reason, by_code.code, by_code.reason):
+        assert text.isprintable()
+        assert len(text) < 600
+
+
+@pytest.mark.parametrize("order_id", ["a\0b", "\ud800", "x" * 10_000])
+def test_an_order_whose_id_cannot_be_stored_is_looked_up(order_id: str) -> None:
+    answer = {**PLACED, "success_response": {"order_id": order_id}}
+
+    assert isinstance(outcomes.placed(answer), Unknown)

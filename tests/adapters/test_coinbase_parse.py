@@ -9,6 +9,7 @@ import pytest
 
 from adapters.venues.coinbase import parse
 from adapters.venues.errors import VenueAnswerMalformedError
+from adapters.venues.simulator_clock import parse_simulator_clock
 from domain.markets import MarketStatus
 from domain.orders import CurrencyBalance, Liquidity, OrderState, Side
 
@@ -178,3 +179,30 @@ def test_executions_that_are_not_fills_stop_the_reading(trade_type: str) -> None
 def test_naive_time_is_malformed() -> None:
     with pytest.raises(VenueAnswerMalformedError):
         parse.parse_order(changed(ORDER, created_time="2023-01-16T23:37:23"))
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_at_the_end_of_the_calendar_is_malformed(at: str) -> None:
+    with pytest.raises(VenueAnswerMalformedError):
+        parse.parse_order(changed(ORDER, created_time=at))
+    with pytest.raises(VenueAnswerMalformedError):
+        parse.parse_fill(changed(FILL, trade_time=at))
+    with pytest.raises(VenueAnswerMalformedError):
+        parse_simulator_clock({"now": at, "epoch": 1})
+
+
+@pytest.mark.parametrize("milliseconds", ["0", "-1", "1" * 20, "9" * 40, 10**30])
+def test_a_clock_of_no_year_that_has_markets_is_malformed(milliseconds: str | int) -> None:
+    with pytest.raises(VenueAnswerMalformedError):
+        parse.parse_time({"epochMillis": milliseconds})
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "a\nb", "x" * 10_000])
+def test_a_name_that_no_database_or_line_takes_is_malformed(name: str) -> None:
+    with pytest.raises(VenueAnswerMalformedError):
+        parse.parse_order(changed(ORDER, order_id=name))
+    with pytest.raises(VenueAnswerMalformedError):
+        parse.parse_fill(changed(FILL, entry_id=name))
+    with pytest.raises(VenueAnswerMalformedError):
+        parse.parse_balance(changed(WALLET, currency=name))
+    assert parse.parse_order(changed(ORDER, client_order_id=name)).client_order_id is None

@@ -49,6 +49,7 @@ class Venue:
         self.listed: Mapping[str, MarketRules] = {"BTC-USD": rules("BTC-USD")}
         self.malformed: Mapping[str, str] = {}
         self.is_down = False
+        self.defect: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.asked = 0
@@ -56,6 +57,8 @@ class Venue:
     async def answer(self) -> ListedMarkets:
         self.asked += 1
         await self.gate.wait()
+        if self.defect is not None:
+            raise self.defect
         if self.is_down:
             raise VenueUnavailable("down")
         return ListedMarkets(self.listed, self.malformed)
@@ -112,6 +115,17 @@ async def test_a_failing_refresh_leaves_the_last_good_rules(
 
     assert set(await cache.rules()) == {"BTC-USD"}
     assert venue.asked == 2
+
+
+async def test_a_refresh_that_fails_by_a_defect_is_noted_and_not_asked_again_at_once(
+    venue: Venue, cache: MarketRulesCache
+) -> None:
+    venue.defect = TypeError("unhashable")
+    for _ in range(3):
+        assert not cache.known()
+        await settle()
+
+    assert venue.asked == 1
 
 
 async def test_the_first_question_is_bounded(
@@ -215,6 +229,11 @@ async def test_fresh_rules_were_asked_for_after_the_call(
         {"limit_only": "false"},
         {"base_currency_id": ""},
         {"product_id": None},
+        {"product_id": "ETH-USD\0"},
+        {"product_id": "ETH-\ud800"},
+        {"product_id": "E" * 5_000 + "-USD"},
+        {"base_max_size": []},
+        {"quote_max_size": {"value": "1"}},
     ],
 )
 def test_one_malformed_product_costs_one_market(changes: dict[str, object]) -> None:
@@ -224,6 +243,7 @@ def test_one_malformed_product_costs_one_market(changes: dict[str, object]) -> N
 
     assert set(listed.rules) == {"BTC-USD"}
     assert len(listed.malformed) == 1
+    assert all(name.isprintable() and len(name) < 100 for name in listed.malformed)
 
 
 @pytest.mark.parametrize("answer", [{}, {"products": []}, {"products": "none"}])

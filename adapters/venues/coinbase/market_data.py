@@ -7,7 +7,7 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
@@ -289,8 +289,7 @@ class CoinbaseMarketData:
             self._clock_rate = parse_simulator_rate(answer)
             return told, asyncio.get_running_loop().time()
         answer = await ask(self._prompt.v3_public_get_brokerage_time, {}, seconds=CLOCK_SECONDS)
-        milliseconds = int(parse.amount(answer, "epochMillis"))
-        now = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        now = parse.parse_time(answer)
         # Counting from the answer's arrival keeps the time told behind the venue's, never ahead of
         # it.
         return VenueClock(now=now, epoch="real"), asyncio.get_running_loop().time()

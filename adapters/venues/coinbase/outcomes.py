@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.venues.coinbase.client import Answer, AnsweredError, HttpAnswer
+from adapters.venues.coinbase.parse import is_name
 from adapters.venues.errors import CommandMeaning, meaning_of
 from domain.orders import Accepted, PlaceOutcome, Refused, Unknown
 
@@ -45,6 +46,8 @@ _HTTP_UNAUTHORIZED = 401
 _HTTP_FORBIDDEN = 403
 _HTTP_TOO_MANY = 429
 _HTTP_AMBIGUOUS = frozenset({408, 409, 425})
+_CODE_MAX = 100
+_REASON_MAX = 500
 _REASON_FIELDS = ("new_order_failure_reason", "preview_failure_reason", "error")
 
 
@@ -56,7 +59,7 @@ def placed(answer: Answer) -> PlaceOutcome:
         )
     success = answer.get("success_response")
     order_id = success.get("order_id") if isinstance(success, dict) else None
-    if isinstance(order_id, str) and order_id:
+    if is_name(order_id):
         return Accepted(order_id)
     return Unknown("Coinbase took the order without naming it")
 
@@ -114,9 +117,16 @@ def _refusal_of_order(body: Answer) -> Refused | None:
 def _refusal(code: object, message: object) -> Refused | None:
     if not isinstance(code, str) or code in _NO_PROOF or "DUPLICATE" in code:
         return None
-    name = code.removeprefix(_PREVIEW)
-    reason = message if isinstance(message, str) and message else name.replace("_", " ").lower()
+    name = _line(code, _CODE_MAX).removeprefix(_PREVIEW)
+    said = _line(message, _REASON_MAX) if isinstance(message, str) else ""
+    reason = said or name.replace("_", " ").lower()
     return Refused(_CODES.get(name, name.lower()), f"Coinbase: {reason}")
+
+
+def _line(text: str, characters: int) -> str:
+    """What can be stored and shown of a text that anybody behind the venue's door may have made."""
+    found = "".join(it if it.isprintable() else " " for it in text[: characters + 1]).strip()
+    return found if len(found) <= characters else f"{found[: characters - 1]}\u2026"
 
 
 def _by_class(error: BaseException) -> PlaceOutcome:

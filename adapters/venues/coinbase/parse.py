@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeGuard
 
 from adapters.venues.errors import VenueAnswerMalformedError
 from adapters.venues.market_rules import ListedMarkets
@@ -70,7 +70,9 @@ _PRODUCT_PARTS = 2
 # No amount of a market needs more; a number of a million digits is an attack or a mistake.
 _DIGITS_MAX = 40
 _CHARACTERS_MAX = 100
+_NAME_MAX = 200
 _START_MAX = 2**33  # seconds since 1970: the year 2242
+_YEARS = range(1970, 2243)
 
 
 def parse_rules(product: Json) -> MarketRules:
@@ -111,7 +113,7 @@ def parse_markets(answer: Json) -> ListedMarkets:
                 rules[one.symbol] = one
         except VenueAnswerMalformedError as failure:
             name = row.get("product_id") if isinstance(row, dict) else None
-            malformed[name if isinstance(name, str) and name else f"#{number}"] = str(failure)
+            malformed[name if is_name(name) else f"#{number}"] = str(failure)
     return ListedMarkets(rules, malformed)
 
 
@@ -162,6 +164,14 @@ def parse_candle(candle: object, length: timedelta = MINUTE) -> Candle:
     if read.low > min(read.open, read.close) or read.high < max(read.open, read.close):
         raise _malformed("high")
     return read
+
+
+def parse_time(answer: Json) -> datetime:
+    """The venue's clock."""
+    milliseconds = amount(answer, "epochMillis")
+    if not ZERO < milliseconds < _START_MAX * 1000:
+        raise _malformed("epochMillis")
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
 def parse_quote(ticker: Json, symbol: str, at: datetime) -> Quote:
@@ -247,7 +257,7 @@ def parse_order(order: Json) -> OrderReport:
         state = OrderState.CANCELLED  # It failed after a part had traded: that part is real.
     return OrderReport(
         venue_order_id=text(order, "order_id"),
-        client_order_id=order.get("client_order_id") or None,
+        client_order_id=known if is_name(known := order.get("client_order_id")) else None,
         symbol=text(order, "product_id"),
         side=_choice(order, "side", _SIDES),
         state=state,
@@ -284,11 +294,16 @@ def is_spot(item: Json) -> bool:
 
 
 def text(source: Json, name: str) -> str:
-    """A field that is a non-empty string."""
+    """A field that is a name or a word."""
     value = source.get(name)
-    if not isinstance(value, str) or not value:
+    if not is_name(value):
         raise _malformed(name)
     return value
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Whether it can name something: in one line, and of a length and characters to be stored."""
+    return isinstance(value, str) and 0 < len(value) <= _NAME_MAX and value.isprintable()
 
 
 def amount(source: Json, name: str) -> Decimal:
@@ -309,7 +324,8 @@ def amount(source: Json, name: str) -> Decimal:
 
 def _optional_amount(source: Json, name: str) -> Decimal | None:
     """A limit that a venue may leave out, or leave empty."""
-    return None if source.get(name) in {None, ""} else _price(source, name)
+    value = source.get(name)
+    return None if value is None or value == "" else _price(source, name)
 
 
 def flag(source: Json, name: str) -> bool:
@@ -326,7 +342,8 @@ def moment(source: Json, name: str) -> datetime:
         at = datetime.fromisoformat(text(source, name))
     except ValueError:
         raise _malformed(name) from None
-    if at.tzinfo is None:
+    # Near the ends of the calendar no other zone, and no day more, has a date.
+    if at.tzinfo is None or at.year not in _YEARS:
         raise _malformed(name)
     return at.astimezone(UTC)
 
