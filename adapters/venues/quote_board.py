@@ -2,8 +2,9 @@
 
 The venue's batch call is asked first. What it does not answer within a moment, or leaves out, is
 asked market by market beside it, in the caller's order, so a batch call that fails, hangs or omits
-a market costs no market its price. A market that gives no price either way is left alone for a
-growing while, and costs the others nothing.
+a market costs no market its price, and neither does a part of it that hangs: what the other parts
+answer counts at once. A market that gives no price either way is left alone for a growing while,
+and is asked again after everything else, so it costs the others nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import structlog
 from adapters.venues.errors import VenueRejectedQuestionError
 from domain.markets import Quote, VenueKey
 from domain.ports import VenueRefusedKeys, VenueUnavailable
+from domain.requests import Purpose, requests_for
 
 BUDGET_SECONDS = 1.5
 HEDGE_SECONDS = 0.4
@@ -34,6 +36,24 @@ PROBES_AT_ONCE = 4
 _log = structlog.get_logger("nija.quotes")
 AskBatch = Callable[[Sequence[str], float], Awaitable[Mapping[str, Decimal]]]
 AskOne = Callable[[str, datetime, float], Awaitable[Quote]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch call.
+
+    Attributes:
+        found: what its parts have answered so far.
+        old: those of them that were answered before the present call for quotes.
+    """
+
+    task: asyncio.Task[None]
+    found: dict[str, Quote]
+    old: frozenset[str] = frozenset()
+
+    def has(self, symbol: str) -> bool:
+        """Whether it has answered for a market since the present call began."""
+        return symbol in self.found and symbol not in self.old
 
 
 @dataclass(slots=True)
@@ -71,7 +91,7 @@ class QuoteBoard:
         self._hedge_seconds = hedge_seconds
         self._silences: dict[str, _Silence] = {}
         self._rejected: dict[str, float] = {}
-        self._batch: asyncio.Task[Mapping[str, Quote]] | None = None
+        self._batch: _Batch | None = None
         self._is_batch_failing = False
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
         self._probes: dict[str, asyncio.Task[None]] = {}
@@ -96,48 +116,52 @@ class QuoteBoard:
         batch = self._start_batch(wanted, at)
         # After a batch call that failed none is waited for, until one was answered again.
         if not self._is_batch_failing:
-            await asyncio.wait({batch}, timeout=min(self._hedge_seconds, self._budget_seconds))
+            seconds = min(self._hedge_seconds, self._budget_seconds)
+            await asyncio.wait({batch.task}, timeout=seconds)
         _take(batch, found)
         alone = self._to_ask_alone(wanted, found, at)
         if alone:
-            singles = asyncio.create_task(self._singles(alone, at, deadline, found))
+            singles = asyncio.create_task(self._singles(alone, at, deadline, batch, found))
             await self._wait(batch, singles, alone, deadline, found)
         elif not found:  # nothing else to hope for
-            await asyncio.wait({batch}, timeout=self._hedge_seconds)
-            _take(batch, found)
-        if not batch.done():
+            await asyncio.wait({batch.task}, timeout=self._hedge_seconds)
+        _take(batch, found)
+        if not batch.task.done():
             self._is_batch_failing = True
         for symbol in wanted:
-            if symbol not in found and (late := self._probed.get(symbol)) is not None:
+            late = batch.found.get(symbol) or self._probed.get(symbol)
+            if symbol not in found and late is not None:
                 found[symbol] = late
         self._note(wanted, found)
         return found
 
     async def close(self) -> None:
         """Abandon what is under way."""
-        running = [*self._probes.values(), *([self._batch] if self._batch is not None else [])]
+        running = [*self._probes.values()]
+        if self._batch is not None:
+            running.append(self._batch.task)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _start_batch(
-        self, symbols: Sequence[str], at: datetime
-    ) -> asyncio.Task[Mapping[str, Quote]]:
+    def _start_batch(self, symbols: Sequence[str], at: datetime) -> _Batch:
         """The batch call: one at a time, so that a hanging one does not pile up."""
-        if self._batch is None or self._batch.done():
-            self._batch = asyncio.create_task(self._ask_all(symbols, at))
+        if self._batch is None or self._batch.task.done():
+            found: dict[str, Quote] = {}
+            self._batch = _Batch(asyncio.create_task(self._ask_all(symbols, at, found)), found)
+        self._batch.old = frozenset(self._batch.found)
         return self._batch
 
     async def _wait(
         self,
-        batch: asyncio.Task[Mapping[str, Quote]],
+        batch: _Batch,
         singles: asyncio.Task[None],
         alone: Sequence[str],
         deadline: float,
         found: dict[str, Quote],
     ) -> None:
         """Until every market has a price, or single questions ended and no batch is hoped for."""
-        waited: set[asyncio.Task[Any]] = {task for task in (batch, singles) if not task.done()}
+        waited: set[asyncio.Task[Any]] = {task for task in (batch.task, singles) if not task.done()}
         try:
             while waited and (left := deadline - _now()) > 0:
                 _, waited = await asyncio.wait(
@@ -152,14 +176,12 @@ class QuoteBoard:
             singles.cancel()
             await asyncio.gather(singles, return_exceptions=True)
 
-    async def _ask_all(self, symbols: Sequence[str], at: datetime) -> Mapping[str, Quote]:
+    async def _ask_all(self, symbols: Sequence[str], at: datetime, found: dict[str, Quote]) -> None:
         now = _now()
         askable = [symbol for symbol in symbols if self._rejected.get(symbol, 0.0) <= now]
         chunks = [askable[i : i + BATCH_SIZE] for i in range(0, len(askable), BATCH_SIZE)]
-        found: dict[str, Quote] = {}
         answered = await asyncio.gather(*(self._chunk(chunk, at, found) for chunk in chunks))
         self._is_batch_failing = not all(answered)
-        return found
 
     async def _chunk(self, symbols: Sequence[str], at: datetime, found: dict[str, Quote]) -> bool:
         """Whether the venue answered; a list that it rejects is halved until the cause is found."""
@@ -202,7 +224,8 @@ class QuoteBoard:
     async def _probe(self, symbol: str, at: datetime) -> None:
         try:
             async with self._probing:
-                self._probed[symbol] = await self._ask_one(symbol, at, self._budget_seconds)
+                with requests_for(Purpose.LOOK_UP):  # whatever stops are judged by goes first
+                    self._probed[symbol] = await self._ask_one(symbol, at, self._budget_seconds)
         except (VenueUnavailable, VenueRefusedKeys):
             self._note_silence(symbol)
         else:
@@ -211,7 +234,12 @@ class QuoteBoard:
             self._probes.pop(symbol, None)
 
     async def _singles(
-        self, symbols: Sequence[str], at: datetime, deadline: float, found: dict[str, Quote]
+        self,
+        symbols: Sequence[str],
+        at: datetime,
+        deadline: float,
+        batch: _Batch,
+        found: dict[str, Quote],
     ) -> None:
         queue = iter(symbols)
 
@@ -220,7 +248,7 @@ class QuoteBoard:
                 left = deadline - _now()
                 if left <= 0:
                     return
-                if symbol in found:  # the batch came after all
+                if batch.has(symbol):  # its part of the batch call came after all
                     continue
                 try:
                     found[symbol] = await self._ask_one(symbol, at, min(left, SINGLE_SECONDS))
@@ -252,10 +280,10 @@ class QuoteBoard:
                 del memory[symbol]
 
 
-def _take(batch: asyncio.Task[Mapping[str, Quote]], found: dict[str, Quote]) -> None:
-    """What a batch call that has ended answered; what was asked alone is as new."""
-    if batch.done() and not batch.cancelled() and batch.exception() is None:
-        for symbol, quote in batch.result().items():
+def _take(batch: _Batch, found: dict[str, Quote]) -> None:
+    """What the batch call has answered since this call began; what was asked alone is as new."""
+    for symbol, quote in batch.found.items():
+        if batch.has(symbol):
             found.setdefault(symbol, quote)
 
 

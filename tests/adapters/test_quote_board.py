@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -26,6 +26,7 @@ class Venue:
         self.prices = {symbol: Decimal(7) for symbol in ("A-USD", "B-USD", *MANY)}
         self.batch_fails = False
         self.batch_hangs = False
+        self.batch_hangs_with: set[str] = set()
         self.silent: set[str] = set()
         self.hanging: set[str] = set()
         self.poison: set[str] = set()
@@ -34,7 +35,7 @@ class Venue:
 
     async def batch(self, symbols: Sequence[str], seconds: float) -> Mapping[str, Decimal]:
         self.batches.append(symbols)
-        if self.batch_hangs:
+        if self.batch_hangs or self.batch_hangs_with & set(symbols):
             await asyncio.sleep(seconds)
             raise VenueUnavailable("no answer in time")
         if self.batch_fails:
@@ -117,6 +118,31 @@ async def test_a_batch_call_that_works_again_is_used_again(venue: Venue, board: 
 
     assert set(await board.quotes(["A-USD"], AT)) == {"A-USD"}
     assert venue.singles == []
+
+
+async def test_a_part_of_the_batch_call_that_hangs_costs_no_other_part(
+    venue: Venue, board: QuoteBoard
+) -> None:
+    others = [f"D{number}-USD" for number in range(50)]  # no question alone has an answer for them
+    venue.batch_hangs_with = {others[0]}
+
+    found = await board.quotes([*MANY[:100], *others], AT)
+
+    assert set(MANY[:100]) <= set(found)
+    assert not set(venue.singles) & set(MANY)
+
+
+async def test_what_a_hanging_batch_call_answered_before_is_asked_anew(
+    venue: Venue, board: QuoteBoard
+) -> None:
+    wanted = [*MANY[:100], "B-USD"]
+    venue.batch_hangs_with = {"B-USD"}
+    await board.quotes(wanted, AT)  # "B-USD" is answered alone, so the call ends before its batch
+    venue.prices = dict.fromkeys(venue.prices, Decimal(8))
+
+    found = await board.quotes(wanted, AT + timedelta(seconds=1))
+
+    assert {quote.last for quote in found.values()} == {Decimal(8)}
 
 
 @pytest.mark.parametrize("how", ["silent", "hanging"])

@@ -20,6 +20,7 @@ from adapters.venues.errors import (
     VenueRejectedQuestionError,
     question_failure,
 )
+from adapters.venues.pace import RequestPace
 from domain.ports import RequestBudget, VenueCredentials, VenueRefusedKeys, VenueUnavailable
 
 DEADLINE_SECONDS = 10.0
@@ -66,6 +67,7 @@ class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt
     """
 
     number = str
+    pace: RequestPace
     budget: RequestBudget | None = None
     budget_scope = ""
     budget_per_second = 0
@@ -73,7 +75,8 @@ class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt
 
     async def throttle(self, cost: float | None = None) -> None:
         """Wait for this process's own limit, then for a share of what all processes may ask."""
-        await super().throttle(cost)
+        milliseconds: float = self.rateLimit
+        await self.pace.wait((1.0 if cost is None else cost) * milliseconds / 1000)
         if self.budget is not None:
             await self.budget.take(self.budget_scope, per_second=self.budget_per_second)
 
@@ -183,6 +186,7 @@ def _client(config: dict[str, object], base_url: str | None) -> CoinbaseClient:
         }
     )
     # ccxt waits this many milliseconds on close for the transports of https sessions.
+    client.pace = RequestPace()
     client.timeout_on_exit = 250 if base_url is None else 0
     if base_url is None:
         client.ssl_context = _shared_ssl_context(client.cafile)
