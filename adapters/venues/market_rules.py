@@ -15,7 +15,7 @@ from types import MappingProxyType
 import structlog
 
 from domain.markets import MarketRules, MarketStatus, VenueKey
-from domain.ports import VenueUnavailable
+from domain.ports import VenueRefusedKeys, VenueUnavailable
 
 REFRESH_SECONDS = 3_600.0
 FIRST_ANSWER_SECONDS = 5.0
@@ -30,6 +30,16 @@ ALARM_SECONDS = 4 * 3_600.0
 """A last good list that is older than this is logged as an error at each failed refresh."""
 
 _log = structlog.get_logger("nija.market_rules")
+_FAILURES = (
+    VenueUnavailable,
+    VenueRefusedKeys,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 _NONE: Mapping[str, MarketRules] = MappingProxyType({})
 
 
@@ -157,7 +167,7 @@ class MarketRulesCache:
     async def _read(self) -> None:
         try:
             listed = await self._ask()
-        except Exception as failure:  # noqa: BLE001 - a boundary: whatever it is, it is tried again
+        except _FAILURES as failure:
             self._note_failure(f"{type(failure).__name__}: {failure}")
         else:
             if listed.rules:
