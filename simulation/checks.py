@@ -44,6 +44,7 @@ class Checks:
         ground = scenario.ground
         self._database = SteppedDatabase(ground.urls, ground.sessions, Process("check", 1))
         self.points = 0
+        self.paper_orders = 0
 
     async def quiet_point(self) -> None:
         """Settle, compare, go on.
@@ -66,6 +67,7 @@ class Checks:
         self._compare(books)
         await check_worth(self._database, books, self._scenario.venue, self._scenario.users)
         self.points += 1
+        self.paper_orders = len(books.paper_orders)
 
     async def _settle(self) -> None:
         loop = asyncio.get_running_loop()

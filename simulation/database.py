@@ -128,6 +128,7 @@ class SteppedDatabase(Database):
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
+            pool_use_lifo=True,
             hide_parameters=True,
             connect_args={"async_creator_fn": connect},
         )

@@ -312,10 +312,12 @@ class Scenario:
             self.cluster.stop()
 
     def figures(self) -> dict[str, float]:
-        """What the run was made of."""
+        """What the run was made of; orders on paper as they were at the last quiet point."""
+        paper = self.checks.paper_orders if hasattr(self, "checks") else 0
         return {
             "bot_hours": self.bot_hours or self._plan.bots * self._loop.time() / HOUR,
-            "orders": len(self.venue.sent),
+            "orders": len(self.venue.sent) + paper,
+            "of_these_on_paper": paper,
             "faults_in_flight": self.faults.in_flight,
             "other_faults": self.faults.others,
             "crashes": self.cluster.crashes if self.cluster else 0,

@@ -33,6 +33,9 @@ ANSWER_MS = 4
 LOCK_WAIT_SECONDS = 5.0
 """Virtual: what `lock_timeout` is in the product. The server's own would count real time."""
 
+PREPARED_AFTER, PREPARED_MAX = 1, 1_000
+"""Planning is most of a short statement's time: nearly each is planned once a connection."""
+
 STUCK_MS = 60_000
 """Real: a server that neither answers nor waits for a lock for so long is broken."""
 
@@ -321,14 +324,14 @@ class SteppedConnection(AsyncConnection[Any]):
         context = options.pop("context", None)
         row_factory = options.pop("row_factory", None)
         autocommit = bool(options.pop("autocommit", False))
-        prepare_threshold = options.pop("prepare_threshold", 5)
+        options.pop("prepare_threshold", None)
         text = make_conninfo(conninfo, **options)
         made: Self = waiting.wait_conn(cls._connect_gen(text), interval=0.1, timeout=30.0)
         made.sessions, made.process = sessions, process
         made._autocommit = autocommit  # as `AsyncConnection.connect` does
         if context is not None:
             made._adapters = AdaptersMap(context.adapters)
-        made.prepare_threshold = prepare_threshold
+        made.prepare_threshold, made.prepared_max = PREPARED_AFTER, PREPARED_MAX
         if row_factory is not None:
             made.row_factory = row_factory
         process.connections.append(made)
