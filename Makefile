@@ -27,10 +27,10 @@ test: check ## Check, then run every test with real servers
 	$(MAKE) --no-print-directory -j$(TEST_PROCESSES) e2e-platform e2e-clients
 
 e2e-platform:
-	$(BIN)/pytest -m e2e tests/e2e tests/chaos
+	$(BIN)/pytest -m e2e tests/e2e
 
 e2e-clients:
-	$(BIN)/pytest -m e2e --ignore=tests/e2e --ignore=tests/chaos
+	$(BIN)/pytest -m e2e --ignore=tests/e2e
 
 check: $(VENV) ## Format, lint, types, import rules and the quick tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
