@@ -293,7 +293,10 @@ def _exposure(positions: Sequence[Position], prices: Mapping[str, Decimal]) -> D
 def _daily_net_pnl(
     closed: Decimal, positions: Sequence[Position], prices: Mapping[str, Decimal]
 ) -> Decimal | None:
-    """Net P&L of today's closed trades plus all of what the open ones have made so far."""
+    """Net P&L of today's closed trades plus all of what the open ones have made so far.
+
+    A part that left at no known price, by other hands or as a fee, has made and lost nothing.
+    """
     total = closed
     for position in positions:
         if not position.entry_quantity:
@@ -302,6 +305,6 @@ def _daily_net_pnl(
         if price is None:
             return None
         sign = Direction(position.side).sign
-        came_out = position.exit_notional + position.open_quantity * price
-        total += (came_out - position.entry_notional) * sign - position.fees
+        cost = position.entry_notional * position.exit_quantity / position.entry_quantity
+        total += (position.exit_notional - cost) * sign + open_pnl(position, price) - position.fees
     return total

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from services.orders.comparing import CONFIRM_AFTER
+from services.trading.figures import account_standing, lock_account
 from tests.support.books import assert_in_order
 from tests.support.engine import PRICE, QUANTITY, Engine, RunningBot
 from tests.support.fake_venue import Answer
@@ -302,3 +303,25 @@ async def carry_on(engine: Engine, bot: RunningBot, *, rounds: int) -> None:
         for task in view.orders:
             await engine.place(bot, task.order_id)
         engine.wall.advance(view.recheck_seconds or 1)
+
+
+async def test_what_left_by_other_hands_is_no_loss_of_the_day(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Two of three units are sold by hand at the price they were bought for."""
+    await engine.open_position(bot)
+    account = engine.account(bot)
+    account.deposit("BTC", "-2")
+    account.deposit("USD", "200")
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+    position = await engine.position(bot)
+    assert position.closed_elsewhere_quantity == 2
+    assert position.open_quantity == 1
+
+    async with engine.database.for_user(bot.trader.user_id) as session:
+        row = await lock_account(session, bot.trader.account_id)
+        now = engine.venue.market.now
+        standing = await account_standing(session, row, {"BTC-USD": PRICE + 1}, now)
+
+    assert standing.common.daily_net_pnl == 1 - position.fees
