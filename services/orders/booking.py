@@ -27,6 +27,7 @@ from domain.reconciliation import flows_of
 from domain.strategies.apex import (
     ExitPlan,
     ExitReason,
+    on_entry_filled,
     on_exit_filled,
     on_target_filled,
     plan_exit,
@@ -422,12 +423,12 @@ async def _protect(
     """Attach or move the protection on the fill that calls for it.
 
     An entry that is booked again without a new fill calls for nothing: since then its user may have
-    moved the stop, and bars have closed.
+    moved the stop, and bars have closed. A further fill of it takes neither back.
     """
     leg = Leg(order.leg)
     plan = ExitPlan.from_record(position.exit_plan) if position.exit_plan else None
-    if plan is None or (has_entered and not folded.exit_quantity):
-        entry_price = folded.average_entry_price
+    entry_price = folded.average_entry_price
+    if plan is None:
         if entry_price is None:
             return
         plan = plan_exit(
@@ -437,6 +438,15 @@ async def _protect(
             atr=position.atr,
             filled_at=at,
             round_trip_rate=position.round_trip_fee_rate,
+            rules=rules,
+        )
+    elif has_entered and entry_price is not None and not folded.exit_quantity:
+        plan = on_entry_filled(
+            plan,
+            entry_price=entry_price,
+            quantity=position.open_quantity,
+            atr=position.atr,
+            filled_at=at,
             rules=rules,
         )
     elif leg in TARGET_LEGS and order.filled_quantity and OrderState(order.state).is_final:

@@ -25,6 +25,7 @@ from domain.strategies.apex import (
     exit_quantity,
     exit_triggers,
     on_bar_closed,
+    on_entry_filled,
     on_exit_filled,
     on_target_filled,
     plan_exit,
@@ -101,6 +102,48 @@ def test_initial_protection_of_a_short() -> None:
     plan = protected(Direction.SHORT)
     assert plan.stop == Decimal(1015)
     assert [price for _, price, _ in steps(plan)] == [985, 970, 955]
+
+
+def grown(plan: ExitPlan, price: str = "1010", quantity: str = "2") -> ExitPlan:
+    return on_entry_filled(
+        plan,
+        entry_price=Decimal(price),
+        quantity=Decimal(quantity),
+        atr=Decimal(10),
+        filled_at=AT + timedelta(minutes=7),
+        rules=RULES,
+    )
+
+
+def test_a_further_fill_of_the_entry_moves_what_the_entry_had_given() -> None:
+    plan, fresh = grown(protected()), protected(price="1010", quantity="2")
+    assert plan == fresh
+
+
+def test_a_further_fill_of_the_entry_keeps_a_stop_and_a_target_of_the_user() -> None:
+    moved = change_protection(
+        protected(),
+        market_price=Decimal(1001),
+        rules=RULES,
+        remaining=Decimal(1),
+        stop_loss=Decimal(999),
+    )
+    plan = grown(bar(moved, 1, "1020"))
+    assert plan.stop == 999
+    assert steps(plan) == steps(protected(price="1010", quantity="2"))
+    assert plan.best_close == 1020
+    assert plan.last_bar_closed_at == AT + timedelta(minutes=5)
+
+    own_target = change_protection(
+        protected(),
+        market_price=Decimal(1001),
+        rules=RULES,
+        remaining=Decimal(1),
+        take_profit=Decimal(1200),
+    )
+    plan = grown(own_target)
+    assert plan.stop == protected(price="1010").stop
+    assert steps(plan) == [(Leg.TARGET_3, Decimal(1200), Decimal(2))]
 
 
 def test_a_target_nearer_than_the_fees_is_moved_out() -> None:

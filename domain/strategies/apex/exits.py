@@ -216,6 +216,60 @@ def plan_exit(
     )
 
 
+def on_entry_filled(
+    plan: ExitPlan,
+    *,
+    entry_price: Decimal,
+    quantity: Decimal,
+    atr: Decimal,
+    filled_at: datetime,
+    rules: MarketRules,
+    config: ApexConfig = DEFAULT_CONFIG,
+) -> ExitPlan:
+    """Protect what a further fill of the entry added, before anything has left.
+
+    Stop and targets are those of the new average, each as far as it still was what the entry had
+    given it: a stop or a target that the user has set since stays as it is, and bars that were seen
+    stay seen.
+
+    Args:
+        plan: the state before the fill.
+        entry_price: average price of all entry fills.
+        quantity: the position's remaining quantity, as for `plan_exit`.
+        atr: the ATR that the entry was decided with.
+        filled_at: venue time of the fill.
+        rules: steps and minimums of the market.
+        config: the multiples and fractions.
+    """
+
+    def planned(price: Decimal, size: Decimal) -> ExitPlan:
+        return plan_exit(
+            direction=plan.direction,
+            entry_price=price,
+            quantity=size,
+            atr=atr,
+            filled_at=filled_at,
+            round_trip_rate=plan.round_trip_rate,
+            rules=rules,
+            config=config,
+        )
+
+    before, fresh = planned(plan.entry_price, plan.quantity), planned(entry_price, quantity)
+    stop = fresh.stop if plan.stop == before.stop else plan.stop
+    targets = fresh.targets
+    if plan.targets != before.targets:
+        targets = _fit(plan.targets, fresh.quantity, stop, rules)
+    best = fresh.best_close if plan.best_close == plan.entry_price else plan.best_close
+    return replace(
+        plan,
+        entry_price=entry_price,
+        quantity=fresh.quantity,
+        stop=stop,
+        targets=targets,
+        best_close=best,
+    )
+
+
 def exit_quantity(plan: ExitPlan, leg: Leg, remaining: Decimal, rules: MarketRules) -> Decimal:
     """What an exit order of `leg` has to close, in the base currency.
 

@@ -10,7 +10,8 @@ import pytest
 
 from domain.money import ZERO
 from tests.support.books import assert_in_order
-from tests.support.engine import Engine, RunningBot
+from tests.support.engine import QUANTITY, Engine, RunningBot
+from tests.support.fake_venue import Answer
 
 pytestmark = pytest.mark.integration
 
@@ -147,3 +148,34 @@ async def test_a_fill_of_an_order_that_had_ended_is_no_money_from_outside(
 
     assert (await engine.position(bot)).entry_quantity == Decimal("3.5")
     assert await unexplained(engine, bot) == []
+
+
+async def test_a_late_part_of_an_entry_leaves_what_its_user_has_set(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The rest of the entry fills after stop and target were moved: both hold for all of it."""
+    account = engine.account(bot)
+    entry = await engine.intend_entry(bot)
+    account.answers.append(Answer.REST)
+    await engine.place(bot, entry)
+    client_order_id = (await engine.order(entry)).client_order_id
+    account.fill_part(client_order_id, Decimal(1))
+    await engine.settle(bot, entry)
+    position = await engine.position(bot)
+    await engine.trading.modify_position(
+        bot.trader.principal, position.id, stop_loss=Decimal(99), take_profit=Decimal(120)
+    )
+
+    account.fill_resting(client_order_id)
+    await engine.settle(bot, entry)
+
+    position = await engine.position(bot)
+    assert position.open_quantity == QUANTITY
+    assert position.stop_loss == 99
+    assert position.take_profit == 120
+    triggers = await engine.triggers(position)
+    assert {leg: trigger.price for leg, trigger in triggers.items()} == {
+        "stop": 99,
+        "target_3": 120,
+    }
+    await assert_in_order(engine, bot)
