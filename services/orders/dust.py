@@ -26,6 +26,9 @@ from models.trading import Order, Position
 IMPRECISE = "quantity_precision"
 """Refusal code of an order whose quantity is no multiple of the market's step."""
 
+PRICE_IMPRECISE = "price_precision"
+"""Refusal code of an order whose limit is no multiple of the market's price step."""
+
 DUST = "dust"
 """Refusal code of an exit that showed that what is left cannot be sold."""
 
@@ -43,7 +46,7 @@ INSUFFICIENT_FUNDS = "insufficient_funds"
 TOO_SMALL = _TOO_LITTLE | {IMPRECISE}
 """Refusal codes of an order that is less than the market trades."""
 
-BY_RULES = TOO_SMALL | TOO_MUCH | {WRONG_TYPE}
+BY_RULES = TOO_SMALL | TOO_MUCH | {WRONG_TYPE, PRICE_IMPRECISE}
 """Refusal codes that tell of the market's rules for orders."""
 
 
@@ -79,7 +82,7 @@ def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
     """Let a position leave by the limits and in the steps that its market has by now.
 
     A market may make them larger after an entry; by the old ones each exit would be refused for
-    ever. For the step the refusal alone is not believed here either: the order must not fit it.
+    ever. For the steps the refusal alone is not believed here either: the order must not fit them.
 
     Args:
         position: what the order was to leave; locked.
@@ -94,6 +97,8 @@ def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
         "notional_max": None if rules.notional_max is None else str(rules.notional_max),
         "status": rules.status.value,
     }
+    if order.limit_price is not None and order.limit_price % rules.price_step:
+        position.rules = {**position.rules, "price_step": str(rules.price_step)}
     step = rules.quantity_step
     if not order.quantity % step:
         return

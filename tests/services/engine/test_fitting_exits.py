@@ -165,3 +165,24 @@ async def test_a_target_in_pieces_is_taken_when_all_of_it_is_sold(
     assert position.exit_plan is not None
     assert [target["is_done"] for target in position.exit_plan["targets"]] == [True, False, False]
     await assert_in_order(alone, bot)
+
+
+@pytest.mark.parametrize("status", [MarketStatus.LIMIT_ONLY, MarketStatus.OPEN])
+async def test_a_limit_exit_keeps_to_a_price_step_that_has_grown(
+    alone: Engine, bot: RunningBot, status: MarketStatus
+) -> None:
+    """By the step of the entry 95.40 would be right; it is refused for ever."""
+    position = await alone.open_position(bot)
+    publish(alone, price_step=Decimal("0.5"), status=status)
+    alone.account(bot).limit_only = True
+    alone.venue.market.last["BTC-USD"] = Decimal("96.37")
+    await alone.watching.look(alone.venue.market.key)
+    await alone.trading.close_position(bot.trader.principal, position.id)
+
+    await alone.carry_out(bot)
+
+    sale = [send for send in alone.account(bot).sends if send.side == "sell"][-1]
+    assert sale.limit_price is not None
+    assert sale.limit_price % Decimal("0.5") == 0
+    assert (await alone.position(bot)).state == "closed"
+    await assert_in_order(alone, bot)
