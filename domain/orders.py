@@ -121,7 +121,11 @@ def derive_client_order_id(
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What is sent to a venue: `quantity` in base currency, `limit_price` in quote currency."""
+    """What is sent to a venue: `quantity` in base currency, `limit_price` in quote currency.
+
+    A repetition is sent under an id that the venue may know. Rules that the market has by now do
+    not keep it back: an order that arrived before is answered whatever they say.
+    """
 
     client_order_id: str
     symbol: str
@@ -131,6 +135,7 @@ class OrderRequest:
     limit_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.IOC
     post_only: bool = False
+    is_repetition: bool = False
 
 
 @dataclass(frozen=True, slots=True)

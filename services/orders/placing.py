@@ -52,10 +52,10 @@ from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
 from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
-from services.orders.market_rules import rules_from_record
 from services.orders.sends_first import SendsFirst
 from services.orders.settling import (
     ENTRY_SEND_LENGTH_MAX,
+    NOT_JUDGED,
     RESEND_REFUSED,
     SEND_LENGTH_MAX,
     OrderSettling,
@@ -249,14 +249,13 @@ class OrderPlacing:
     ) -> None:
         """Send an exit as a limit order where the market is known to take no others at present."""
         rules = self._venues.market_data(key).known_rules().get(order.symbol)
-        is_limit_only = rules is not None and rules.status is MarketStatus.LIMIT_ONLY
-        if not is_limit_only or order.type == OrderType.LIMIT or order.sends:
+        if rules is None or rules.status is not MarketStatus.LIMIT_ONLY:
+            return
+        if order.type == OrderType.LIMIT or order.sends:
             return
         price = await last_price(session, position) or position.stop_loss or position.decision_price
         order.type = OrderType.LIMIT
-        order.limit_price = exit_limit_price(
-            Side(order.side), price, rules_from_record(position.rules), tries=0
-        )
+        order.limit_price = exit_limit_price(Side(order.side), price, rules, tries=0)
 
     async def _end_without_keys(
         self, user_id: UUID, order_id: UUID, venue_now: datetime
@@ -366,9 +365,12 @@ class OrderPlacing:
         """Book what a send that was not accepted tells about the order.
 
         That is nothing once the order was sent again, or found at the venue, meanwhile. A refused
-        repetition says nothing about the send before it.
+        repetition says nothing about the send before it, and is made again if the order was not
+        even looked at.
         """
         match outcome:
+            case Refused(code, reason) if sent.sends > 1 and code in NOT_JUDGED:
+                state, refusal = OrderState.UNKNOWN, (code, reason)
             case Refused(code, reason) if sent.sends > 1:
                 state, refusal = OrderState.UNKNOWN, (RESEND_REFUSED, f"{code}: {reason}")
             case Refused(code, reason):
@@ -468,4 +470,5 @@ def _request(order: Order) -> OrderRequest:
         quantity=order.quantity,
         limit_price=order.limit_price,
         time_in_force=TimeInForce(order.time_in_force),
+        is_repetition=order.sends > 1,
     )

@@ -47,6 +47,13 @@ from services.orders.venue_time import time_of_look_up
 LOOKUP_MARGIN = timedelta(minutes=5)
 """How long before the recorded sending a look-up starts, for clocks that disagree."""
 
+LOOKUP_MARGIN_WIDE = timedelta(days=1)
+"""The same before an order is taken for absent: the venue's clock may have been ahead when it was
+sent, and its order then lies before the times that we noted."""
+
+FILLS_MARGIN = timedelta(days=30)
+"""The same for the fills of an order that is named; nothing else is listed with them."""
+
 SEND_LENGTH_MAX = timedelta(seconds=12)
 """Wall time after which a send counts as unanswered."""
 
@@ -68,10 +75,15 @@ RESEND_AFTER = timedelta(seconds=5)
 """Wall time since an exit was sent after which it is sent again if the venue does not list it and
 repeating a client order id makes no second order there; longer after each time."""
 
-RESEND_DOUBLINGS_MAX = 4
+RESEND_DOUBLINGS_MAX = 2
+"""So the pauses become no longer than 20 s: a venue that is back has the exit soon."""
 
 RESEND_REFUSED = "resend_refused"
 """Refusal code of an exit whose repetition was refused: its first send may still have arrived."""
+
+NOT_JUDGED = frozenset({"rate_limited", "sent_too_late", "keys_refused", "market_data_unavailable"})
+"""Refusal codes of a send that was turned away before anybody looked at the order; a repetition
+that ends so is made again."""
 
 ACCEPTED_SECONDS_MAX = 2.0
 """How long the look at an order that was just accepted may delay the record of its acceptance."""
@@ -165,11 +177,19 @@ class OrderSettling:
         if report is not None and order.missed_at is not None:
             await self._note_missed(order, None)
         if report is None and not _filled(ours, fills):
-            if account.repeats_known_orders and self._is_resend_due(order):
-                return await self._resend(order)
+            if account.repeats_known_orders and _may_resend(order):
+                if self._is_resend_due(order):
+                    return await self._resend(order)
+                if ours.state.needs_lookup:
+                    # The venue's answer to the repetition will tell what a listing that lags does
+                    # not: however late it is, the order is not taken for absent before.
+                    return _result(order)
             if self._is_in_flight(order):
                 return _result(order)
         correction = settle(ours, report, fills, now=now, grace=self._grace)
+        if ours.state.needs_lookup and correction and correction.state is OrderState.ABSENT:
+            report, fills = await _seen_widely(account, order)
+            correction = settle(ours, report, fills, now=now, grace=self._grace)
         result = await self._correct(order, ours, ref, report, correction, now)
         if report is None or report.state.is_final or result.state.is_final:
             return result
@@ -215,12 +235,9 @@ class OrderSettling:
         """Whether an exit that the venue does not list is to be sent under its client order id.
 
         Only where a venue answers an id that it knows with the order that it has: a listing that
-        lags then makes no second order. One that refused the repetition is not asked again: the
-        refusal says nothing about the first send.
+        lags then makes no second order.
         """
-        if order.leg == Leg.ENTRY or order.sent_at is None:
-            return False
-        if order.refusal_code == RESEND_REFUSED:
+        if order.sent_at is None:
             return False
         if OrderState(order.state).needs_lookup:
             doublings = min(max(order.sends - 1, 0), RESEND_DOUBLINGS_MAX)
@@ -369,15 +386,39 @@ async def _seen(
     account: VenueAccount, order: Order
 ) -> tuple[OrderReport | None, Sequence[FillReport]]:
     """What the venue shows of an order: its report, if it lists it, and its fills."""
-    first = order.venue_first_sent_at or order.venue_sent_at or order.created_at
-    # Intended at a time that the venue's clock had shown; sent at one that may have been reckoned.
-    since = min(first, order.created_at) - LOOKUP_MARGIN
-    report = await _find(account, order, since)
+    report = await _find(account, order, _first_time(order) - LOOKUP_MARGIN)
     known_as = order.venue_order_id if report is None else report.venue_order_id
     if known_as is None:
         return report, ()
-    fills = await account.fills(symbol=order.symbol, venue_order_id=known_as, since=since)
-    return report, fills
+    return report, await _fills_of(account, order, known_as)
+
+
+async def _seen_widely(
+    account: VenueAccount, order: Order
+) -> tuple[OrderReport | None, Sequence[FillReport]]:
+    """A last look for an order that is about to be taken for absent, further back."""
+    since = _first_time(order) - LOOKUP_MARGIN_WIDE
+    report = await account.find_order(order.client_order_id, order.symbol, since=since)
+    if report is None:
+        return None, ()
+    return report, await _fills_of(account, order, report.venue_order_id)
+
+
+def _first_time(order: Order) -> datetime:
+    """A venue time before which an order was not sent, unless the venue's clock was wrong then.
+
+    Intended at a time that the venue's clock had shown; sent at one that may have been reckoned.
+    Where the venue's time is ours, our own clock says so too.
+    """
+    first = order.venue_first_sent_at or order.venue_sent_at or order.created_at
+    return min(first, order.created_at, order.intended_at)
+
+
+async def _fills_of(
+    account: VenueAccount, order: Order, venue_order_id: str
+) -> Sequence[FillReport]:
+    since = _first_time(order) - FILLS_MARGIN
+    return await account.fills(symbol=order.symbol, venue_order_id=venue_order_id, since=since)
 
 
 def _filled(ours: OurOrder, fills: Sequence[FillReport]) -> Decimal:
@@ -396,6 +437,14 @@ async def _find(account: VenueAccount, order: Order, since: datetime) -> OrderRe
         if report is not None:
             return report
     return await account.find_order(order.client_order_id, order.symbol, since=since)
+
+
+def _may_resend(order: Order) -> bool:
+    """Whether an order is one that is sent again: an exit whose repetition was not refused.
+
+    A refused repetition is not made again: the refusal says nothing about the first send.
+    """
+    return order.leg != Leg.ENTRY and order.refusal_code != RESEND_REFUSED
 
 
 def _absence(order: Order) -> tuple[str, str]:

@@ -270,6 +270,19 @@ async def test_rules_are_read_anew_once_the_venue_refuses_by_others(
     assert await market_data.fresh_rules() == published
 
 
+async def test_a_repetition_is_kept_back_by_no_rule_that_came_meanwhile(
+    account: CoinbaseAccount, market_data: CoinbaseMarketData
+) -> None:
+    """The first send arrived: its answer is that order, whatever the market takes by now."""
+    sale = market(Side.SELL, "0.01")
+    first = await account.place(sale)
+    published = (await market_data.rules())["BTC-USD"]
+    market_data._rules._rules = {"BTC-USD": replace(published, quantity_min=Decimal(1))}
+    assert isinstance(await account.place(sale), Refused)
+
+    assert await account.place(replace(sale, is_repetition=True)) == first
+
+
 async def test_fees_and_permissions_are_the_accounts_own(
     simulator: Simulator, market_data: CoinbaseMarketData
 ) -> None:

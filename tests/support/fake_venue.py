@@ -73,8 +73,16 @@ class Answer(StrEnum):
     REST = "rest"
     REFUSE = "refuse"
     TOO_SMALL = "too_small"
+    RATE_LIMITED = "rate_limited"
     FILL_BUT_TIME_OUT = "fill_but_time_out"
     TIME_OUT = "time_out"
+
+
+_REFUSALS = {
+    Answer.REFUSE: Refused("refused", "The venue says no"),
+    Answer.TOO_SMALL: Refused("notional_minimum", "The order is below the minimum"),
+    Answer.RATE_LIMITED: Refused("rate_limited", "The venue asks for fewer requests"),
+}
 
 
 class Cancel(StrEnum):
@@ -117,6 +125,8 @@ class FakeMarket:
         self.released = asyncio.Event()
         self.rules_age = 0.0
         self.has_seen_clock = True
+        self.clock_offset = timedelta(0)
+        """How far the clock that the venue shows is ahead of what it stamps on orders."""
         self.malformed: dict[str, str] = {}
         self.quoted_at: datetime | None = None
         """Venue time that quotes carry; None for the present."""
@@ -131,7 +141,7 @@ class FakeMarket:
 
     async def clock(self) -> VenueClock:
         await self._meet("clock")
-        return VenueClock(self.now, self.epoch)
+        return VenueClock(self.now + self.clock_offset, self.epoch)
 
     async def rules(self) -> Mapping[str, MarketRules]:
         await self._meet("rules")
@@ -150,7 +160,8 @@ class FakeMarket:
         return self.malformed
 
     def known_clock(self) -> VenueClock | None:
-        return VenueClock(self.now, self.epoch) if self.has_seen_clock else None
+        shown = VenueClock(self.now + self.clock_offset, self.epoch)
+        return shown if self.has_seen_clock else None
 
     async def public_fees(self) -> FeeRates:
         return FEES
@@ -366,10 +377,8 @@ class FakeAccount:
         self._execute(self.orders[client_order_id], quantity, OrderState.OPEN)
 
     def _take(self, request: OrderRequest, answer: Answer) -> PlaceOutcome:
-        if answer is Answer.REFUSE:
-            return Refused("refused", "The venue says no")
-        if answer is Answer.TOO_SMALL:
-            return Refused("notional_minimum", "The order is below the minimum")
+        if answer in _REFUSALS:
+            return _REFUSALS[answer]
         if answer is Answer.TIME_OUT:
             return Unknown("no answer")
         known = self.orders.get(request.client_order_id)
@@ -386,6 +395,8 @@ class FakeAccount:
         rules = self.market.rules_by_symbol[request.symbol]
         if request.quantity % rules.quantity_step:
             return Refused("quantity_precision", "The quantity is no multiple of the step")
+        if request.limit_price is not None and request.limit_price % rules.price_step:
+            return Refused("price_precision", "The price is no multiple of the step")
         is_limit_only = self.limit_only or rules.status is MarketStatus.LIMIT_ONLY
         if is_limit_only and request.type is OrderType.MARKET:
             return Refused("unsupported_order_type", "Orderbook is in limit only mode")

@@ -235,8 +235,11 @@ class CoinbaseAccount:
         """The rule that an order breaks, by the rules that are known without asking.
 
         An exit waits for no list of markets, and a market that is missing from one refuses nothing:
-        the venue checks by its own rules.
+        the venue checks by its own rules. So it does with a repetition, which it may have taken
+        under others.
         """
+        if request.is_repetition:
+            return refusal_by_shape(request)
         rules = self._market_data.known_rules().get(request.symbol)
         return refusal_by_shape(request) if rules is None else refusal_by_rules(request, rules)
 

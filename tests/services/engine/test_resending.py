@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from domain.money import ZERO
 from services.orders.comparing import CONFIRM_AFTER
 from services.orders.settling import RESEND_AFTER
 from tests.support.books import assert_in_order
@@ -66,6 +67,71 @@ async def test_a_listing_that_lags_sells_nothing_twice(engine: Engine, bot: Runn
     assert position.state == "closed"
     assert position.surplus_quantity == 0
     assert len(account.orders) == 2, "one entry, one exit"
+
+
+async def unlisted_sale(engine: Engine, bot: RunningBot, *answers: Answer) -> list[str]:
+    """Carry a stop out, look by look, while the venue lists its orders after ten minutes only.
+
+    The account holds more than the position: a second order would be filled too. Returns the client
+    order ids of the sales, as they were sent.
+    """
+    position = await engine.open_position(bot)
+    account = engine.account(bot)
+    account.deposit("BTC", "10")
+    account.repeats_known_orders = True
+    account.listing_delay = GRACE * 20
+    account.answers.extend(answers)
+    await engine.fire(position, "stop")
+    for _ in range(150):
+        view = await engine.guard(bot)
+        for task in view.orders:
+            if task.state == "intended":
+                await engine.place(bot, task.order_id)
+            else:
+                await engine.settle(bot, task.order_id)
+        if not view.orders and view.recheck_seconds is None:
+            break
+        engine.wall.advance(2)
+        engine.venue.market.now += timedelta(seconds=2)
+    return [send.client_order_id for send in account.sends if send.side == "sell"]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([Answer.FILL_BUT_TIME_OUT] * 4, id="none of four sends is answered"),
+        pytest.param(
+            [Answer.FILL_BUT_TIME_OUT, Answer.RATE_LIMITED, Answer.RATE_LIMITED],
+            id="repetitions are turned away at the door",
+        ),
+    ],
+)
+async def test_an_unanswered_exit_is_repeated_until_it_is_answered(
+    engine: Engine, bot: RunningBot, answers: list[Answer]
+) -> None:
+    sales = await unlisted_sale(engine, bot, *answers)
+
+    assert len(sales) == len(answers) + 1
+    assert len(set(sales)) == 1, "one exit, whatever its repetitions met with"
+    position = await engine.position(bot)
+    assert (position.state, position.surplus_quantity) == ("closed", ZERO)
+    assert len(engine.account(bot).orders) == 2, "one entry, one exit"
+
+
+async def test_a_fast_replay_takes_no_exit_for_absent_before_its_repetition(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """A grace of venue time passes within a moment of ours."""
+    lost = await unlisted_exit(engine, bot, Answer.TIME_OUT)
+    engine.venue.market.now += GRACE * 2
+
+    engine.wall.advance(1)
+    assert (await engine.settle(bot, lost)).state == "unknown"
+
+    engine.wall.advance(RESEND_AFTER.total_seconds())
+    assert (await engine.settle(bot, lost)).state == "intended"
+    await engine.carry_out(bot)
+    assert (await engine.position(bot)).state == "closed"
 
 
 async def test_an_accepted_exit_that_the_venue_denies_knowing_waits_for_the_grace_alone(
