@@ -21,7 +21,7 @@ from models.tenancy import USER_SETTING
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 30_000
-IDLE_TIMEOUT_MS = 60_000
+IDLE_TIMEOUT_MS = 15_000
 """How long a transaction may do nothing. None of ours waits for anything but the database, so one
 that does belongs to a process that froze or vanished, and its locks would keep exits waiting."""
 
