@@ -76,6 +76,10 @@ class ApiContainer:
     notifying: Notifying
 
 
+ALERT_CONNECTIONS = 4
+"""Connections for alerts that leave positions."""
+
+
 @asynccontextmanager
 async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
     """Everything the API serves."""
@@ -158,7 +162,7 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
         trading=trading,
         subscriptions=Subscriptions(database, ground.commands),
         billing_views=BillingViews(database, ground.provider, clock),
-        alert_intake=_alert_intake(ground, database),
+        alert_intake=_alert_intake(ground),
         webhook_keys=WebhookKeys(database, reads, clock),
         alert_views=AlertViews(reads),
         billing_inbox=EventInbox(database, _verifier(ground), ground.billing_workflows, clock),
@@ -170,12 +174,15 @@ def _api(ground: Ground, reads: Reads) -> ApiContainer:
     )
 
 
-def _alert_intake(ground: Ground, database: Database) -> AlertIntake:
+def _alert_intake(ground: Ground) -> AlertIntake:
     settings = ground.settings
+    app_url = required(settings.app_database_url, "NIJA_APP_DATABASE_URL")
+    system_url = required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL")
     return AlertIntake(
-        required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
-        required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
-        database,
+        app_url,
+        system_url,
+        # Of its own: alerts that wait for rows must not keep people's calls waiting.
+        Database(app_url, system_url, pool_size=ALERT_CONNECTIONS),
         ground.clock,
         AlertDispatch(ground.workflows, ground.alert_workflows),
         age_max=timedelta(seconds=settings.alert_age_seconds),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from settings import Settings
 
-API_BESIDES = 16
-"""Of an API process besides its pools: alerts, live updates, the listener."""
+API_BESIDES = 24
+"""Of an API process besides its pools: alerts, alerts that leave, live updates, the listener."""
 
 WORKER_BESIDES = 6
 """Of a worker besides its pools: reports, the lock of its loops."""

@@ -2,7 +2,8 @@
 
 Two round trips: the key is looked up by its hash before anybody is authenticated, then the alert is
 stored bound by row-level security in one pipeline, which is one transaction. The key's row is
-locked first, so the limit is exact and alerts with one key are received one after the other.
+locked first, so the limit is exact and alerts with one key are received one after the other: they
+wait for each other here, without a connection, so that a flood of one key holds up nobody else.
 
 An alert that leaves a position is more than stored: its transaction also asks the position to
 leave, so that no bot, plan, market or key is needed for it. Where a row that this needs is locked
@@ -11,11 +12,13 @@ for too long, the alert is stored all the same and decided by whoever looks at i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, Protocol
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from psycopg import AsyncConnection, InterfaceError, OperationalError
@@ -167,7 +170,7 @@ class AlertIntake:
     Args:
         app_url: the database as the role that row-level security binds.
         system_url: the same as the role that may look keys up.
-        database: for alerts that leave positions.
+        database: for alerts that leave positions; connections that nothing else needs.
         clock: wall time.
         dispatch: told of every new alert.
         age_max: how old an alert may get before it is acted on.
@@ -193,6 +196,7 @@ class AlertIntake:
         self._dispatch = dispatch
         self._age_max = age_max
         self._a_minute = a_minute
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._app = pool(app_url, "alerts")
         self._system = pool(system_url, "alert-keys")
 
@@ -206,6 +210,7 @@ class AlertIntake:
         await self._dispatch.close()
         await self._app.close()
         await self._system.close()
+        await self._database.close()
 
     async def receive(self, key: str | None, offer: AlertOffer, meter: Meter) -> Receipt:
         """Store an alert, once, and see that it is handed on.
@@ -225,12 +230,13 @@ class AlertIntake:
         owner = await self._owner(key, offer.wish, now)
         row = judge(owner, offer, now, age_max=self._age_max)
         store = self._store_exit if row.is_exit else self._store
-        for _ in range(_ATTEMPTS):
-            receipt = await store(owner, row, now, meter)
-            if receipt is not None:
-                break
-        else:
-            raise WebhookKeyInvalid  # it ended between the two round trips
+        async with self._turns.setdefault(owner["key_id"], asyncio.Lock()):
+            for _ in range(_ATTEMPTS):
+                receipt = await store(owner, row, now, meter)
+                if receipt is not None:
+                    break
+            else:
+                raise WebhookKeyInvalid  # it ended between the two round trips
         if row.refusal is not None and not receipt.is_duplicate:
             raise row.refusal
         return receipt

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from sqlmodel import select
+
+from models.alerts import WebhookKey
 from services.errors import RateLimited
 from tests.alerts.harness import Desk
 from tests.alerts.test_exits import CLOSED, close_requested, ended
@@ -105,3 +109,33 @@ async def test_an_unreadable_position_keeps_no_other_user_waiting(alone: Desk) -
 
     states = [(await alone.alerts(bot.trader))[0]["state"] for bot, _ in bots]
     assert states == ["processing", "accepted", "accepted"]
+
+
+@pytest.mark.parametrize("action", ["close", "buy"])
+async def test_a_flood_with_one_key_keeps_no_other_key_waiting(desk: Desk, action: str) -> None:
+    """They wait for the key's row one at a time, whoever holds that, the others without one."""
+    bot, key = await desk.bot_with_key()
+    other, others_key = await desk.bot_with_key()
+    await desk.engine.open_position(other)
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with desk.engine.database.as_system() as session:
+            keys = select(WebhookKey).where(WebhookKey.user_id == bot.trader.user_id)
+            await session.exec(keys.with_for_update())
+            held.set()
+            await release.wait()
+
+    holding = asyncio.create_task(hold())
+    await held.wait()
+    flood = [asyncio.create_task(desk.send(key, action=action, id=str(n))) for n in range(20)]
+    await asyncio.sleep(0.5)
+    try:
+        async with asyncio.timeout(3):
+            await desk.send(others_key, action=action, symbol="BTC-USD")
+    finally:
+        release.set()
+        await holding
+        await asyncio.gather(*flood, return_exceptions=True)
+
+    assert len(await desk.alerts(other.trader)) == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from bootstrap.api import ALERT_CONNECTIONS
 from bootstrap.notifying import REPORT_CONNECTIONS
 from services.alerts import intake
 from services.events import reading
 from settings import Settings
 from supervisor.connections import API_BESIDES, WORKER_BESIDES, connections_needed
 
-ALERT_POOLS = 2
+ALERTS = 2 * intake._POOL_SIZE + 2 * ALERT_CONNECTIONS
 LISTENER, LOCK = 1, 1
 
 
@@ -19,7 +20,7 @@ LISTENER, LOCK = 1, 1
 )
 def test_the_server_allows_what_all_processes_may_open(apis: int, pool: int, exits: int) -> None:
     settings = Settings(api_processes=apis, database_pool_size=pool, exits_pool_size=exits)
-    a_api = 3 * pool + ALERT_POOLS * intake._POOL_SIZE + reading._CONNECTIONS + LISTENER
+    a_api = 3 * pool + ALERTS + reading._CONNECTIONS + LISTENER
     worker = 2 * pool + REPORT_CONNECTIONS + LOCK
     exits_worker = 2 * exits + LOCK
 
@@ -27,5 +28,5 @@ def test_the_server_allows_what_all_processes_may_open(apis: int, pool: int, exi
 
 
 def test_what_is_counted_besides_pools_is_what_there_is() -> None:
-    assert ALERT_POOLS * intake._POOL_SIZE + reading._CONNECTIONS + LISTENER <= API_BESIDES
+    assert ALERTS + reading._CONNECTIONS + LISTENER <= API_BESIDES
     assert REPORT_CONNECTIONS + LOCK <= WORKER_BESIDES
