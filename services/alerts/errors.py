@@ -5,6 +5,17 @@ from __future__ import annotations
 from domain.errors import ErrorKind
 from services.errors import Refusal
 
+ALERT_BYTES_MAX = 16 * 1024
+"""Charts send at most a quarter of it. Anybody can send one, and reading costs what it is long."""
+
+
+class AlertTooLarge(Refusal):
+    """The body is longer than any alert."""
+
+    kind = ErrorKind.INVALID
+    code = "payload_too_large"
+    usual_message = f"An alert has at most {ALERT_BYTES_MAX // 1024} KiB"
+
 
 class AlertMalformed(Refusal):
     """The body is no JSON object, whatever its content type says."""

@@ -243,3 +243,17 @@ async def test_another_users_alerts_are_not_there(
 
     assert (await other.data("GET", "/account/signals"))["signals"] == []
     assert (await other.data("GET", "/config/webhooks"))["webhooks"] == []
+
+
+async def test_a_body_that_no_chart_sends_is_not_read(anyone: Api, user: Api, key: str) -> None:
+    """Whoever it comes from: a megabyte of small numbers is half a second of work."""
+    alert = {**SAMPLE, "api_key": key}
+    long = {**alert, "note": "x" * 10_000}
+    too_long = {**alert, "note": list(range(5_000))}
+
+    assert await anyone.data("POST", HOOK, json=long)
+    refused = await anyone.call("POST", HOOK, json=too_long)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert "16 KiB" in refused.json()["error"]["message"]
+    assert len((await user.data("GET", "/account/signals"))["signals"]) == 1

@@ -22,7 +22,7 @@ from pydantic import (
 
 from api.kit.wire import Request, SecretText, Text, View, WallTime, wire_id
 from domain.alerts import ACTIONS, AlertOffer, AlertWish, market_symbol
-from services.alerts.errors import AlertMalformed
+from services.alerts.errors import ALERT_BYTES_MAX, AlertMalformed, AlertTooLarge
 from services.alerts.intake import Receipt
 from services.alerts.keys import OVERLAP_MINUTES_MAX, IssuedKey, WebhookKeyView
 
@@ -34,6 +34,8 @@ _WEBHOOK_ID = ["whk_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"]
 _REFERENCE_MAX = 128
 _MILLISECONDS_FROM = 100_000_000_000  # as seconds that would be the year 5138
 _MILLION = 1_000_000
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""No alert was raised before; such a time says nothing, and not that an exit is too old."""
 _NUMBER_LENGTH_MAX = 64
 _EXPONENT_MAX = 24
 _SAID_MAX = 128
@@ -105,13 +107,17 @@ def _moment(value: object) -> object:
         if is_count or text.isdecimal():
             count = Decimal(str(_number(value)))
             seconds = count / 1000 if count >= _MILLISECONDS_FROM else count
-            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
                 microseconds=int(seconds * _MILLION)
             )
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        else:
+            told = datetime.fromisoformat(text)
+            moment = (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, ArithmeticError):
         raise ValueError(_STRANGE_TIME) from None
+    if moment < _EARLIEST:  # an empty placeholder, or a difference
+        raise ValueError(_STRANGE_TIME)
+    return moment
 
 
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
@@ -206,8 +212,11 @@ def parse_alert(body: bytes) -> tuple[str | None, AlertOffer]:
     What an exit can do without is left out of an alert where it cannot be used, and named.
 
     Raises:
+        AlertTooLarge: it is longer than any alert; it was not read.
         AlertMalformed: it is no JSON object, and no key can be found in it either.
     """
+    if len(body) > ALERT_BYTES_MAX:
+        raise AlertTooLarge
     try:
         offered = json.loads(
             body,
