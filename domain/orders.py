@@ -195,11 +195,16 @@ PlaceOutcome = Accepted | Refused | Unknown
 
 @dataclass(frozen=True, slots=True)
 class CurrencyBalance:
-    """What an account holds of one currency. `held` is the part reserved by open orders."""
+    """What an account holds of one currency. `held` is the part reserved by open orders.
+
+    Where the venue's row of a currency cannot be read, `is_known` is False and the amounts mean
+    nothing: neither that it is there nor that it is not.
+    """
 
     currency: str
     total: Decimal
     held: Decimal = ZERO
+    is_known: bool = True
 
     @property
     def available(self) -> Decimal:

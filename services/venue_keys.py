@@ -93,6 +93,8 @@ class VenueKeys:
             latency_ms = round((perf_counter() - begun) * 1000)
             require_trading_only(permissions)
             balances = await account.balances()
+            if unread := sorted(name for name, it in balances.items() if not it.is_known):
+                raise VenueUnavailable(f"The balance of {unread[0]} cannot be read")
             market = self._venues.market_data(key)
             return VerifiedKeys(
                 permissions=permissions,

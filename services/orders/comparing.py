@@ -67,6 +67,9 @@ async def compare_balances(
         now: venue time.
         wall: wall time.
     """
+    own = observed.get(account.currency)
+    if own is not None and not own.is_known:
+        return  # one side of every trade by hand; without it the other would be taken for a flow
     ours = await _balances(session, account)
     compared = _compared(ours, observed, await _open_longs(session, account), markets)
     if not await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
@@ -137,6 +140,8 @@ def _compared(
     claims, steps = _claims(positions)
     compared = []
     for currency in sorted({*ours, *observed, *claims}):
+        if currency in observed and not observed[currency].is_known:
+            continue
         claimed = claims.get(currency, ZERO)
         balance = ours.get(currency)
         compared.append(

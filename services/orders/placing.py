@@ -458,7 +458,8 @@ async def _free(
             balances = await account.balances()
     except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
         return None
-    return balances.get(base, CurrencyBalance(base, ZERO))
+    free = balances.get(base, CurrencyBalance(base, ZERO))
+    return free if free.is_known else None
 
 
 def _request(order: Order) -> OrderRequest:

@@ -162,12 +162,17 @@ def test_no_field_is_ever_guessed(parser: Any, answer: Any, names: list[str], va
     for name in names:
         with pytest.raises(VenueAnswerMalformedError):
             parser({key: field for key, field in answer.items() if key != name})
-        if value == "zzz" and name in {"order_id", "entry_id", "currency", "product_id"}:
-            continue  # Any text will do for a name.
-        if value == "NaN" and name in {"order_id", "entry_id", "currency", "product_id"}:
-            continue
+        names_or_words = {"order_id", "entry_id", "currency", "product_id", "status"}
+        if isinstance(value, str) and value and name in names_or_words:
+            continue  # Any text will do for a name; a status of no meaning is an unknown one.
         with pytest.raises(VenueAnswerMalformedError):
             parser(changed(answer, **{name: value}))
+
+
+def test_a_status_of_no_meaning_is_an_unknown_one_beside_what_was_filled() -> None:
+    order = parse.parse_order(changed(ORDER, status="PARTIALLY_ROUTED", filled_size="0.5"))
+
+    assert (order.state, order.filled_quantity) == (OrderState.UNKNOWN, Decimal("0.5"))
 
 
 @pytest.mark.parametrize("trade_type", ["REVERSAL", "CORRECTION", "SYNTHETIC"])

@@ -24,7 +24,7 @@ from domain.orders import (
     TimeInForce,
     derive_client_order_id,
 )
-from domain.ports import KeyPermissions, VenueCredentials, VenueRefusedKeys
+from domain.ports import KeyPermissions, VenueCredentials, VenueRefusedKeys, VenueUnavailable
 from tests.support.simulator_process import Simulator
 
 pytestmark = pytest.mark.integration
@@ -281,6 +281,39 @@ async def test_a_repetition_is_kept_back_by_no_rule_that_came_meanwhile(
     assert isinstance(await account.place(sale), Refused)
 
     assert await account.place(replace(sale, is_repetition=True)) == first
+
+
+async def test_a_malformed_wallet_or_execution_costs_itself_only(
+    account: CoinbaseAccount, market_data: CoinbaseMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = (await market_data.clock()).now
+    await account.place(market(Side.SELL, "0.01"))
+    before, fills = await account.balances(), await account.fills(since=since)
+
+    def answered_with(endpoint: str, name: str, row: dict[str, object]) -> None:
+        ask = getattr(account._client, endpoint)
+
+        async def answer(params: dict[str, object]) -> object:
+            listed = await ask(params)
+            return {**listed, name: [row, *listed[name]]}
+
+        monkeypatch.setattr(account._client, endpoint, answer)
+
+    answered_with(
+        "v3_private_get_brokerage_accounts", "accounts", {"currency": "ODD", "hold": None}
+    )
+    answered_with(
+        "v3_private_get_brokerage_orders_historical_fills",
+        "fills",
+        {"product_id": "ETH-USD", "trade_type": "REVERSAL"},
+    )
+
+    balances = await account.balances()
+    assert not balances.pop("ODD").is_known
+    assert balances == before
+    assert await account.fills(since=since) == fills != []
+    with pytest.raises(VenueUnavailable):
+        await account.fills(venue_order_id=fills[0].venue_order_id, since=since)
 
 
 async def test_fees_and_permissions_are_the_accounts_own(

@@ -262,6 +262,8 @@ class FakeAccount:
     """The most that an order may carry, whatever the market publishes."""
     held: dict[str, Decimal] = field(default_factory=dict)
     """What orders by hand hold of each currency; sales are limited to the rest."""
+    unreadable: set[str] = field(default_factory=set)
+    """Currencies whose row of the balances is malformed."""
     cancel_answers: deque[Cancel] = field(default_factory=deque)
     cancels: list[str] = field(default_factory=list)
     lists_fills_only: bool = False
@@ -283,7 +285,9 @@ class FakeAccount:
     async def balances(self) -> Balances:
         self._require()
         return {
-            name: CurrencyBalance(name, total, self.held.get(name, ZERO))
+            name: CurrencyBalance(name, ZERO, is_known=False)
+            if name in self.unreadable
+            else CurrencyBalance(name, total, self.held.get(name, ZERO))
             for name, total in self.totals.items()
         }
 

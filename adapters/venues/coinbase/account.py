@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import ccxt
+import structlog
 
 from adapters.venues.coinbase import outcomes, parse
 from adapters.venues.coinbase.client import (
@@ -64,6 +65,8 @@ _BY_RULES = frozenset(
     }
 )
 
+_log = structlog.get_logger("nija.account")
+
 
 class CoinbaseAccount:
     """Implements `domain.ports.VenueAccount`.
@@ -98,15 +101,21 @@ class CoinbaseAccount:
         return True
 
     async def balances(self) -> Balances:
-        """Every currency the account holds, with what open orders hold of it."""
+        """Every currency the account holds, with what open orders hold of it.
+
+        A wallet that cannot be read costs its own currency only, as long as it says which.
+        """
         balances: Balances = {}
         async for wallet in self._pages(
             self._client.v3_private_get_brokerage_accounts, {"limit": PAGE_SIZE}, "accounts"
         ):
-            one = parse.parse_balance(wallet)
+            one = _balance(wallet)
             before = balances.get(one.currency, CurrencyBalance(one.currency, total=ZERO))
             balances[one.currency] = CurrencyBalance(
-                one.currency, total=before.total + one.total, held=before.held + one.held
+                one.currency,
+                total=before.total + one.total,
+                held=before.held + one.held,
+                is_known=before.is_known and one.is_known,
             )
         return balances
 
@@ -199,7 +208,9 @@ class CoinbaseAccount:
         """Spot executions since a venue time, oldest first, each once.
 
         The venue's filter is by the time of booking; what it lists is not filtered again by the
-        time of trading, for a fill too many does no harm and a fill too few does.
+        time of trading, for a fill too many does no harm and a fill too few does. Of an order that
+        is named every row must be readable; in a listing of everything, one that is not (a reversal
+        of somebody else's trade, say) is left out.
         """
         params: dict[str, object] = {
             "start_sequence_timestamp": _timestamp(since),
@@ -211,7 +222,8 @@ class CoinbaseAccount:
             params["order_ids"] = venue_order_id
         endpoint = self._client.v3_private_get_brokerage_orders_historical_fills
         listed = [fill async for fill in self._pages(endpoint, params, "fills")]
-        fills = [parse.parse_fill(fill) for fill in listed if parse.is_spot(fill)]
+        read = _fill if venue_order_id is None else _fill_or_fail
+        fills = [fill for fill in map(read, listed) if fill is not None]
         unique = {
             fill.venue_fill_id: fill
             for fill in fills
@@ -276,6 +288,27 @@ class CoinbaseAccount:
                 raise VenueAnswerMalformedError("Coinbase's pages go in a circle")
             cursor = following
         raise VenueUnavailable(f"Coinbase lists more than {PAGES_MAX} pages of {name}")
+
+
+def _balance(wallet: parse.Json) -> CurrencyBalance:
+    try:
+        return parse.parse_balance(wallet)
+    except VenueAnswerMalformedError as failure:
+        currency = parse.text(wallet, "currency")
+        _log.warning("account.wallet_malformed", currency=currency, why=str(failure))
+        return CurrencyBalance(currency, total=ZERO, is_known=False)
+
+
+def _fill_or_fail(row: parse.Json) -> FillReport | None:
+    return parse.parse_fill(row) if parse.is_spot(row) else None
+
+
+def _fill(row: parse.Json) -> FillReport | None:
+    try:
+        return _fill_or_fail(row)
+    except VenueAnswerMalformedError as failure:
+        _log.warning("account.fill_malformed", why=str(failure))
+        return None
 
 
 def _configuration(request: OrderRequest) -> dict[str, dict[str, object]]:

@@ -250,9 +250,13 @@ def parse_permissions(answer: Json) -> KeyPermissions:
 
 
 def parse_order(order: Json) -> OrderReport:
-    """One order of the order history."""
+    """One order of the order history.
+
+    A status that has no meaning here says as little as the venue's own word for unknown; what was
+    filled is told beside it.
+    """
     filled = amount(order, "filled_size")
-    state = _choice(order, "status", _ORDER_STATES)
+    state = _ORDER_STATES.get(text(order, "status"), OrderState.UNKNOWN)
     if state is OrderState.REFUSED and filled:
         state = OrderState.CANCELLED  # It failed after a part had traded: that part is real.
     return OrderReport(

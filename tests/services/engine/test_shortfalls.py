@@ -325,3 +325,42 @@ async def test_what_left_by_other_hands_is_no_loss_of_the_day(
         standing = await account_standing(session, row, {"BTC-USD": PRICE + 1}, now)
 
     assert standing.common.daily_net_pnl == 1 - position.fees
+
+
+async def test_a_wallet_that_cannot_be_read_keeps_no_other_from_being_compared(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    await engine.open_position(bot, "ETH-USD")
+    account = engine.account(bot)
+    account.deposit("BTC", "-1")
+    account.deposit("ETH", "-1")
+    account.unreadable.add("ETH")
+
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 1
+    assert (await engine.position(bot, "ETH-USD")).closed_elsewhere_quantity == 0
+    assert {currency for currency, _, _ in await flows(engine, bot)} == {"BTC"}
+
+
+async def test_nothing_is_concluded_while_the_accounts_own_currency_cannot_be_read(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    account = engine.account(bot)
+    account.deposit("BTC", "-1")
+    account.deposit("USD", "100")
+    account.unreadable.add("USD")
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 0
+
+    account.unreadable.clear()
+    await see_prices(engine)
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 1
+    assert [kind for *_, kind in await flows(engine, bot)] == ["external_trade"] * 2
