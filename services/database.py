@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Executable, text
+from sqlalchemy import Executable, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,6 +24,10 @@ STATEMENT_TIMEOUT_MS = 30_000
 IDLE_TIMEOUT_MS = 15_000
 """How long a transaction may do nothing. None of ours waits for anything but the database, so one
 that does belongs to a process that froze or vanished, and its locks would keep exits waiting."""
+
+PREPARED_MAX = 250
+"""Statements that a connection keeps prepared. A worker uses more than psycopg's default of 100, so
+that most would be planned anew at each use, which takes the server as long as carrying them out."""
 
 SNAPSHOT_IDLE_TIMEOUT_MS = 600_000
 """The same for snapshots, which hold no locks and whose readers wait for a disk between pages."""
@@ -54,12 +58,14 @@ class Database:
 
     @staticmethod
     def _engine(url: str, pool_size: int, ping_first: bool) -> AsyncEngine:
-        return create_async_engine(
+        engine = create_async_engine(
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=ping_first,
+            # The connection that came back last has the most statements prepared.
+            pool_use_lifo=True,
             # Error texts end in logs and workflow histories; values must not.
             hide_parameters=True,
             connect_args={
@@ -71,6 +77,8 @@ class Database:
                 ),
             },
         )
+        event.listen(engine.sync_engine, "connect", _keep_statements)
+        return engine
 
     @asynccontextmanager
     async def for_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
@@ -128,3 +136,7 @@ async def all_rows(session: AsyncSession, statement: Executable) -> Sequence[Any
     # SQLModel deprecates `execute`, and the types of its `exec` know its own statements only.
     found: Sequence[Any] = (await cast("Any", session).exec(statement)).all()
     return found
+
+
+def _keep_statements(connection: Any, _record: object) -> None:
+    connection.driver_connection.prepared_max = PREPARED_MAX
