@@ -7,6 +7,7 @@ remembers nothing itself.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,9 @@ from domain.ports import (
     PaperLedger,
     VenueUnavailable,
 )
+
+CLOCK_SECONDS = 0.5
+"""How long an order waits for the clock of a venue whose time was seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class PaperAccount:
             return refusal
         fees = await self.fees()
         book = await self._market_data.order_book(request.symbol)
-        clock = await self._market_data.clock()
+        clock = await self._clock()
         execution = execute(request, book, fees)
         if isinstance(execution, Refused):
             return execution
@@ -169,6 +173,17 @@ class PaperAccount:
         if available < funds.amount:
             return Refused("insufficient_funds", f"The order needs more {funds.currency}")
         return rules, execution, clock
+
+    async def _clock(self) -> VenueClock:
+        """The venue's clock, asked for a moment; else as it was last seen."""
+        known = self._market_data.known_clock()
+        try:
+            async with asyncio.timeout(None if known is None else CLOCK_SECONDS):
+                return await self._market_data.clock()
+        except (TimeoutError, VenueUnavailable):
+            if known is None:
+                raise
+            return known
 
     async def _record(
         self, request: OrderRequest, rules: MarketRules, execution: Execution, clock: VenueClock

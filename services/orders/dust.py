@@ -83,6 +83,7 @@ def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
 
     A market may make them larger after an entry; by the old ones each exit would be refused for
     ever. For the steps the refusal alone is not believed here either: the order must not fit them.
+    Nor is what is published alone: a larger quantity step is learned from a refusal of a quantity.
 
     Args:
         position: what the order was to leave; locked.
@@ -100,8 +101,8 @@ def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
     if order.limit_price is not None and order.limit_price % rules.price_step:
         position.rules = {**position.rules, "price_step": str(rules.price_step)}
     step = rules.quantity_step
-    if not order.quantity % step:
-        return
+    if order.refusal_code not in TOO_SMALL or not order.quantity % step:
+        return  # a step that nobody refused for could make a position flat that can be sold
     position.rules = {**position.rules, "quantity_step": str(step)}
     if position.exit_plan is not None:
         plan = ExitPlan.from_record(position.exit_plan)

@@ -25,6 +25,7 @@ from domain.ports import (
     VenueUnavailable,
     WallClock,
 )
+from domain.reconciliation import BalanceFinding
 from models.bots import BotRun, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.ledgers import Flow
@@ -32,7 +33,7 @@ from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.comparing import compare_balances, compared_balances, differs
+from services.orders.comparing import compare_balances, compared_balances
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
@@ -198,12 +199,16 @@ class Reconciling:
     ) -> bool:
         """Where balances differ, book what the venue has settled or listed since; whether any was.
 
-        Commissions and fills that come late are no money from outside.
+        Commissions and fills that come late are no money from outside. However little they are: a
+        difference that is too small for money from outside may be a commission all the same.
         """
         markets = self._venues.market_data(VenueKey(ref.venue, ref.realm)).known_rules()
         async with self._database.for_user(ref.user_id) as session:
             row = (await session.exec(select(Account).where(Account.id == ref.account_id))).one()
-            if not differs(await compared_balances(session, row, observed, markets)):
+            compared = await compared_balances(session, row, observed, markets)
+            if not any(
+                one.difference or one.finding is not BalanceFinding.MATCHES for one in compared
+            ):
                 return False
         listed = await account.fills(since=now - SETTLES_WITHIN)
         async with self._database.for_user(ref.user_id) as session:

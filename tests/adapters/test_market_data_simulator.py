@@ -224,3 +224,14 @@ async def test_real_clock_goes_on_between_two_questions(monkeypatch: pytest.Monk
     assert asked == 1
     assert data.key.realm is Realm.REAL
     assert await data.public_fees() == FeeRates(Decimal("0.006"), Decimal("0.012"))
+
+
+async def test_fees_that_were_seen_serve_while_they_cannot_be_asked_for(
+    market_data: CoinbaseMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paper orders pay by them; an exit waits for no table of fees."""
+    seen = await market_data.public_fees()
+    market_data._fees_question.forget()
+    monkeypatch.setattr(market_data, "_simulator_url", "http://127.0.0.1:9")
+
+    assert await market_data.public_fees() == seen

@@ -39,8 +39,14 @@ class StillMarket:
 
     def __init__(self) -> None:
         self.is_available = True
+        self.has_clock = True
+
+    def known_clock(self) -> VenueClock | None:
+        return VenueClock(NOW, "still")
 
     async def clock(self) -> VenueClock:
+        if not self.has_clock:
+            raise VenueUnavailable("no clock")
         return VenueClock(NOW, "still")
 
     async def rules(self) -> Mapping[str, MarketRules]:
@@ -101,6 +107,14 @@ async def test_market_that_cannot_be_seen_refuses_and_records_nothing(
     assert isinstance(refused, Refused)
     assert refused.code == "market_data_unavailable"
     assert await paper.find_order(request.client_order_id, "BTC-USD", since=NOW) is None
+
+
+async def test_an_order_waits_for_no_clock(paper: PaperAccount, market: StillMarket) -> None:
+    market.has_clock = False
+
+    assert isinstance(await paper.place(buy()), Accepted)
+
+    assert {fill.filled_at for fill in await paper.fills(since=NOW)} == {NOW}
 
 
 async def test_known_order_is_accepted_whatever_the_market_does(

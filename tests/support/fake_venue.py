@@ -74,6 +74,7 @@ class Answer(StrEnum):
     REFUSE = "refuse"
     TOO_SMALL = "too_small"
     RATE_LIMITED = "rate_limited"
+    WRONG_TYPE = "wrong_type"
     FILL_BUT_TIME_OUT = "fill_but_time_out"
     TIME_OUT = "time_out"
 
@@ -81,6 +82,7 @@ class Answer(StrEnum):
 _REFUSALS = {
     Answer.REFUSE: Refused("refused", "The venue says no"),
     Answer.TOO_SMALL: Refused("notional_minimum", "The order is below the minimum"),
+    Answer.WRONG_TYPE: Refused("unsupported_order_type", "The market takes no such order"),
     Answer.RATE_LIMITED: Refused("rate_limited", "The venue asks for fewer requests"),
 }
 

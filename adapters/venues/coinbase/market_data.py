@@ -57,6 +57,7 @@ REAL_CLOCK_FRESH_SECONDS = 10.0
 REAL_QUOTE_FRESH_SECONDS = 0.25
 REAL_SETTLING = timedelta(seconds=5)
 FEES_FRESH_SECONDS = 60.0
+FEES_SECONDS = 0.5
 _Answer = TypeVar("_Answer")
 _GRANULARITIES: Mapping[Timeframe, str] = {
     Timeframe.M1: "ONE_MINUTE",
@@ -96,6 +97,7 @@ class CoinbaseMarketData:
         self._fees_question = SharedQuestion(
             self._ask_simulator_fees, fresh_seconds=FEES_FRESH_SECONDS
         )
+        self._last_fees: FeeRates | None = None
         self._rules = MarketRulesCache(self._key, self._ask_rules)
         self._last_clock: tuple[VenueClock, float] | None = None
         self._clock_rate = 1.0 if is_real else 0.0
@@ -178,9 +180,19 @@ class CoinbaseMarketData:
         return VenueClock(now=clock.now + timedelta(seconds=elapsed), epoch=clock.epoch)
 
     async def public_fees(self) -> FeeRates:
-        """Fees of a new account at this venue; what paper accounts pay."""
+        """Fees of a new account at this venue; what paper accounts pay.
+
+        Those seen before serve where the venue does not answer within a moment: no exit waits for a
+        table of fees.
+        """
         if self._simulator_url is not None:
-            return await self._fees_question.answer()
+            try:
+                async with asyncio.timeout(None if self._last_fees is None else FEES_SECONDS):
+                    self._last_fees = await self._fees_question.answer()
+            except (TimeoutError, VenueUnavailable):
+                if self._last_fees is None:
+                    raise
+            return self._last_fees
         # Coinbase publishes no fees by API without keys; ccxt carries the lowest tier's.
         trading = self._prompt.fees["trading"]
         return FeeRates(maker_rate=Decimal(trading["maker"]), taker_rate=Decimal(trading["taker"]))

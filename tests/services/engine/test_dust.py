@@ -192,3 +192,22 @@ def _least(engine: Engine, quantity: str) -> None:
     """The venue takes no smaller orders any more."""
     rules = engine.venue.market.rules_by_symbol
     rules["BTC-USD"] = replace(rules["BTC-USD"], quantity_min=Decimal(quantity))
+
+
+async def test_a_step_that_outgrew_a_position_is_believed_once_a_quantity_is_refused(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The first refusal is for the kind of order, and says nothing about the published step."""
+    position = await engine.open_position(bot)
+    market = engine.venue.market
+    market.rules_by_symbol["BTC-USD"] = replace(
+        market.rules_by_symbol["BTC-USD"], quantity_step=Decimal(5), quantity_min=Decimal(5)
+    )
+    engine.account(bot).answers.append(Answer.WRONG_TYPE)
+    await engine.fire(position, "stop")
+
+    await engine.carry_out(bot)
+
+    position = await engine.position(bot)
+    assert position.state == "closed"
+    assert [order.refusal_code for order in await engine.orders(bot)][-1] == "dust"

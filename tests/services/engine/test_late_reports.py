@@ -179,3 +179,16 @@ async def test_a_late_part_of_an_entry_leaves_what_its_user_has_set(
         "target_3": 120,
     }
     await assert_in_order(engine, bot)
+
+
+async def test_a_commission_that_is_settled_by_less_than_a_cent_is_corrected_too(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    settle_commissions(engine, bot, Decimal("0.153"))
+
+    await reconcile(engine, bot)
+
+    assert (await engine.position(bot)).fees == Decimal("0.306")
+    assert await unexplained(engine, bot) == []
+    await assert_in_order(engine, bot)
