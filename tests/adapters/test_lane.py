@@ -84,3 +84,47 @@ async def test_a_rejected_question_is_an_answer() -> None:
     await outcomes(lane, endpoint, 10)
 
     assert endpoint.asked == 10
+
+
+async def test_a_market_that_never_answers_closes_the_lane_for_itself_only() -> None:
+    lane, bad, good = QuestionLane("candles", at_once=3, closed_seconds=60), Endpoint(), Endpoint()
+    bad.failure = VenueUnavailable("down")
+
+    for _ in range(10):
+        await asyncio.gather(lane.ask(bad, about="A-USD"), return_exceptions=True)
+
+    assert bad.asked == FAILURES_MAX
+    assert await lane.ask(good, about="B-USD") == 1
+
+
+async def test_markets_that_hang_keep_the_lane_closed_for_no_other() -> None:
+    lane, bad, good = (
+        QuestionLane("candles", at_once=5, closed_seconds=0.01),
+        Endpoint(),
+        Endpoint(),
+    )
+    bad.failure = VenueUnavailable("down")
+    hanging = [f"A{number}-USD" for number in range(FAILURES_MAX)]
+    for _ in range(FAILURES_MAX):
+        asked = (lane.ask(bad, about=symbol) for symbol in hanging)
+        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.sleep(0.05)
+    bad.gate.clear()
+    probes = [asyncio.create_task(lane.ask(bad, about=symbol)) for symbol in hanging]
+    await asyncio.sleep(0)
+
+    assert bad.open == 1
+    assert await lane.ask(good, about="B-USD") == 1
+
+    bad.gate.set()
+    await asyncio.gather(*probes, return_exceptions=True)
+
+
+async def test_as_many_markets_that_begin_to_fail_close_it_for_all() -> None:
+    lane, bad = QuestionLane("candles", at_once=1, closed_seconds=60), Endpoint()
+    bad.failure = VenueUnavailable("down")
+
+    asked = (lane.ask(bad, about=f"A{number}-USD") for number in range(50))
+    await asyncio.gather(*asked, return_exceptions=True)
+
+    assert bad.asked == FAILURES_MAX

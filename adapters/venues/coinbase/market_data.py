@@ -373,7 +373,8 @@ class CoinbaseMarketData:
                 "start": str(int(since.timestamp())),
                 "end": str(int(page_until.timestamp()) - 1),
             }
-            answer = await self._candle_lane.ask(functools.partial(self._ask_page, params))
+            page_question = functools.partial(self._ask_page, params)
+            answer = await self._candle_lane.ask(page_question, about=symbol)
             page_of, dropped = parse.parse_candles(answer, timeframe.length)
             if dropped:
                 _log.warning("candles.malformed", symbol=symbol, reasons=sorted(set(dropped)))
