@@ -69,7 +69,10 @@ async def compare_balances(
     """
     own = observed.get(account.currency)
     if own is not None and not own.is_known:
-        return  # one side of every trade by hand; without it the other would be taken for a flow
+        # One side of every trade by hand: without it the other would be taken for a flow.
+        busy = frozenset({account.currency})
+        await close_what_is_short(session, account, observed, markets, busy, now=now, wall=wall)
+        return
     ours = await _balances(session, account)
     compared = _compared(ours, observed, await _open_longs(session, account), markets)
     if not await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
@@ -88,9 +91,41 @@ async def compare_balances(
         held = observed[currency].held if currency in observed else ZERO
         balance.total, balance.held, balance.observed_at = total, held, now
         session.add(balance)
-    for comparison in compared:
-        if comparison.finding is BalanceFinding.SHORTFALL:
-            await _close_elsewhere(session, account, comparison, at=now, wall=wall)
+    await _close_elsewhere_each(session, account, compared, at=now, wall=wall)
+
+
+async def close_what_is_short(
+    session: AsyncSession,
+    account: Account,
+    observed: Balances,
+    markets: Mapping[str, MarketRules],
+    busy: frozenset[str],
+    *,
+    now: datetime,
+    wall: datetime,
+) -> None:
+    """Close what cannot be sold any more, while not all of an account can be compared.
+
+    Balances and what flowed stay as they are until everything can be: then both sides of a trade by
+    hand are seen together.
+
+    Args:
+        session: a transaction of the account's user.
+        account: its row, locked by the caller.
+        observed: what the venue says.
+        markets: rules by symbol as far as they are known.
+        busy: currencies of which nothing can be said at present, since an order may move them.
+        now: venue time.
+        wall: wall time.
+    """
+    ours = await _balances(session, account)
+    compared = [
+        comparison
+        for comparison in _compared(ours, observed, await _open_longs(session, account), markets)
+        if comparison.currency not in busy
+    ]
+    if await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
+        await _close_elsewhere_each(session, account, compared, at=now, wall=wall)
 
 
 def differs(comparisons: Sequence[BalanceComparison]) -> bool:
@@ -292,6 +327,19 @@ async def _prices(session: AsyncSession, account: Account, quote: str) -> dict[s
         )
     )
     return {symbol.removesuffix(suffix): last for symbol, last in rows.all()}
+
+
+async def _close_elsewhere_each(
+    session: AsyncSession,
+    account: Account,
+    compared: Sequence[BalanceComparison],
+    *,
+    at: datetime,
+    wall: datetime,
+) -> None:
+    for comparison in compared:
+        if comparison.finding is BalanceFinding.SHORTFALL:
+            await _close_elsewhere(session, account, comparison, at=at, wall=wall)
 
 
 async def _close_elsewhere(

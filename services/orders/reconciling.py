@@ -33,7 +33,11 @@ from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.comparing import compare_balances, compared_balances
+from services.orders.comparing import (
+    close_what_is_short,
+    compare_balances,
+    compared_balances,
+)
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
@@ -185,14 +189,18 @@ class Reconciling:
                     select(Account).where(Account.id == account_id).with_for_update()
                 )
             ).one()
-            if await _unsettled(session, account_id) or await _mark(session, account_id) != mark:
+            if await _mark(session, account_id) != mark:
                 # Something moved between reading the venue and now; the sums would not be of one
                 # moment.
                 return
             markets = self._venues.market_data(key).known_rules()
-            await compare_balances(
-                session, locked, observed, markets, now=now, wall=self._clock.now()
-            )
+            busy, wall = await _busy_currencies(session, account_id), self._clock.now()
+            if busy:
+                await close_what_is_short(
+                    session, locked, observed, markets, busy, now=now, wall=wall
+                )
+            else:
+                await compare_balances(session, locked, observed, markets, now=now, wall=wall)
 
     async def _book_late_reports(
         self, ref: AccountRef, account: VenueAccount, observed: Balances, now: datetime
@@ -232,6 +240,14 @@ async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:
     return (
         await session.exec(select(Order.id).where(Order.account_id == account_id, is_under_way()))
     ).all()
+
+
+async def _busy_currencies(session: AsyncSession, account_id: UUID) -> frozenset[str]:
+    """What orders that have not ended may move at any moment."""
+    symbols = await session.exec(
+        select(col(Order.symbol)).where(Order.account_id == account_id, is_under_way()).distinct()
+    )
+    return frozenset(currency for symbol in symbols.all() for currency in symbol.split("-"))
 
 
 async def _doubted(session: AsyncSession, account_id: UUID, now: datetime) -> Sequence[UUID]:

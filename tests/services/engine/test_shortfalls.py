@@ -11,7 +11,7 @@ from services.orders.comparing import CONFIRM_AFTER
 from services.trading.figures import account_standing, lock_account
 from tests.support.books import assert_in_order
 from tests.support.engine import PRICE, QUANTITY, Engine, RunningBot
-from tests.support.fake_venue import Answer
+from tests.support.fake_venue import Answer, Cancel
 
 pytestmark = pytest.mark.integration
 
@@ -345,22 +345,58 @@ async def test_a_wallet_that_cannot_be_read_keeps_no_other_from_being_compared(
     assert {currency for currency, _, _ in await flows(engine, bot)} == {"BTC"}
 
 
-async def test_nothing_is_concluded_while_the_accounts_own_currency_cannot_be_read(
+async def test_a_wallet_of_the_accounts_own_currency_that_cannot_be_read_makes_no_deposit(
     engine: Engine, bot: RunningBot
 ) -> None:
+    """What is gone is closed; what came for it is compared once it can be read."""
     await engine.open_position(bot)
     account = engine.account(bot)
     account.deposit("BTC", "-1")
     account.deposit("USD", "100")
     account.unreadable.add("USD")
+    await see_prices(engine)
     await confirm(engine, bot)
     await confirm(engine, bot)
-    assert (await engine.position(bot)).closed_elsewhere_quantity == 0
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 1
+    assert await flows(engine, bot) == []
 
     account.unreadable.clear()
-    await see_prices(engine)
     await confirm(engine, bot)
     await confirm(engine, bot)
 
     assert (await engine.position(bot)).closed_elsewhere_quantity == 1
     assert [kind for *_, kind in await flows(engine, bot)] == ["external_trade"] * 2
+    await assert_in_order(engine, bot)
+
+
+async def test_an_order_that_is_stuck_in_one_market_hides_no_shortfall_of_another(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """An exit in BTC-USD is refused for want of funds until what was sold by hand is closed."""
+    await engine.open_position(bot)
+    other = await engine.open_position(bot, "ETH-USD")
+    account = engine.account(bot)
+    account.answers.append(Answer.REST)
+    account.cancel_answers.extend([Cancel.REFUSE] * 20)
+    await engine.fire(other, "stop")
+    (task,) = (await engine.guard(bot)).orders
+    await engine.place(bot, task.order_id)
+    account.deposit("BTC", "-3")
+    account.deposit("USD", "300")
+    await see_prices(engine)
+
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+
+    assert (await engine.order(task.order_id)).state == "open"
+    position = await engine.position(bot)
+    assert (position.state, position.exit_reason) == ("closed", "closed_elsewhere")
+    assert await flows(engine, bot) == [], "USD may still move with the order that is stuck"
+
+    account.fill_resting((await engine.order(task.order_id)).client_order_id)
+    await engine.settle(bot, task.order_id)
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+
+    assert [kind for *_, kind in await flows(engine, bot)] == ["external_trade"] * 2
+    await assert_in_order(engine, bot)
