@@ -119,6 +119,12 @@ REFUSED = {
     "nothing": ("", EC, "empty"),
     "blanks": (NAME, " \n ", "empty"),
     "the private key as the name": (EC, NAME, "as the secret"),
+    "an ed25519 key as the name": (ED, NAME, "as the secret"),
+    "a private key without its lines as the name": (
+        "".join(EC.split("\n")[1:-2]),
+        NAME,
+        "as the secret",
+    ),
     "cut off at its end": (NAME, EC[:100], "cut off"),
     "without its beginning": (NAME, EC[40:], "beginning"),
     "a public key": (NAME, EC.replace("EC PRIVATE", "PUBLIC"), "not the private key"),

@@ -59,7 +59,7 @@ def usable_keys(credentials: VenueCredentials) -> VenueCredentials:
     key, secret = _bare(key), _bare(secret)
     if not key or not secret:
         raise VenueRefusedKeys("The API key or its secret is empty")
-    if "-----BEGIN" in key:
+    if "-----BEGIN" in key or _is_private(key):
         raise VenueRefusedKeys(
             "The API key holds a private key: enter the key's name there and the private key as"
             " the secret"
@@ -95,6 +95,12 @@ def _usable_secret(key: str, secret: str) -> str:
     if bare != secret or not secret.isprintable():
         raise VenueRefusedKeys("The API secret holds blanks or line breaks within")
     return secret
+
+
+def _is_private(key: str) -> bool:
+    """Whether what was entered as the key is a secret, which would travel and be shown as no key."""
+    raw = _base64("".join(key.split()))
+    return raw is not None and len(raw) >= _ED25519_BYTES
 
 
 def _of_ed25519(raw: bytes) -> str:
