@@ -35,6 +35,7 @@ from domain.ports import (
     PaperLedger,
     VenueUnavailable,
 )
+from domain.requests import Purpose, purpose_of_requests, requests_for
 
 CLOCK_SECONDS = 0.5
 """How long an order waits for the clock of a venue whose time was seen before."""
@@ -103,7 +104,8 @@ class PaperAccount:
         if known is not None:
             return Accepted(known.venue_order_id)
         try:
-            prepared = await self._prepare(request)
+            with requests_for(_purpose()):
+                prepared = await self._prepare(request)
         except VenueUnavailable as failure:
             return Refused("market_data_unavailable", str(failure))
         return prepared if isinstance(prepared, Refused) else await self._record(request, *prepared)
@@ -230,3 +232,13 @@ def _refusal_by_status(request: OrderRequest, rules: MarketRules) -> Refused | N
             return Refused("unsupported_order_type", "The market takes resting limit orders only")
         case MarketStatus.CANCEL_ONLY | MarketStatus.HALTED:
             return Refused("trading_disabled", "The market takes no orders at present")
+
+
+def _purpose() -> Purpose:
+    """What the market is asked for: after the prices that stops, of real money too, wait for.
+
+    A real exit is asked of its own account; a paper one looks at the market, with the public
+    requests that all users share, and anybody can make many.
+    """
+    purpose = purpose_of_requests()
+    return Purpose.LOOK_UP if purpose is Purpose.EXIT else purpose

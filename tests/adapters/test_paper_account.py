@@ -20,6 +20,7 @@ from domain.markets import (
 )
 from domain.orders import Accepted, OrderRequest, OrderState, OrderType, Refused, Side, TimeInForce
 from domain.ports import AccountRef, KeyPermissions, VenueUnavailable
+from domain.requests import Purpose, purpose_of_requests, requests_for
 from tests.support.paper_ledger import InMemoryPaperLedger
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +41,7 @@ class StillMarket:
     def __init__(self) -> None:
         self.is_available = True
         self.has_clock = True
+        self.asked_for: list[Purpose] = []
 
     def known_clock(self) -> VenueClock | None:
         return VenueClock(NOW, "still")
@@ -56,6 +58,7 @@ class StillMarket:
         return FeeRates(Decimal("0.004"), Decimal("0.006"))
 
     async def order_book(self, symbol: str) -> OrderBook:
+        self.asked_for.append(purpose_of_requests())
         if not self.is_available:
             raise VenueUnavailable("no book")
         return BOOK
@@ -197,3 +200,14 @@ async def test_no_keys_no_withdrawals(paper: PaperAccount) -> None:
         can_read=True, can_trade=True, can_withdraw=False
     )
     await paper.close()
+
+
+async def test_a_paper_exit_asks_the_market_after_the_prices_of_stops(
+    paper: PaperAccount, market: StillMarket
+) -> None:
+    """Its look at the market is one of the public requests that all users share."""
+    for purpose in (Purpose.EXIT, Purpose.ENTRY):
+        with requests_for(purpose):
+            await paper.place(buy("0.1"))
+
+    assert market.asked_for == [Purpose.LOOK_UP, Purpose.ENTRY]

@@ -98,7 +98,7 @@ def _usable_secret(key: str, secret: str) -> str:
 
 
 def _is_private(key: str) -> bool:
-    """Whether what was entered as the key is a secret, which would travel and be shown as no key."""
+    """Whether what was entered as the key is a secret, which is sent as no part of a header."""
     raw = _base64("".join(key.split()))
     return raw is not None and len(raw) >= _ED25519_BYTES
 
