@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import MarketRules
 from domain.money import ZERO
-from domain.orders import Balances
+from domain.orders import Balances, Side
 from domain.positions import Direction, PositionState
 from domain.reconciliation import (
     BalanceComparison,
@@ -32,7 +32,7 @@ from domain.reconciliation import (
 from models.connections import Account
 from models.ledgers import Balance, Flow, FlowKind
 from models.markets import VenueQuote, VenueState
-from models.trading import Order, Position
+from models.trading import Fill, Order, Position
 from services.orders.gone import Gone, take_out, tell_closed_elsewhere
 from services.orders.market_rules import rules_from_record
 
@@ -41,6 +41,12 @@ CONFIRM_AFTER = timedelta(seconds=15)
 
 SETTLED_AFTER = timedelta(seconds=10)
 """Wall time since a fill of ours after which balances are taken to show it."""
+
+LAG_MAX = timedelta(minutes=5)
+"""Wall time since a fill of ours for which balances that show the account exactly as it was before
+it are taken to lag it, and nothing is concluded from them."""
+
+_LAGGING_FILLS_MAX = 200
 
 CENT = Decimal("0.01")
 """The precision of a quote currency for flows: what rounding of prices and fees explains."""
@@ -75,6 +81,8 @@ async def compare_balances(
         return
     ours = await _balances(session, account)
     compared = _compared(ours, observed, await _open_longs(session, account), markets)
+    if await _are_lagging(session, account, compared, markets, wall):
+        return
     if not await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
         return
     traded_at = await _last_traded(session, account)
@@ -119,11 +127,10 @@ async def close_what_is_short(
         wall: wall time.
     """
     ours = await _balances(session, account)
-    compared = [
-        comparison
-        for comparison in _compared(ours, observed, await _open_longs(session, account), markets)
-        if comparison.currency not in busy
-    ]
+    known = _compared(ours, observed, await _open_longs(session, account), markets)
+    if await _are_lagging(session, account, known, markets, wall):
+        return
+    compared = [comparison for comparison in known if comparison.currency not in busy]
     if await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
         await _close_elsewhere_each(session, account, compared, at=now, wall=wall)
 
@@ -240,6 +247,52 @@ async def _confirm_shortfalls(
             session.add(balance)
         is_confirmed = is_confirmed and wall - balance.short_since >= CONFIRM_AFTER
     return is_confirmed
+
+
+async def _are_lagging(
+    session: AsyncSession,
+    account: Account,
+    compared: Sequence[BalanceComparison],
+    markets: Mapping[str, MarketRules],
+    wall: datetime,
+) -> bool:
+    """Whether the balances show the account exactly as it was before its latest fills.
+
+    Coins and money both, fees included: a trade by hand hits that by chance only. Nothing is gone
+    then and nothing came; a venue in trouble may show it so for minutes.
+    """
+    differences = {one.currency: one.difference for one in compared}
+    precision = {currency: _precision(currency, markets) for currency in differences}
+    unexplained = {name for name, size in differences.items() if abs(size) > precision[name]}
+    if not unexplained:
+        return False
+    recent = await session.exec(
+        select(Fill)
+        .join(Order, col(Order.id) == Fill.order_id)
+        .where(
+            Fill.account_id == account.id,
+            func.greatest(col(Order.sent_at), col(Order.settled_at)) > wall - LAG_MAX,
+        )
+        .order_by(col(Fill.filled_at).desc(), col(Fill.id).desc())
+        .limit(_LAGGING_FILLS_MAX)
+    )
+    unseen: dict[str, Decimal] = {}
+    for fill in recent.all():
+        base, quote = fill.symbol.split("-")
+        sign = Side(fill.side).sign
+        for currency, moved in (
+            (base, fill.quantity * sign),
+            (quote, -fill.price * fill.quantity * sign),
+            (fill.fee_currency, -fill.fee),
+        ):
+            unseen[currency] = unseen.get(currency, ZERO) + moved
+        if not unexplained.isdisjoint(unseen) and all(
+            abs(differences[currency] + moved) <= precision[currency]
+            for currency, moved in unseen.items()
+            if currency in differences
+        ):
+            return True
+    return False
 
 
 async def _last_traded(

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from services.orders.comparing import CONFIRM_AFTER
+from domain.money import ZERO
+from services.orders.comparing import CONFIRM_AFTER, LAG_MAX
 from services.trading.figures import account_standing, lock_account
 from tests.support.books import assert_in_order
 from tests.support.engine import PRICE, QUANTITY, Engine, RunningBot
@@ -400,3 +401,63 @@ async def test_an_order_that_is_stuck_in_one_market_hides_no_shortfall_of_anothe
 
     assert [kind for *_, kind in await flows(engine, bot)] == ["external_trade"] * 2
     await assert_in_order(engine, bot)
+
+
+async def test_balances_that_lag_a_fill_for_minutes_close_nothing_elsewhere(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """They show the account as it was before the entry, to the last digit."""
+    account = engine.account(bot)
+    before = dict(account.totals)
+    await engine.open_position(bot)
+    now = dict(account.totals)
+    account.totals = before
+    for _ in range(6):
+        engine.wall.advance(30)
+        await reconcile(engine, bot)
+
+    position = await engine.position(bot)
+    assert (position.state, position.closed_elsewhere_quantity) == ("open", ZERO)
+    assert await flows(engine, bot) == []
+
+    account.totals = now
+    await confirm(engine, bot)
+    assert await flows(engine, bot) == []
+    await assert_in_order(engine, bot)
+
+
+async def test_balances_that_lag_a_sale_of_ours_for_minutes_are_no_flow(
+    engine: Engine, bot: RunningBot
+) -> None:
+    position = await engine.open_position(bot)
+    account = engine.account(bot)
+    await see_prices(engine)
+    before = dict(account.totals)
+    await engine.fire(position, "stop")
+    await engine.carry_out(bot)
+    now = dict(account.totals)
+    account.totals = before
+    engine.wall.advance(60)
+    await reconcile(engine, bot)
+    assert await flows(engine, bot) == []
+
+    account.totals = now
+    await confirm(engine, bot)
+
+    assert await flows(engine, bot) == []
+    await assert_in_order(engine, bot)
+
+
+async def test_what_still_shows_no_fill_after_minutes_is_believed(
+    engine: Engine, bot: RunningBot
+) -> None:
+    account = engine.account(bot)
+    before = dict(account.totals)
+    await engine.open_position(bot)
+    account.totals = before
+    engine.wall.advance(LAG_MAX.total_seconds())
+
+    await confirm(engine, bot)
+    await confirm(engine, bot)
+
+    assert (await engine.position(bot)).state == "closed"
