@@ -66,6 +66,9 @@ MAIN, EXITS = "worker", "exits"
 # After a worker dies, a workflow task waits this long for it before another worker may take it.
 STICKY_TIMEOUT = timedelta(seconds=1)
 GRACE = timedelta(seconds=8)
+PROMPT_SECONDS = 2.0
+"""How long exits in hand may take to end before the workflows' activities are told to."""
+
 CACHED_WORKFLOWS = 2_000
 ACTIVITIES_AT_ONCE = 100
 # A bar wakes every bot at once; the default of five polls would hand them out one by one.
@@ -114,7 +117,10 @@ async def run_exits(settings: Settings) -> None:
         if client is None:
             return
         async with container.polling as lock, _exits_worker(client, settings.task_queue, container):
-            await _loop_until(stop, "exits", lock.while_held(container.dispatch.run))
+            try:
+                await _loop_until(stop, "exits", lock.while_held(container.dispatch.run))
+            finally:
+                await container.prompt.close(PROMPT_SECONDS)
 
 
 def _stop_event() -> asyncio.Event:

@@ -14,45 +14,48 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
 
 from bench.figures import spread
 from bench.kill_switch import Show, execute, rows, until
 from bench.population import Bot, populate, wait_running
 from bench.processes import Processes
+from bench.stages import exits_at_the_exchange, shares
 from tests.support.up import RunningStack, running_stack
 
 BOTS = 500
 POSITIONS = 80
 QUIET_PAIR, BUSY_PAIR = "BTC-USD", "ETH-USD"
 SECONDS_MAX = 240.0
+ENTERED_SECONDS_MAX = 60.0
+"""How long the second act waits for the positions that it closes."""
 
 _OPEN = "SELECT count(*) AS open FROM positions WHERE state = 'open' AND symbol = %s"
 _LIVE = "SELECT count(*) AS live FROM positions WHERE state IN ('pending', 'open')"
 
 
-def measure() -> dict[str, Any]:
-    """Start a stack with 500 live bots and play the two acts."""
+def measure(bots: int = BOTS, positions: int = POSITIONS) -> dict[str, Any]:
+    """Start a stack with so many live bots and play the two acts."""
     with running_stack(NIJA_RATE_LIMITS="off", NIJA_SIMULATOR_FEE_TIER="vip") as stack:
-        return asyncio.run(_measure(stack))
+        return asyncio.run(_measure(stack, bots, positions))
 
 
-async def _measure(stack: RunningStack) -> dict[str, Any]:
+async def _measure(stack: RunningStack, count: int, positions: int) -> dict[str, Any]:
     began = time.monotonic()
     admin = stack.register("admin@bench.example")
     await execute(stack, "UPDATE users SET role = 'admin' WHERE email = %s", admin.email)
-    await populate(stack, BOTS, live=True, pairs=(QUIET_PAIR, BUSY_PAIR))
+    await populate(stack, count, live=True, pairs=(QUIET_PAIR, BUSY_PAIR))
     await execute(stack, "UPDATE users SET subscription_tier = %s", "enterprise")
-    bots = await wait_running(stack, BOTS)
+    bots = await wait_running(stack, count)
     populated_after = time.monotonic() - began
-    acts = _Acts(stack, Show(stack, admin, bots))
-    quiet = await acts.quiet(bots[:POSITIONS])
+    acts = _Acts(stack, Show(stack, admin, bots), positions)
+    quiet = await acts.quiet(bots[:positions])
     await asyncio.to_thread(
         stack.data, "DELETE", "/admin/kill-switch", admin, reason="the first act is over"
     )
     return {
-        "bots": BOTS,
+        "bots": count,
         "seconds_to_populate": round(populated_after, 1),
         "quiet": quiet,
         "while_all_bots_enter": await acts.busy(bots),
@@ -60,9 +63,10 @@ async def _measure(stack: RunningStack) -> dict[str, Any]:
 
 
 class _Acts:
-    def __init__(self, stack: RunningStack, show: Show) -> None:
+    def __init__(self, stack: RunningStack, show: Show, positions: int) -> None:
         self._stack = stack
         self._show = show
+        self._positions = positions
 
     async def quiet(self, bots: Sequence[Bot]) -> dict[str, Any]:
         """Close what these bots have bought, with nothing else to do."""
@@ -77,7 +81,8 @@ class _Acts:
         """Close what has been bought so far, while the rest of the bots are about to buy."""
 
         async def close() -> dict[str, Any]:
-            await until(lambda: self._are_open(BUSY_PAIR, POSITIONS), SECONDS_MAX)
+            with suppress(TimeoutError):  # then as many as there are by now
+                await until(lambda: self._are_open(BUSY_PAIR, self._positions), ENTERED_SECONDS_MAX)
             return await self._close(BUSY_PAIR)
 
         sending = self._show.send(BUSY_PAIR, [uuid.uuid4() for _ in bots])
@@ -87,24 +92,24 @@ class _Acts:
 
     async def _close(self, symbol: str) -> dict[str, Any]:
         processes = Processes(self._stack.run["pids"])
-        began, began_at = time.monotonic(), datetime.now(UTC)
+        began, began_at = time.monotonic(), time.time()
         answer = await self._show.engage(close_positions=True)
         took = time.monotonic() - began
-        await until(self._is_flat, SECONDS_MAX)
+        with suppress(TimeoutError):  # what is still live then is told
+            await until(self._is_flat, SECONDS_MAX)
         flat_after = time.monotonic() - began
+        (left,) = await rows(self._stack, _LIVE, ())
         used = processes.used()
-        books = await asyncio.to_thread(self._stack.dump)
-        arrivals = [
-            (datetime.fromisoformat(order["received_at"]) - began_at).total_seconds()
-            for account in books["accounts"]
-            for order in account["orders"]
-            if order["side"] == "SELL" and order["product_id"] == symbol
-        ]
+        exits = [it for it in await exits_at_the_exchange(self._stack) if it.symbol == symbol]
         return {
             "positions": answer["active_positions"],
             "call_took_s": round(took, 2),
-            "call_to_exit_at_the_exchange_s": spread(arrivals, digits=2),
+            "call_to_exit_at_the_exchange_s": spread(
+                [it.received_at - began_at for it in exits], digits=2
+            ),
+            **shares([(began_at, it) for it in exits]),
             "all_flat_after_s": round(flat_after, 2),
+            "still_live": left["live"],
             "processes": used,
         }
 

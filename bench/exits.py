@@ -15,8 +15,8 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
@@ -27,6 +27,7 @@ from bench.figures import spread
 from bench.kill_switch import rows, send_buys, until
 from bench.population import Bot, Trader, populate, wait_running
 from bench.processes import Processes
+from bench.stages import Exit, exits_at_the_exchange, shares
 from tests.support.up import RunningStack, running_stack
 
 BOTS = 300
@@ -62,26 +63,26 @@ class Crossed:
     at: float
 
 
-def measure() -> dict[str, Any]:
-    """Start a stack with 300 live bots, let endpoints hang, cross stops."""
+def measure(bots: int = BOTS, positions: int = POSITIONS) -> dict[str, Any]:
+    """Start a stack with so many live bots, let endpoints hang, cross stops."""
     with running_stack(
         NIJA_RATE_LIMITS="off", NIJA_SIMULATOR_FEE_TIER="vip", NIJA_SIMULATOR_MODE="step"
     ) as stack:
-        return asyncio.run(_measure(stack))
+        return asyncio.run(_measure(stack, bots, positions))
 
 
-async def _measure(stack: RunningStack) -> dict[str, Any]:
-    traders = await populate(stack, BOTS, live=True, pairs=(PAIR,))
-    bots = await wait_running(stack, BOTS)
+async def _measure(stack: RunningStack, count: int, positions: int) -> dict[str, Any]:
+    traders = await populate(stack, count, live=True, pairs=(PAIR,))
+    bots = await wait_running(stack, count)
     run = _Run(stack, traders)
-    await run.buy(bots[:POSITIONS])
-    calm = await run.cross(POSITIONS // 4)
+    await run.buy(bots[:positions])
+    calm = await run.cross(positions // 4)
     await run.hang()
     return {
-        "bots": BOTS,
+        "bots": count,
         "hanging": ", ".join(HANGING),
         "before": calm,
-        "while_hanging": await run.cross(POSITIONS),
+        "while_hanging": await run.cross(positions),
     }
 
 
@@ -119,13 +120,17 @@ class _Run:
                 break
             crossed += await self._cross_some(positions)
         used = processes.used()
-        books = await asyncio.to_thread(self._stack.dump)
-        sold = {account["api_key"]: _sales(account) for account in books["accounts"]}
-        waits = [
-            min((at - it.at for at in sold[it.api_key] if at >= it.at), default=float("inf"))
-            for it in crossed
-        ]
-        return {"crossing_to_exit_at_the_exchange_s": spread(waits, digits=2), "processes": used}
+        exits = await exits_at_the_exchange(self._stack)
+        left = [(it.at, found) for it in crossed if (found := _exit_of(it, exits)) is not None]
+        return {
+            "stops_crossed": len(crossed),
+            "never_at_the_exchange": len(crossed) - len(left),
+            "crossing_to_exit_at_the_exchange_s": spread(
+                [found.received_at - at for at, found in left], digits=2
+            ),
+            **shares(left),
+            "processes": used,
+        }
 
     async def _cross_some(self, positions: Sequence[dict[str, Any]]) -> list[Crossed]:
         """Put stops below the price and let a minute pass; those that it crossed."""
@@ -141,17 +146,21 @@ class _Run:
         ]
         if crossed:
             ids = [position_id for _crossed, position_id in crossed]
-            await until(lambda: self._have_left(ids), CROSSED_SECONDS_MAX)
+            with suppress(TimeoutError):  # it is counted as one that never was at the exchange
+                await until(lambda: self._have_left(ids), CROSSED_SECONDS_MAX)
         return [it for it, _position_id in crossed]
 
     async def _put_stop(self, position: dict[str, Any], price: Decimal) -> Decimal | None:
         stop = (price * BELOW).quantize(Decimal(position["step"]), ROUND_DOWN)
         answer = await self._api.patch(
             f"/api/v1/account/positions/pos_{position['id'].hex}",
-            json={"stop_loss": str(stop)},
+            json={"stop_loss": float(stop)},  # a JSON number; its digits survive
             headers={"Authorization": self._traders[position["user_id"]].authorization},
         )
-        return stop if answer.is_success else None
+        if answer.status_code == httpx.codes.NOT_FOUND:  # it has left by now
+            return None
+        answer.raise_for_status()
+        return stop
 
     async def _advance(self) -> None:
         answer = await self._simulator.post("/control/advance", json={"minutes": 1})
@@ -174,9 +183,6 @@ class _Run:
         return not row["left"]
 
 
-def _sales(account: dict[str, Any]) -> list[float]:
-    return [
-        datetime.fromisoformat(order["received_at"]).timestamp()
-        for order in account["orders"]
-        if order["side"] == "SELL"
-    ]
+def _exit_of(crossed: Crossed, exits: Sequence[Exit]) -> Exit | None:
+    mine = (it for it in exits if it.api_key == crossed.api_key and it.received_at >= crossed.at)
+    return min(mine, key=lambda it: it.received_at, default=None)

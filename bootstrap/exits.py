@@ -14,11 +14,11 @@ from adapters.temporal.client import TemporalWorkflows
 from bootstrap.core import Core, metrics_runtime, open_core, required
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
-from services.orders.sends_first import SendsFirst
 from services.orders.settling import OrderSettling
 from services.session_lock import EXITS_LOCK, SessionLock
 from services.trading.exit_dispatch import ExitDispatch
 from services.trading.exiting import ExitService
+from services.trading.prompt_exits import PromptExits
 from settings import Settings
 
 POLLING_SILENCE_SECONDS = 5
@@ -34,6 +34,7 @@ class ExitsContainer:
     orders: OrderActivities
     markets: MarketActivities
     dispatch: ExitDispatch
+    prompt: PromptExits
     polling: SessionLock
 
 
@@ -52,24 +53,26 @@ async def build_exits(settings: Settings) -> AsyncIterator[ExitsContainer]:
 def assemble_exits(core: Core) -> ExitsContainer:
     """Wire an exits worker on open parts."""
     settings, database, venues, clock = core.settings, core.database, core.venues, core.clock
-    sends = SendsFirst()
     settling = OrderSettling(
         database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
     )
+    exits, placing = ExitService(database, clock), OrderPlacing(database, venues, clock, settling)
+    prompt = PromptExits(core.workflows, exits, placing)
     watching = VenueWatching(
         database,
         venues,
-        core.workflows,
+        prompt,
         clock,
         interval_seconds=settings.watch_interval_seconds,
         scan_length=timedelta(seconds=float(settings.scan_seconds)),
     )
     return ExitsContainer(
         workflows=core.workflows,
-        exits=ExitActivities(ExitService(database, clock, sends)),
-        orders=OrderActivities(OrderPlacing(database, venues, clock, settling, sends), settling),
+        exits=ExitActivities(exits),
+        orders=OrderActivities(placing, settling),
         markets=MarketActivities(watching),
-        dispatch=ExitDispatch(database, core.workflows, venues, realm=core.realm),
+        dispatch=ExitDispatch(database, prompt, venues, realm=core.realm),
+        prompt=prompt,
         polling=SessionLock(
             required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
             EXITS_LOCK,

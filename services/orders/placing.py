@@ -52,7 +52,6 @@ from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
 from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
-from services.orders.sends_first import SendsFirst
 from services.orders.settling import (
     ENTRY_SEND_LENGTH_MAX,
     NOT_JUDGED,
@@ -97,14 +96,30 @@ class _Sendable:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """An order that left, and what the venue answered."""
+class Marked:
+    """An order whose row says that it is being sent; whoever marked it sends it, at once.
+
+    Attributes:
+        sendable: what was found to send.
+        account: where to.
+        order: its row.
+        venue_now: the venue's time.
+        deadline: when the send must have ended, by the loop's clock.
+    """
 
     sendable: _Sendable
     account: VenueAccount
     order: Order
-    outcome: PlaceOutcome
     venue_now: datetime
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An order that left, and what the venue answered."""
+
+    marked: Marked
+    outcome: PlaceOutcome
 
 
 class OrderPlacing:
@@ -116,10 +131,8 @@ class OrderPlacing:
         venues: Venues,
         clock: WallClock,
         settling: OrderSettling,
-        sends: SendsFirst | None = None,
     ) -> None:
         self._database = database
-        self._sends = sends or SendsFirst()
         self._venues = venues
         self._clock = clock
         self._settling = settling
@@ -132,21 +145,17 @@ class OrderPlacing:
                 without the venue's clock.
             VenueUnavailable, VenueRefusedKeys: after it was accepted; the acceptance is recorded.
         """
-        with self._sends.sending():
-            sent = await self._send_once(user_id, order_id)
-        if isinstance(sent, OrderResult):
-            return sent
-        order, outcome, venue_now = sent.order, sent.outcome, sent.venue_now
-        if order.leg != Leg.ENTRY:
-            await self._sends.let_others_send()
-        if not isinstance(outcome, Accepted):
-            market = await self._rules_now(sent.sendable, outcome)
-            free = await _free(sent.account, order, outcome)
-            return await self._record_failure(order, outcome, venue_now, market, free)
-        return await self._settle(order, sent.sendable.ref, outcome, venue_now)
+        marked = await self.mark(user_id, order_id)
+        if isinstance(marked, OrderResult):
+            return marked
+        return await self.conclude(await self.send(marked))
 
-    async def _send_once(self, user_id: UUID, order_id: UUID) -> _Sent | OrderResult:
-        """Send an order that is still intended; its result where nothing was sent."""
+    async def mark(self, user_id: UUID, order_id: UUID) -> Marked | OrderResult:
+        """Commit that an order leaves, if it is still intended; how it stands where it does not.
+
+        Raises:
+            VenueUnavailable: the entry is still intended.
+        """
         sendable = await self._load(user_id, order_id)
         if sendable is None:
             return await self._settling.result(user_id, order_id)
@@ -161,11 +170,53 @@ class OrderPlacing:
         order = await self._mark_sending(user_id, order_id, sendable, venue_now)
         if order is None:
             return await self._settling.result(user_id, order_id)
-        with requests_for(Purpose.ENTRY if sendable.is_entry else Purpose.EXIT):
-            outcome = await _send(account, _request(order), deadline)
+        return Marked(sendable, account, order, venue_now, deadline)
+
+    async def account(self, ref: AccountRef) -> VenueAccount:
+        """Where the orders of an account are sent to.
+
+        Raises:
+            VenueRefusedKeys: its keys cannot sign a request.
+        """
+        return await self._venues.account(ref)
+
+    async def mark_new(
+        self,
+        session: AsyncSession,
+        position: Position,
+        order: Order,
+        ref: AccountRef,
+        account: VenueAccount,
+    ) -> Marked:
+        """Mark an exit that is being made; to be sent once the transaction has committed.
+
+        Making and marking in one transaction is what the gate of an exit asks for: its position
+        is locked, and nobody else can have seen the order.
+
+        Args:
+            session: the transaction that makes the order.
+            position: what it leaves; locked.
+            order: the order, not stored yet.
+            ref: the account that holds the position.
+            account: where to send it.
+        """
+        deadline = _deadline(is_entry=False)
+        key = VenueKey(ref.venue, ref.realm)
+        wall = self._clock.now()
+        venue_now = await time_without_asking(session, self._venues, key, order, wall)
+        await self._fit_to_market(session, key, position, order)
+        self._note_sending(order, venue_now)
+        sendable = _Sendable(order, ref, key, is_entry=False, venue_now=venue_now)
+        return Marked(sendable, account, order, venue_now, deadline)
+
+    async def send(self, marked: Marked) -> Sent:
+        """Send what this process has just marked; never called twice with the same mark."""
+        order, is_entry = marked.order, marked.sendable.is_entry
+        with requests_for(Purpose.ENTRY if is_entry else Purpose.EXIT):
+            outcome = await _send(marked.account, _request(order), marked.deadline)
         _log.info(
             "order.sent",
-            order_id=str(order_id),
+            order_id=str(order.id),
             leg=order.leg,
             symbol=order.symbol,
             side=order.side,
@@ -173,7 +224,21 @@ class OrderPlacing:
             outcome=type(outcome).__name__.lower(),
             refusal_code=outcome.code if isinstance(outcome, Refused) else None,
         )
-        return _Sent(sendable, account, order, outcome, venue_now)
+        return Sent(marked, outcome)
+
+    async def conclude(self, sent: Sent) -> OrderResult:
+        """Settle what can be settled at once of an order that left.
+
+        Raises:
+            VenueUnavailable, VenueRefusedKeys: after it was accepted; the acceptance is recorded.
+        """
+        marked, outcome = sent.marked, sent.outcome
+        order, venue_now = marked.order, marked.venue_now
+        if not isinstance(outcome, Accepted):
+            market = await self._rules_now(marked.sendable, outcome)
+            free = await _free(marked.account, order, outcome)
+            return await self._record_failure(order, outcome, venue_now, market, free)
+        return await self._settle(order, marked.sendable.ref, outcome, venue_now)
 
     async def _settle(
         self, order: Order, ref: AccountRef, accepted: Accepted, venue_now: datetime
@@ -236,13 +301,16 @@ class OrderPlacing:
                 return None
             if not is_entry:
                 await self._fit_to_market(session, key, position, order)
-            order.state = OrderState.SENDING
-            order.sends += 1
-            order.sent_at = self._clock.now()
-            order.venue_sent_at = venue_now
-            order.venue_first_sent_at = order.venue_first_sent_at or venue_now
+            self._note_sending(order, venue_now)
             session.add(order)
         return order
+
+    def _note_sending(self, order: Order, venue_now: datetime) -> None:
+        order.state = OrderState.SENDING
+        order.sends += 1
+        order.sent_at = self._clock.now()
+        order.venue_sent_at = venue_now
+        order.venue_first_sent_at = order.venue_first_sent_at or venue_now
 
     async def _fit_to_market(
         self, session: AsyncSession, key: VenueKey, position: Position, order: Order

@@ -9,6 +9,7 @@ read costs the others nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -19,13 +20,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.contracts.bots import BotRef, OrderTask
 from domain.contracts.exits import ExitsDue
 from domain.orders import FINAL_STATES, Leg, OrderState
-from domain.ports import WallClock
+from domain.ports import AccountRef, WallClock
 from models.bots import BotRun
+from models.connections import Account, Connection
 from models.trading import Order, Position
+from services.accounts import ref_of
 from services.database import Database
 from services.orders.due_exits import is_to_leave
-from services.orders.sends_first import SendsFirst
-from services.trading.leaving import leave
+from services.trading.leaving import Leaving, MarkOrder, leave
 
 LOCKED_RECHECK_SECONDS = 0.25
 """The wait for a row that another transaction holds, or for a database that is away."""
@@ -33,49 +35,54 @@ LOCKED_RECHECK_SECONDS = 0.25
 FAILED_RECHECK_SECONDS = 5.0
 """The wait after an exit could not be made for a reason that is a defect of ours."""
 
+LOCKED = Leaving(retry_seconds=LOCKED_RECHECK_SECONDS)
+
 _FINAL = tuple(state.value for state in FINAL_STATES)
 
 _log = structlog.get_logger("nija.exits")
 
 
+@dataclass(frozen=True, slots=True)
+class DuePosition:
+    """A position that is to be left, and the account that holds it."""
+
+    position_id: UUID
+    account: AccountRef
+
+
 class ExitService:
     """Makes the exit orders that are due."""
 
-    def __init__(
-        self, database: Database, clock: WallClock, sends: SendsFirst | None = None
-    ) -> None:
+    def __init__(self, database: Database, clock: WallClock) -> None:
         self._database = database
-        self._sends = sends or SendsFirst()
         self._clock = clock
 
     async def make_due(self, ref: BotRef) -> ExitsDue:
         """Commit the exit orders that are due and list the live ones."""
-        with self._sends.sending():
-            return await self._make_due(ref)
-
-    async def _make_due(self, ref: BotRef) -> ExitsDue:
-        async with self._database.for_user(ref.user_id) as session:
-            due = await _due_positions(session, ref.bot_id)
-            live = await _live_exits(session, ref.bot_id)
+        due, live = await self.look(ref)
         made: list[OrderTask] = []
         waits: list[float] = []
-        for position_id in due:
+        for position in due:
             try:
-                order, wait = await self._leave(ref, position_id)
+                leaving = await self.leave(ref, position)
             except (OperationalError, InterfaceError, OSError) as failure:
                 _log.warning(
-                    "exit.later", position_id=str(position_id), error=type(failure).__name__
+                    "exit.later",
+                    position_id=str(position.position_id),
+                    error=type(failure).__name__,
                 )
-                order, wait = None, LOCKED_RECHECK_SECONDS
+                leaving = LOCKED
             except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
                 _log.exception(
-                    "exit.failed", position_id=str(position_id), error=type(failure).__name__
+                    "exit.failed",
+                    position_id=str(position.position_id),
+                    error=type(failure).__name__,
                 )
-                order, wait = None, FAILED_RECHECK_SECONDS
-            if order is not None:
-                made.append(order)
-            if wait is not None:
-                waits.append(wait)
+                leaving = Leaving(retry_seconds=FAILED_RECHECK_SECONDS)
+            if leaving.order is not None:
+                made.append(leaving.order)
+            if leaving.retry_seconds is not None:
+                waits.append(leaving.retry_seconds)
         if len(made) < len(due):
             # Another process may have made them at the same moment.
             async with self._database.for_user(ref.user_id) as session:
@@ -83,32 +90,46 @@ class ExitService:
         orders = {order.order_id: order for order in (*live, *made)}
         return ExitsDue(orders=tuple(orders.values()), recheck_seconds=min(waits, default=None))
 
-    async def _leave(self, ref: BotRef, position_id: UUID) -> tuple[OrderTask | None, float | None]:
-        """Make the exit order of one position; it, and the wait before it can be made."""
+    async def look(self, ref: BotRef) -> tuple[Sequence[DuePosition], tuple[OrderTask, ...]]:
+        """The positions of a bot that are to be left and have no live exit, and its live exits."""
+        async with self._database.for_user(ref.user_id) as session:
+            due = await _due_positions(session, ref.bot_id)
+            return due, await _live_exits(session, ref.bot_id)
+
+    async def leave(self, ref: BotRef, due: DuePosition, mark: MarkOrder | None = None) -> Leaving:
+        """Make the exit order of one position: it, and the wait before it can be made.
+
+        Args:
+            ref: the bot.
+            due: the position.
+            mark: notes on the order that it is being sent, before both commit together; then
+                whoever asked sends it.
+        """
         async with self._database.for_user(ref.user_id) as session:
             position = (
                 await session.exec(
                     select(Position)
-                    .where(Position.id == position_id, is_to_leave())
+                    .where(Position.id == due.position_id, is_to_leave())
                     .with_for_update(skip_locked=True)
                 )
             ).one_or_none()
             if position is None:
-                return None, LOCKED_RECHECK_SECONDS
+                return LOCKED
             run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
-            made = await leave(session, run, ref.bot_id, position, self._clock.now())
-        return made.order, made.retry_seconds
+            return await leave(session, run, ref.bot_id, position, self._clock.now(), mark)
 
 
-async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:
+async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePosition]:
     """Positions that are to be left and have no live exit, oldest first."""
     has_exit = select(Order.position_id).where(
         Order.bot_id == bot_id, Order.leg != Leg.ENTRY.value, col(Order.state).not_in(_FINAL)
     )
-    return (
+    rows = (
         await session.exec(
-            select(Position.id)
+            select(Position.id, Account, Connection.version)
             .join(BotRun, col(BotRun.id) == Position.run_id)
+            .join(Account, col(Account.id) == Position.account_id)
+            .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
             .where(
                 BotRun.bot_id == bot_id,
                 is_to_leave(),
@@ -117,6 +138,7 @@ async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[UUID]:
             .order_by(col(Position.opened_at), col(Position.id))
         )
     ).all()
+    return [DuePosition(found, ref_of(account, version or 0)) for found, account, version in rows]
 
 
 async def _live_exits(session: AsyncSession, bot_id: UUID) -> tuple[OrderTask, ...]:

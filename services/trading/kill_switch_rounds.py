@@ -50,7 +50,7 @@ PAGE = 100
 AT_ONCE = 5
 """Bots minded at a time; orders need connections too."""
 
-EXITS_FIRST_SECONDS = 5.0
+EXITS_FIRST_SECONDS = 10.0
 """How long telling bots waits for the exits of positions to be sent."""
 
 EXITS_LOOK_SECONDS = 0.25

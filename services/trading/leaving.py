@@ -7,6 +7,7 @@ take in one order piece by piece.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -44,6 +45,8 @@ from services.trading.exit_attempts import earlier_attempts, fit_order, wait_bef
 _FINAL = tuple(state.value for state in FINAL_STATES)
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
 
+MarkOrder = Callable[[AsyncSession, Position, Order], Awaitable[None]]
+
 _log = structlog.get_logger("nija.bots")
 
 
@@ -69,7 +72,12 @@ class _Due:
 
 
 async def leave(
-    session: AsyncSession, run: BotRun, bot_id: UUID, position: Position, wall: datetime
+    session: AsyncSession,
+    run: BotRun,
+    bot_id: UUID,
+    position: Position,
+    wall: datetime,
+    mark: MarkOrder | None = None,
 ) -> Leaving:
     """Commit the exit that a position is due, if any. Its row is locked by the caller.
 
@@ -79,6 +87,7 @@ async def leave(
         bot_id: the bot that will carry the order out.
         position: an open position.
         wall: wall time.
+        mark: notes on the order, before it is stored, that it is being sent.
     """
     if position.open_quantity <= ZERO or await _has_live_exit(session, position.id):
         return NOTHING
@@ -119,6 +128,8 @@ async def leave(
         created_at=await venue_now(session, run),
         intended_at=wall,
     )
+    if mark is not None:
+        await mark(session, position, order)
     session.add(order)
     await session.flush()
     _log.info(
@@ -129,7 +140,8 @@ async def leave(
         leg=leg,
         attempt=attempt,
     )
-    task = OrderTask(order_id=order.id, state=OrderState.INTENDED, leg=leg, symbol=order.symbol)
+    state = OrderState(order.state)
+    task = OrderTask(order_id=order.id, state=state, leg=leg, symbol=order.symbol)
     return Leaving(order=task)
 
 

@@ -27,6 +27,7 @@ from settings import Settings
 from tests.support.caught_up import caught_up
 from tests.support.simulator_process import Simulator
 
+PROMPT_SECONDS = 2.0
 VAULT_KEYS = f"test:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
@@ -93,6 +94,7 @@ async def stepped_platform(
                     ),
                     market=market,
                 )
+                await exits.prompt.close(PROMPT_SECONDS)
     finally:
         await market.close()
         await database.close()

@@ -34,6 +34,7 @@ from services.trading.exit_dispatch import ExitDispatch
 from services.trading.exiting import ExitService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
 from services.trading.kill_switches import KillSwitches
+from services.trading.prompt_exits import PromptExits
 from tests.support.engine import GRACE, Engine, RunningBot
 from tests.support.fake_venue import FakeAccount, FakeVenue
 from tests.support.sandbox import sandboxed
@@ -132,8 +133,9 @@ class SwitchedEngine(Engine):
         placing = OrderPlacing(self.exits_database, self.venue, self.wall, settling)
         self.exit_orders = OrderActivities(placing, settling)
         self.exit_service = ExitService(self.exits_database, self.wall)
+        self.prompt = PromptExits(temporal, self.exit_service, placing)
         self.dispatch = ExitDispatch(
-            self.exits_database, temporal, Unwatched(), realm=Realm.SIMULATED
+            self.exits_database, self.prompt, Unwatched(), realm=Realm.SIMULATED
         )
 
     @asynccontextmanager
@@ -146,6 +148,7 @@ class SwitchedEngine(Engine):
             finally:
                 polling.cancel()
                 await asyncio.gather(polling, return_exceptions=True)
+                await self.prompt.close(WAIT_SECONDS)
 
     def exits_worker(self) -> Worker:
         """The one that carries out exits."""

@@ -1,0 +1,241 @@
+"""Exits that the exits worker carries out itself: sent once, and what is left is the workflow's."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlmodel import select
+from structlog.testing import capture_logs
+
+from domain.orders import Side
+from models.trading import Position
+from services.trading import prompt_exits
+from services.trading.prompt_exits import PromptExits
+from tests.support.books import assert_in_order
+from tests.support.engine import GRACE, Engine, RunningBot
+from tests.support.fake_venue import Answer
+
+pytestmark = pytest.mark.integration
+
+STEPS_MAX = 60
+SECONDS = 30.0
+ANSWERS = [answer for answer in Answer if answer is not Answer.REST]  # market orders
+
+
+def prompt_of(engine: Engine) -> PromptExits:
+    return PromptExits(engine.workflows, engine.exit_service, engine.placing)
+
+
+async def carried_out(prompt: PromptExits, *bots: RunningBot) -> None:
+    """Wake bots' exits, and wait until nothing is in hand any more."""
+    for bot in bots:
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+    await prompt.close(SECONDS)
+
+
+async def leaving_bot(engine: Engine) -> RunningBot:
+    """A bot with a position whose stop fired."""
+    bot = await engine.start_bot()
+    await engine.fire(await engine.open_position(bot), "stop")
+    return bot
+
+
+def sells(engine: Engine, bot: RunningBot) -> int:
+    return sum(request.side is Side.SELL for request in engine.account(bot).sends)
+
+
+async def test_an_exit_is_sent_and_booked_without_a_workflow(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert sells(engine, bot) == 1
+    assert (await engine.position(bot)).state == "closed"
+    assert engine.workflows.woken == []
+    await assert_in_order(engine, bot)
+
+
+async def test_all_positions_of_a_bot_are_left(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    await engine.fire(await engine.open_position(bot, "ETH-USD"), "stop")
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert {(await engine.position(bot, it)).state for it in ("BTC-USD", "ETH-USD")} == {"closed"}
+    assert engine.workflows.woken == []
+
+
+async def test_an_exit_that_fills_in_part_is_repeated_for_the_rest(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    engine.account(bot).answers.append(Answer.FILL_PART)
+
+    await carried_out(prompt_of(engine), bot)
+    await engine.carry_out(bot)
+
+    assert (await engine.position(bot)).state == "closed"
+    await assert_in_order(engine, bot)
+
+
+@pytest.mark.parametrize("answer", [Answer.TIME_OUT, Answer.FILL_BUT_TIME_OUT, Answer.REFUSE])
+async def test_what_did_not_end_is_left_to_the_workflow(engine: Engine, answer: Answer) -> None:
+    bot = await leaving_bot(engine)
+    engine.account(bot).answers.append(answer)
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert sells(engine, bot) == 1
+    assert engine.workflows.woken == [bot.bot_id]
+
+
+async def test_a_venue_that_refuses_the_keys_leaves_it_to_the_workflow(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    engine.account(bot).refuses_keys = True
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert engine.workflows.woken == [bot.bot_id]
+
+
+async def test_a_position_that_another_transaction_holds_is_left_to_the_workflow(
+    engine: Engine,
+) -> None:
+    bot = await leaving_bot(engine)
+    position = await engine.position(bot)
+    async with engine.database.as_system() as session:
+        await session.exec(select(Position.id).where(Position.id == position.id).with_for_update())
+        await carried_out(prompt_of(engine), bot)
+
+    assert sells(engine, bot) == 0
+    assert engine.workflows.woken == [bot.bot_id]
+
+
+async def test_a_bot_that_is_woken_again_meanwhile_has_its_workflow_woken(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    prompt = prompt_of(engine)
+    await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+
+    await carried_out(prompt, bot)
+
+    assert engine.workflows.woken == [bot.bot_id]
+    assert sells(engine, bot) == 1
+
+
+async def test_a_worker_that_ends_begins_nothing(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    prompt = prompt_of(engine)
+    await prompt.close(SECONDS)
+
+    await carried_out(prompt, bot)
+
+    assert sells(engine, bot) == 0
+    assert engine.workflows.woken == [bot.bot_id]
+
+
+async def test_a_workflow_service_that_is_away_keeps_no_exit(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    engine.workflows.is_down = True
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert (await engine.position(bot)).state == "closed"
+
+
+async def test_it_and_the_workflow_send_an_exit_once(engine: Engine) -> None:
+    bots = [await leaving_bot(engine) for _ in range(10)]
+
+    await asyncio.gather(
+        carried_out(prompt_of(engine), *bots),
+        carried_out(prompt_of(engine), *bots),
+        *(engine.carry_out(bot) for bot in bots),
+    )
+
+    assert [sells(engine, bot) for bot in bots] == [1] * len(bots)
+    for bot in bots:
+        await assert_in_order(engine, bot)
+
+
+async def test_a_venue_that_hangs_at_one_account_keeps_no_other_exit(engine: Engine) -> None:
+    held, *others = [await leaving_bot(engine) for _ in range(10)]
+    is_over = asyncio.Event()
+
+    async def hang() -> None:
+        await is_over.wait()
+
+    engine.account(held).meanwhile = hang
+    prompt = prompt_of(engine)
+    for bot in (held, *others):
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+
+    others_are_over = asyncio.create_task(closed(engine, others))
+    await asyncio.wait({others_are_over}, timeout=SECONDS)
+    is_over.set()
+    await prompt.close(SECONDS)
+
+    assert others_are_over.done()
+    assert (await engine.position(held)).state == "closed"
+
+
+async def closed(engine: Engine, bots: list[RunningBot]) -> None:
+    for bot in bots:
+        while (await engine.position(bot)).state != "closed":  # noqa: ASYNC110 - rows tell nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_bookings_wait_until_every_order_was_made(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "MAKING_AT_ONCE", 1)
+    bots = [await leaving_bot(engine) for _ in range(5)]
+
+    with capture_logs() as logs:
+        await carried_out(prompt_of(engine), *bots)
+
+    events = [log["event"] for log in logs if log["event"] in {"exit.intended", "order.settled"}]
+    assert events == ["exit.intended"] * 5 + ["order.settled"] * 5
+
+
+async def test_turns_that_nobody_gets_are_not_waited_for_for_ever(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "MAKING_AT_ONCE", 0)
+    monkeypatch.setattr(prompt_exits, "PATIENCE_SECONDS", 0.01)
+    bot = await leaving_bot(engine)
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert sells(engine, bot) == 0
+    assert engine.workflows.woken == [bot.bot_id]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_a_process_that_dies_at_any_step_doubles_and_loses_nothing(
+    engine: Engine, answer: Answer
+) -> None:
+    for number in range(STEPS_MAX):
+        bot = await leaving_bot(engine)
+        engine.account(bot).answers.append(answer)
+
+        engine.crash.die_at(number)
+        await carried_out(prompt_of(engine), bot)
+        is_over = len(engine.crash.steps) <= number
+        await recover(engine, bot)
+
+        await assert_in_order(engine, bot)
+        closed = await engine.position(bot)
+        assert (closed.state, closed.exit_reason) == ("closed", "stop_loss")
+        if is_over:
+            return
+    raise AssertionError("leaving never ends")
+
+
+async def recover(engine: Engine, bot: RunningBot) -> None:
+    """A new process takes over once everything can be known."""
+    engine.crash.die_at(None)
+    engine.account(bot).answers.clear()
+    engine.wire()
+    passed = GRACE + timedelta(seconds=1)
+    engine.venue.market.now += passed
+    engine.wall.time += passed
+    await engine.carry_out(bot)
