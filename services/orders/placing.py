@@ -13,27 +13,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import psycopg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
 from domain.exits import exit_limit_price
 from domain.markets import MarketRules, MarketStatus, VenueKey
-from domain.money import ZERO
 from domain.orders import (
     Accepted,
     CurrencyBalance,
     Leg,
-    OrderRequest,
     OrderState,
     OrderType,
     PlaceOutcome,
     Refused,
     Side,
-    TimeInForce,
     Unknown,
 )
 from domain.ports import (
@@ -51,12 +46,11 @@ from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book, lock_position_and_order
-from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
+from services.orders.dust import BY_RULES, last_price
+from services.orders.sending import deadline, free_after_refusal, send_order
 from services.orders.settling import (
-    ENTRY_SEND_LENGTH_MAX,
     NOT_JUDGED,
     RESEND_REFUSED,
-    SEND_LENGTH_MAX,
     OrderSettling,
 )
 from services.orders.venue_time import time_without_asking
@@ -67,9 +61,6 @@ ENTRY_AGE_MAX = timedelta(minutes=5)
 
 RULES_SECONDS_MAX = 3.0
 """How long a refusal by the market's rules waits to be booked for the rules of now."""
-
-BALANCES_SECONDS_MAX = 3.0
-"""How long a refusal for want of funds waits to be booked for what the account has free."""
 
 KEYS_REFUSED = ("keys_refused", "The broker refused the API keys")
 
@@ -166,11 +157,11 @@ class OrderPlacing:
             account = await self._venues.account(sendable.ref)
         except VenueRefusedKeys:
             return await self._end_without_keys(user_id, order_id, venue_now)
-        deadline = _deadline(is_entry=sendable.is_entry)
+        until = deadline(is_entry=sendable.is_entry)
         order = await self._mark_sending(user_id, order_id, sendable, venue_now)
         if order is None:
             return await self._settling.result(user_id, order_id)
-        return Marked(sendable, account, order, venue_now, deadline)
+        return Marked(sendable, account, order, venue_now, until)
 
     async def account(self, ref: AccountRef) -> VenueAccount:
         """Where the orders of an account are sent to.
@@ -200,20 +191,20 @@ class OrderPlacing:
             ref: the account that holds the position.
             account: where to send it.
         """
-        deadline = _deadline(is_entry=False)
+        until = deadline(is_entry=False)
         key = VenueKey(ref.venue, ref.realm)
         wall = self._clock.now()
         venue_now = await time_without_asking(session, self._venues, key, order, wall)
         await self._fit_to_market(session, key, position, order)
         self._note_sending(order, venue_now)
         sendable = _Sendable(order, ref, key, is_entry=False, venue_now=venue_now)
-        return Marked(sendable, account, order, venue_now, deadline)
+        return Marked(sendable, account, order, venue_now, until)
 
     async def send(self, marked: Marked) -> Sent:
         """Send what this process has just marked; never called twice with the same mark."""
         order, is_entry = marked.order, marked.sendable.is_entry
         with requests_for(Purpose.ENTRY if is_entry else Purpose.EXIT):
-            outcome = await _send(marked.account, _request(order), marked.deadline)
+            outcome = await send_order(marked.account, order, marked.deadline)
         _log.info(
             "order.sent",
             order_id=str(order.id),
@@ -236,7 +227,7 @@ class OrderPlacing:
         order, venue_now = marked.order, marked.venue_now
         if not isinstance(outcome, Accepted):
             market = await self._rules_now(marked.sendable, outcome)
-            free = await _free(marked.account, order, outcome)
+            free = await free_after_refusal(marked.account, order, outcome)
             return await self._record_failure(order, outcome, venue_now, market, free)
         return await self._settle(order, marked.sendable.ref, outcome, venue_now)
 
@@ -484,60 +475,4 @@ async def _hold_bot(session: AsyncSession, order_id: UUID) -> None:
         .join(Order, col(Order.bot_id) == Bot.id)
         .where(Order.id == order_id)
         .with_for_update(read=True, of=Bot)
-    )
-
-
-def _deadline(*, is_entry: bool) -> float:
-    """When a send that is marked from now on must have ended, by the loop's clock."""
-    length = ENTRY_SEND_LENGTH_MAX if is_entry else SEND_LENGTH_MAX
-    return asyncio.get_running_loop().time() + length.total_seconds()
-
-
-async def _send(account: VenueAccount, request: OrderRequest, deadline: float) -> PlaceOutcome:
-    """Send; a venue that takes longer than any send may has given no answer.
-
-    What a paper ledger's database raises once the time is over is no answer either: a statement
-    that is cut off may end in an error of the driver's.
-    """
-    if asyncio.get_running_loop().time() >= deadline:
-        return Refused("sent_too_late", "Marking it took longer than a send may; it never left")
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await account.place(request)
-    except TimeoutError:
-        return Unknown("The venue did not answer in time")
-    except (SQLAlchemyError, psycopg.Error) as failure:
-        if asyncio.get_running_loop().time() < deadline:
-            raise
-        _log.warning("order.send_broke_off", error=type(failure).__name__)
-        return Unknown("The venue did not answer in time")
-
-
-async def _free(
-    account: VenueAccount, order: Order, outcome: Refused | Unknown
-) -> CurrencyBalance | None:
-    """What the account has free for an exit that was refused for want of funds, if it says so."""
-    is_short = isinstance(outcome, Refused) and outcome.code == INSUFFICIENT_FUNDS
-    if not is_short or order.leg == Leg.ENTRY or order.side == Side.BUY:
-        return None
-    base = order.symbol.partition("-")[0]
-    try:
-        async with asyncio.timeout(BALANCES_SECONDS_MAX):
-            balances = await account.balances()
-    except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
-        return None
-    free = balances.get(base, CurrencyBalance(base, ZERO))
-    return free if free.is_known else None
-
-
-def _request(order: Order) -> OrderRequest:
-    return OrderRequest(
-        client_order_id=order.client_order_id,
-        symbol=order.symbol,
-        side=Side(order.side),
-        type=OrderType(order.type),
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        time_in_force=TimeInForce(order.time_in_force),
-        is_repetition=order.sends > 1,
     )

@@ -140,9 +140,13 @@ async def leave(
         leg=leg,
         attempt=attempt,
     )
-    state = OrderState(order.state)
-    task = OrderTask(order_id=order.id, state=state, leg=leg, symbol=order.symbol)
-    return Leaving(order=task)
+    return Leaving(order=_task_of(order))
+
+
+def _task_of(order: Order) -> OrderTask:
+    return OrderTask(
+        order_id=order.id, state=OrderState(order.state), leg=order.leg, symbol=order.symbol
+    )
 
 
 async def _due(session: AsyncSession, position: Position, wall: datetime) -> _Due | None:

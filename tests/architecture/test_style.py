@@ -36,6 +36,7 @@ BOUNDARIES = {
     "services/alerts/sweeping.py": "one user's trouble is not the others'",
     "services/orders/reconciling.py": "one account's trouble is not the others'",
     "services/trading/exiting.py": "one position's rows are not the others'",
+    "services/trading/prompt_exits.py": "what fails here is the workflow's to try again",
     "services/trading/hunting.py": "one run's or market's trouble is not the others'",
     "services/trading/signal_exits.py": "one signal's rows are not the others'",
     "services/trading/signals.py": "one market's trouble is not the others'",
