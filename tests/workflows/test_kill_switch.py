@@ -14,7 +14,7 @@ from temporalio.service import RPCError
 from adapters.embedded.postgres import EmbeddedPostgres
 from domain.contracts.kill_switches import kill_switch_workflow_id
 from models.bots import Bot
-from services.orders import placing
+from services.orders import sending
 from services.trading import kill_switch_rounds, kill_switches
 from services.trading.kill_switches import Engaged, SwitchTarget
 from tests.support.databases import fresh_database
@@ -40,7 +40,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(autouse=True)
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a send may take longer than in earnest; then engaging waits longer too."""
-    monkeypatch.setattr(placing, "ENTRY_SEND_LENGTH_MAX", timedelta(seconds=60))
+    monkeypatch.setattr(sending, "ENTRY_SEND_LENGTH_MAX", timedelta(seconds=60))
     monkeypatch.setattr(kill_switches, "SENDS_SECONDS_MAX", 90.0)
 
 
