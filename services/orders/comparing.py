@@ -273,7 +273,7 @@ async def _are_lagging(
             Fill.account_id == account.id,
             func.greatest(col(Order.sent_at), col(Order.settled_at)) > wall - LAG_MAX,
         )
-        .order_by(col(Fill.filled_at).desc(), col(Fill.id).desc())
+        .order_by(col(Order.sent_at).desc(), col(Fill.filled_at).desc(), col(Fill.id).desc())
         .limit(_LAGGING_FILLS_MAX)
     )
     unseen: dict[str, Decimal] = {}

@@ -433,6 +433,8 @@ async def test_balances_that_lag_a_sale_of_ours_for_minutes_are_no_flow(
     account = engine.account(bot)
     await see_prices(engine)
     before = dict(account.totals)
+    engine.wall.advance(10)
+    engine.venue.market.now += timedelta(seconds=10)
     await engine.fire(position, "stop")
     await engine.carry_out(bot)
     now = dict(account.totals)
