@@ -6,11 +6,14 @@ import asyncio
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
-from adapters.venues.coinbase import CoinbaseMarketData
+from adapters.venues.coinbase import CoinbaseAccount, CoinbaseMarketData
 from domain.markets import MarketStatus, Timeframe
+from domain.orders import OrderRequest, OrderType, Refused, Side
 from domain.ports import VenueUnavailable
 from tests.support.simulator_process import Simulator, running_simulator
 
@@ -105,6 +108,40 @@ async def test_a_delisted_product_is_halted(faulty: Simulator, data: CoinbaseMar
     fault(faulty, "product_delisted", product="ETH-USD", form="absent")
 
     assert (await data.fresh_rules())["ETH-USD"].status is MarketStatus.HALTED
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ({"kind": "product_delisted"}, MarketStatus.HALTED),
+        ({"kind": "product_delisted", "form": "flagged"}, MarketStatus.HALTED),
+        ({"kind": "product_mode", "mode": "trading_disabled"}, MarketStatus.HALTED),
+        ({"kind": "product_mode", "mode": "cancel_only"}, MarketStatus.CANCEL_ONLY),
+        ({"kind": "product_mode", "mode": "limit_only"}, MarketStatus.LIMIT_ONLY),
+    ],
+)
+async def test_an_order_that_its_market_does_not_take_has_the_list_read_anew(
+    faulty: Simulator, data: CoinbaseMarketData, how: dict[str, object], status: MarketStatus
+) -> None:
+    """Else a position of a market that is gone would look open for up to an hour."""
+    await data.rules()
+    account = CoinbaseAccount(
+        credentials=faulty.open_account({"ETH": "1"}),
+        market_data=data,
+        simulator_url=faulty.url,
+    )
+    faulty.post("/control/faults", {**how, "product": "ETH-USD"})
+
+    try:
+        outcome = await account.place(
+            OrderRequest(str(uuid4()), "ETH-USD", Side.SELL, OrderType.MARKET, Decimal("0.1"))
+        )
+        assert isinstance(outcome, Refused)
+        async with asyncio.timeout(5):
+            while data.known_rules()["ETH-USD"].status is not status:  # noqa: ASYNC110 - read beside the work
+                await asyncio.sleep(0.02)
+    finally:
+        await account.close()
 
 
 @pytest.mark.parametrize(

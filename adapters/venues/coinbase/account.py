@@ -62,8 +62,11 @@ _BY_RULES = frozenset(
         "notional_maximum",
         "price_precision",
         "unsupported_order_type",
+        "unknown_symbol",
+        "order_entry_disabled",
     }
 )
+"""Refusals by something that the list of markets says: it has changed since it was read."""
 
 _log = structlog.get_logger("nija.account")
 
