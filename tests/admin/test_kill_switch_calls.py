@@ -184,6 +184,23 @@ async def test_with_the_workflow_service_away_it_is_engaged_all_the_same(world: 
     ]
 
 
+async def test_the_time_of_a_report_is_written_like_every_other(world: World, admin: Api) -> None:
+    """Workflows store it as Python writes it: with an offset, and with fractions of a second."""
+    await admin.data("POST", URL, json=ENGAGE)
+    await world.sql(
+        "UPDATE kill_switches SET report = '"
+        '{"is_flat": true, "reported_at": "2026-11-30T09:58:32.840534+00:00"}'
+        "'"
+    )
+
+    listed = await admin.data("GET", URL)
+
+    assert listed["kill_switches"][0]["report"] == {
+        "is_flat": True,
+        "reported_at": "2026-11-30T09:58:32Z",
+    }
+
+
 async def test_a_send_under_way_is_waited_for(world: World, admin: Api, user: Api) -> None:
     order_id = await sending_entry(world, user)
     engaging = asyncio.create_task(admin.data("POST", URL, json=ENGAGE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field, StrictBool, StrictStr
@@ -93,6 +94,13 @@ class EngagedView(View):
         )
 
 
+def _written(report: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A report whose time is written like every other: workflows store it as text."""
+    if report is None or "reported_at" not in report:
+        return report
+    return report | {"reported_at": datetime.fromisoformat(report["reported_at"])}
+
+
 class SwitchItem(View):
     """A switch. `report` is what the latest telling of bots and users came to."""
 
@@ -134,7 +142,7 @@ class SwitchItem(View):
             is_told=view.is_told,
             affected_users=view.affected_users,
             active_positions=view.active_positions,
-            report=view.report,
+            report=_written(view.report),
         )
 
 
