@@ -6,14 +6,13 @@ MINUTES ?= 10
 HOURS ?= 1
 SEEDS ?= 1
 KILLS ?= 100
-BOTS ?= 100
 # Each starts servers of its own: what the cores can carry, not more.
 TEST_PROCESSES ?= 2
 BIN := .venv/bin
 VENV := .venv/.installed
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: export NIJA_DEMO_USER ?= true
 run: $(VENV) ## Start everything on this machine; Ctrl-C stops it, data is kept
@@ -46,13 +45,13 @@ bench: $(VENV) ## Measure
 	$(BIN)/python -m bench
 
 chaos: $(VENV) ## Kill every process again and again while bots trade; KILLS=100 BOTS=50 SEED=
-	$(BIN)/python -m chaos --kills $(KILLS) --bots $(BOTS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m chaos --kills $(KILLS) --bots $(or $(BOTS),50) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=1 BOTS=100
-	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(BOTS) --processes $(TEST_PROCESSES)
+	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(or $(BOTS),100) --processes $(TEST_PROCESSES)
 
 mutations: $(VENV) ## Break the product in five ways; the simulation has to catch each
 	$(BIN)/python -m simulation.mutations

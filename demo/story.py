@@ -196,10 +196,10 @@ class Story:
         yield from self._chronicle.tell(now, fills, look.positions, trades)
 
     def _interlude(self, look: Look) -> None:
-        """After the first trade the user grows careful; during the next one the worker dies."""
+        """After the first trade the user grows careful; during the next one both workers die."""
         if self._has_smaller_positions:
             if look.positions and not self._was_killed:
-                self._kill_worker(look)
+                self._kill_workers(look)
         elif not look.positions and self._chronicle.has_told_a_trade:
             self._change_settings()
 
@@ -213,18 +213,21 @@ class Story:
         self._settle(self.exchange.now())
         self.screen.section("Trade on")
 
-    def _kill_worker(self, look: Look) -> None:
+    def _kill_workers(self, look: Look) -> None:
+        """The exits worker judges the prices; the other one decides, and would be no loss yet."""
         self._was_killed = True
-        self.screen.section("Kill the worker while a position is open")
+        self.screen.section("Kill both workers while a position is open")
         stops = ", ".join(f"{one['symbol']} at {one['stop_loss']}" for one in look.positions)
         self.screen.say(f"Stops: {stops}.")
         began = time.monotonic()
-        pid = self.stack.kill("worker")
-        self.stack.wait_restarted("worker", pid)
+        pids = {name: self.stack.kill(name) for name in ("exits-worker", "worker")}
+        for name, pid in pids.items():
+            self.stack.wait_restarted(name, pid)
         after = self._minute()
         self.screen.say(
-            f"SIGKILL to process {pid}. {time.monotonic() - began:.1f} s later its successor had "
-            f"judged the next minute; {len(after.positions)} positions are guarded."
+            f"SIGKILL to the processes {' and '.join(map(str, pids.values()))}. "
+            f"{time.monotonic() - began:.1f} s later their successors had judged the next minute; "
+            f"positions guarded: {len(after.positions)}."
         )
         self.screen.section("Trade on")
 

@@ -57,7 +57,10 @@ def main() -> int:
 
 
 def _listed(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {figure:.0f}" for name, figure in figures.items())
+    def written(figure: float) -> str:
+        return f"{figure:.0f}" if figure == int(figure) else f"{figure:.1f}"
+
+    return ", ".join(f"{name.replace('_', ' ')} {written(it)}" for name, it in figures.items())
 
 
 def _say(text: str) -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections import Counter
 from functools import cache
 
 import pytest
 
+from api.nija.errors import BY_CODE
+from domain.alerts import AlertState
+from domain.markets import MarketStatus
+from domain.strategies.apex import ExitReason, ReasonCode
+from models.trading import ExitState
+from simulator.faults import Kind, fault_of
 from tests.architecture.product import ROOT, in_packages
 
 RELIABILITY = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+NIJA = (ROOT / "docs" / "nija.md").read_text(encoding="utf-8")
+SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+OVER_HTTP = ("after_seconds", "for_seconds")
 ROWS = [line for line in RELIABILITY.splitlines() if re.match(r"\| [A-Z]-\d\d ", line)]
 FAILURE_MODES = [f"F-{number:02}" for number in range(1, 62)]
 CITATION = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -65,3 +75,29 @@ def test_nothing_that_decides_reads_the_environment(package: str) -> None:
     ]
 
     assert reading == []
+
+
+def test_every_code_and_reason_that_a_client_can_meet_is_in_the_dialects_page() -> None:
+    """A client that meets one has to find what it means."""
+    words = set(re.findall(r"\w+", NIJA))
+    reasons = [*ReasonCode, *ExitReason, *AlertState, *MarketStatus, *ExitState]
+    said = {wire.code for wire in BY_CODE.values()} | {reason.value for reason in reasons}
+
+    assert sorted(said - words) == []
+
+
+def test_every_fault_of_the_examples_is_one() -> None:
+    examples = [json.loads(text) for text in re.findall(r"^fault '(.*)'$", SIMULATOR, re.MULTILINE)]
+    for example in examples:
+        fault_of({name: it for name, it in example.items() if name not in OVER_HTTP})
+
+    assert {example["kind"] for example in examples} == set(Kind)
+
+
+def test_examples_use_no_variable_that_the_page_does_not_set() -> None:
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", SIMULATOR, re.DOTALL))
+    used = set(re.findall(r"\$\{?([A-Z_]+)", blocks))
+    made = set(re.findall(r"\b([A-Z_]+)=", blocks))
+
+    assert used - made == set()
+    assert "…" not in blocks, "an example that cannot be run as it is written"
