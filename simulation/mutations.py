@@ -103,10 +103,10 @@ MUTATIONS = (
         (
             Edit(
                 "services/orders/placing.py",
-                "        deadline = _deadline(is_entry=sendable.is_entry)\n",
+                "        until = deadline(is_entry=sendable.is_entry)\n",
                 "        await self._venues.market_data(sendable.key).order_book("
                 "sendable.order.symbol)\n"
-                "        deadline = _deadline(is_entry=sendable.is_entry)\n",
+                "        until = deadline(is_entry=sendable.is_entry)\n",
             ),
         ),
     ),
