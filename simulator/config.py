@@ -4,6 +4,7 @@ What is left unset keeps whatever the database remembers from the last start, so
 restart continues the same market; what is set explicitly always wins.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Mode = Literal["speed", "step"]
+_SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 
 
 class SimulatorConfig(BaseSettings):
@@ -64,6 +66,13 @@ class SimulatorConfig(BaseSettings):
     def _split_symbols(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip().upper() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("symbols")
+    @classmethod
+    def _check_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in value if not _SYMBOL.fullmatch(name)]:
+            raise ValueError(f"Products are named like BTC-USD, not {', '.join(wrong)}")
         return value
 
     @field_validator("start", mode="before")

@@ -96,6 +96,8 @@ def _fault(exchange: Exchange, source: Mapping[str, Any]) -> Fault:
         fault = fault_of(fields)
     except BadFaultError as error:
         raise _bad(str(error)) from error
+    if fault.kind is Kind.PRODUCT_RULES and not any(fault.parameters.values()):
+        raise _bad(f"product_rules needs one of {', '.join(fault.parameters)}")
     if fault.account is not None and fault.account not in exchange.accounts:
         raise _bad(f"no account {fault.account}")
     if fault.product is not None and fault.product not in exchange.engine.books:

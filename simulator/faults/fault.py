@@ -128,6 +128,9 @@ def _parameters(definition: Definition, given: Parameters) -> Parameters:
 
 
 def _check_bounds(fault: Fault) -> None:
+    if fault.kind is Kind.SIGNATURE_CLOCK and fault.account is not None:
+        # Whose call it is follows from the signature that it judges: it would never act.
+        raise BadFaultError("signature_clock meets every account; leave account out")
     if not 0 <= fault.probability <= 1:
         raise BadFaultError("probability must be from 0 to 1")
     if fault.count is not None and fault.count < 1:

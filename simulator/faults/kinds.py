@@ -265,7 +265,21 @@ DEFINITIONS: Final[Mapping[Kind, Definition]] = {
     Kind.PRODUCT_MALFORMED: Definition(
         Layer.STATE,
         {
-            "field": Parameter("text", "base_increment"),
+            "field": _choice(
+                "base_increment",
+                "base_currency_id",
+                "base_max_size",
+                "base_min_size",
+                "price",
+                "price_increment",
+                "product_id",
+                "product_type",
+                "quote_currency_id",
+                "quote_increment",
+                "quote_max_size",
+                "quote_min_size",
+                "status",
+            ),
             "form": _choice("empty", "missing", "null", "zero", "negative", "not_a_number"),
         },
     ),

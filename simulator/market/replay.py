@@ -45,7 +45,10 @@ def load_folder(folder: Path, wanted: Sequence[str] = ()) -> list[CandleSeries]:
     chosen = wanted or [name for name in paths if not name.endswith(PERPETUAL_SUFFIX)]
     files = [load_series(symbol, paths[symbol]) for symbol in sorted(chosen)]
     if not files:
-        raise MarketDataUnusableError(f"no spot candle file in {folder}")
+        raise MarketDataUnusableError(
+            f"no spot candle file in {folder} (NIJA_MARKET_DATA_DIR); they are named like "
+            "coinbase-BTC-USD-1m-2018-04-04.csv.gz"
+        )
     groups = _groups_sharing_a_clock(files)
     if wanted and len(groups) > 1:
         raise MarketDataUnusableError(f"{', '.join(wanted)} do not share a clock")

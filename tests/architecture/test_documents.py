@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections import Counter
 from functools import cache
@@ -15,13 +14,11 @@ from domain.alerts import AlertState
 from domain.markets import MarketStatus
 from domain.strategies.apex import ExitReason, ReasonCode
 from models.trading import ExitState
-from simulator.faults import Kind, fault_of
 from tests.architecture.product import ROOT, in_packages
 
 RELIABILITY = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 NIJA = (ROOT / "docs" / "nija.md").read_text(encoding="utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
-OVER_HTTP = ("after_seconds", "for_seconds")
 ROWS = [line for line in RELIABILITY.splitlines() if re.match(r"\| [A-Z]-\d\d ", line)]
 FAILURE_MODES = [f"F-{number:02}" for number in range(1, 62)]
 CITATION = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -84,14 +81,6 @@ def test_every_code_and_reason_that_a_client_can_meet_is_in_the_dialects_page() 
     said = {wire.code for wire in BY_CODE.values()} | {reason.value for reason in reasons}
 
     assert sorted(said - words) == []
-
-
-def test_every_fault_of_the_examples_is_one() -> None:
-    examples = [json.loads(text) for text in re.findall(r"^fault '(.*)'$", SIMULATOR, re.MULTILINE)]
-    for example in examples:
-        fault_of({name: it for name, it in example.items() if name not in OVER_HTTP})
-
-    assert {example["kind"] for example in examples} == set(Kind)
 
 
 def test_examples_use_no_variable_that_the_page_does_not_set() -> None:

@@ -543,6 +543,7 @@ def test_control_of_faults(faulty: SimulatorProcess) -> None:
     assert "no field second" in refusal({"kind": "slow", "second": 1})
     assert "no account unknown" in refusal({"kind": "slow", "account": "unknown"})
     assert "no product NO-USD" in refusal({"kind": "slow", "product": "NO-USD"})
+    assert "needs one of base_increment" in refusal({"kind": "product_rules"})
     assert "for_seconds" in refusal({"kind": "slow", "for_seconds": "long"})
     assert "faults must be" in refusal({"faults": 3})
     assert "seed must be" in refusal({"intensity": 0.5}, "/control/faults/seed")

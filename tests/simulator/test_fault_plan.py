@@ -187,6 +187,8 @@ def test_windows_of_any_length_are_found_in_the_order_of_the_plan() -> None:
         ({"kind": "server_error", "status": 500.5}, "status must be a whole number"),
         ({"kind": "order_stuck", "status": "LOST"}, "status must be one of PENDING"),
         ({"kind": "commission_late", "first": "0.1"}, "first must be at most 0"),
+        ({"kind": "product_malformed", "field": "increment"}, "field must be one of base_increm"),
+        ({"kind": "signature_clock", "account": "a"}, "signature_clock meets every account"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(source: dict[str, Any], message: str) -> None:

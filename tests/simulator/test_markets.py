@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from simulator.config import read_config
 from simulator.market.candle_files import CandleSeries, MarketDataUnusableError
@@ -118,8 +119,16 @@ def test_replay_takes_the_spot_symbols_that_share_a_clock(tmp_path: Path) -> Non
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MarketDataUnusableError, match="no spot candle file"):
+    with pytest.raises(
+        MarketDataUnusableError, match=r"no spot candle file.* named like coinbase-BTC-USD-1m"
+    ):
         load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("symbols", ["BTC", "BTC-USD,ETH/USD", "BTC-USD-X", "-USD"])
+def test_what_is_no_symbol_makes_no_market(symbols: str) -> None:
+    with pytest.raises(ValidationError, match="are named like BTC-USD"):
+        read_config({"symbols": symbols})
 
 
 def test_replay_starts_with_enough_history() -> None:
