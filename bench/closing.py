@@ -4,8 +4,9 @@ Two acts. The first closes positions while nothing else happens. In the second e
 been told to buy another pair, and the switch is engaged, to close positions, once that many entries
 have left: the entries that it denies must not keep the exits waiting.
 
-Counted from the moment before the call is sent to the exchange's own note of when it received each
-sell order. Both clocks are this machine's.
+Only exits of positions that were open at the call are timed: no other can leave before its entry
+has filled. Counted from the moment before the call is sent to the exchange's own note of when it
+received each sell order. Both clocks are this machine's.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ ENTERED_SECONDS_MAX = 60.0
 """How long the second act waits for the positions that it closes."""
 
 _OPEN = "SELECT count(*) AS open FROM positions WHERE state = 'open' AND symbol = %s"
+_OPEN_IDS = "SELECT id FROM positions WHERE state = 'open' AND symbol = %s"
 _LIVE = "SELECT count(*) AS live FROM positions WHERE state IN ('pending', 'open')"
 
 
@@ -92,6 +94,7 @@ class _Acts:
 
     async def _close(self, symbol: str) -> dict[str, Any]:
         processes = Processes(self._stack.run["pids"])
+        open_ids = {row["id"] for row in await rows(self._stack, _OPEN_IDS, (symbol,))}
         began, began_at = time.monotonic(), time.time()
         answer = await self._show.engage(close_positions=True)
         took = time.monotonic() - began
@@ -100,9 +103,12 @@ class _Acts:
         flat_after = time.monotonic() - began
         (left,) = await rows(self._stack, _LIVE, ())
         used = processes.used()
-        exits = [it for it in await exits_at_the_exchange(self._stack) if it.symbol == symbol]
+        every = [it for it in await exits_at_the_exchange(self._stack) if it.symbol == symbol]
+        exits = [it for it in every if it.position_id in open_ids]
         return {
             "positions": answer["active_positions"],
+            "positions_open_at_the_call": len(open_ids),
+            "exits_of_entries_that_filled_later": len(every) - len(exits),
             "call_took_s": round(took, 2),
             "call_to_exit_at_the_exchange_s": spread(
                 [it.received_at - began_at for it in exits], digits=2

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from bench.figures import spread
 from bench.kill_switch import rows
 from tests.support.up import RunningStack
 
 _EXITS = """
-SELECT client_order_id AS id, intended_at, sent_at FROM orders
+SELECT client_order_id AS id, position_id, intended_at, sent_at FROM orders
 WHERE leg <> 'entry' AND sent_at IS NOT NULL
 """
 
@@ -23,6 +24,7 @@ class Exit:
     """A sell order that the exchange has; all times are Unix seconds of this machine's clock."""
 
     api_key: str
+    position_id: UUID
     symbol: str
     made_at: float
     marked_at: float
@@ -36,6 +38,7 @@ async def exits_at_the_exchange(stack: RunningStack) -> list[Exit]:
     return [
         Exit(
             api_key=account["api_key"],
+            position_id=row["position_id"],
             symbol=order["product_id"],
             made_at=row["intended_at"].timestamp(),
             marked_at=row["sent_at"].timestamp(),
