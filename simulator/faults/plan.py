@@ -5,6 +5,7 @@ same questions in the same order always meet the same faults, and adding one fau
 for the others.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,9 +13,10 @@ from typing import Any, Final
 
 from simulator.faults.fault import Fault, fault_of, json_of
 from simulator.faults.index import FaultIndex
-from simulator.faults.kinds import CallName, Kind, Layer
+from simulator.faults.kinds import BadFaultError, CallName, Kind, Layer
 
 _STEPS: Final = 2**53
+logger = logging.getLogger(__name__)
 
 
 class UnknownFaultError(LookupError):
@@ -270,17 +272,19 @@ class FaultPlan:
         return [(fault_id, entry.row() if entry else None) for fault_id, entry in entries]
 
     def restore(self, rows: Iterable[Mapping[str, Any]], *, seed: str, next_number: int) -> None:
-        """Take over stored faults.
-
-        Raises:
-            BadFaultError: One of them is not known to this version.
-        """
+        """Take over stored faults; one that this version refuses is forgotten."""
         self.seed, self._next = seed, next_number
         for row in sorted(rows, key=lambda row: row["number"]):
+            try:
+                fault = fault_of(row["fault"])
+            except BadFaultError as refused:
+                logger.warning("the stored fault %s is forgotten: %s", row["id"], refused)
+                self.changed.add(row["id"])
+                continue
             self._put(
                 Entry(
                     fault_id=row["id"],
-                    fault=fault_of(row["fault"]),
+                    fault=fault,
                     number=row["number"],
                     seed=row["seed"],
                     asked=row["asked"],

@@ -115,6 +115,18 @@ def test_a_restored_plan_goes_on_where_the_stored_one_stood() -> None:
     assert restored.add(Fault(Kind.SLOW)).fault_id == "fault-3"
 
 
+def test_a_stored_fault_that_is_refused_by_now_does_not_keep_the_venue_from_starting() -> None:
+    plan = FaultPlan([Fault(Kind.RESET), Fault(Kind.SIGNATURE_CLOCK)])
+    rows = [row for _, row in plan.take_changes() if row is not None]
+    rows[1]["fault"]["account"] = "a"
+
+    restored = FaultPlan()
+    restored.restore(rows, seed=plan.seed, next_number=plan.next_number)
+
+    assert [entry.fault.kind for entry in restored.entries] == [Kind.RESET]
+    assert restored.take_changes() == [("fault-2", None)], "it is forgotten"
+
+
 def test_lifting() -> None:
     plan = FaultPlan([Fault(Kind.RESET), Fault(Kind.SLOW)])
 
