@@ -137,11 +137,28 @@ async def test_an_order_that_its_market_does_not_take_has_the_list_read_anew(
             OrderRequest(str(uuid4()), "ETH-USD", Side.SELL, OrderType.MARKET, Decimal("0.1"))
         )
         assert isinstance(outcome, Refused)
-        async with asyncio.timeout(5):
-            while data.known_rules()["ETH-USD"].status is not status:  # noqa: ASYNC110 - read beside the work
-                await asyncio.sleep(0.02)
+        await until_listed(data, status)
     finally:
         await account.close()
+
+
+async def test_a_book_that_is_gone_has_the_list_read_anew(
+    faulty: Simulator, data: CoinbaseMarketData
+) -> None:
+    """Paper orders meet the book only: their market is closed too, and says so."""
+    await data.rules()
+    fault(faulty, "product_delisted", product="ETH-USD")
+
+    with pytest.raises(VenueUnavailable):
+        await data.order_book("ETH-USD")
+
+    await until_listed(data, MarketStatus.HALTED)
+
+
+async def until_listed(data: CoinbaseMarketData, status: MarketStatus) -> None:
+    async with asyncio.timeout(5):
+        while data.known_rules()["ETH-USD"].status is not status:  # noqa: ASYNC110 - beside us
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

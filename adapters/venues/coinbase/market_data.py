@@ -22,6 +22,7 @@ from adapters.venues.coinbase.client import (
     ask,
     public_client,
 )
+from adapters.venues.errors import VenueRejectedQuestionError
 from adapters.venues.flight import SharedQuestion
 from adapters.venues.lane import QuestionLane
 from adapters.venues.market_rules import ListedMarkets, MarketRulesCache
@@ -260,7 +261,11 @@ class CoinbaseMarketData:
             symbol,
             lambda: SharedQuestion(lambda: self._ask_order_book(symbol)),
         )
-        return await question.answer()
+        try:
+            return await question.answer()
+        except VenueRejectedQuestionError:
+            self._rules.doubt()  # the market may be gone
+            raise
 
     async def close(self) -> None:
         """Release connections."""
