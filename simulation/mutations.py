@@ -108,6 +108,14 @@ MUTATIONS = (
                 "sendable.order.symbol)\n"
                 "        until = deadline(is_entry=sendable.is_entry)\n",
             ),
+            Edit(
+                "services/orders/placing.py",
+                "        until = deadline(is_entry=False)\n"
+                "        key = VenueKey(ref.venue, ref.realm)\n",
+                "        until = deadline(is_entry=False)\n"
+                "        key = VenueKey(ref.venue, ref.realm)\n"
+                "        await self._venues.market_data(key).order_book(order.symbol)\n",
+            ),
         ),
     ),
 )

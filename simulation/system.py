@@ -32,6 +32,7 @@ from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
 from services.trading.kill_switch_rounds import KillSwitchRounds, KillSwitchSweep
 from services.trading.kill_switches import KillSwitches
+from services.trading.prompt_exits import PromptExits
 from services.trading.signals import SignalHandling
 from services.trading.sweeping import Sweeper
 from services.user_settings import UserSettingsService
@@ -164,16 +165,18 @@ def wire(ground: Ground, process: Process) -> Services:
     reconciling = Reconciling(database, venues, settling, clock, interval_seconds=RECONCILE_SECONDS)
     following = AlertFollowing(database, workflows, clock)
     trading = TradingService(database, venues, workflows, clock, realm=Realm.SIMULATED)
+    exits, placing = ExitService(database, clock), OrderPlacing(database, venues, clock, settling)
+    prompt = PromptExits(workflows, exits, placing)  # for what only an exits worker runs
     return Services(
         database=database,
         guard=GuardService(database, clock),
         hunt=HuntService(database, venues, evaluations, signals, clock, scan_length=SCAN_LENGTH),
-        placing=OrderPlacing(database, venues, clock, settling),
+        placing=placing,
         settling=settling,
         watching=VenueWatching(
             database,
             venues,
-            workflows,
+            prompt,
             clock,
             interval_seconds=WATCH_SECONDS,
             scan_length=SCAN_LENGTH,
@@ -192,10 +195,10 @@ def wire(ground: Ground, process: Process) -> Services:
                 KillSwitchSweep(database, workflows),
             ),
         ),
-        exits=ExitService(database, clock),
+        exits=exits,
         dispatch=ExitDispatch(
             database,
-            workflows,
+            prompt,
             venues,
             realm=Realm.SIMULATED,
             interval_seconds=POLL_SECONDS,
