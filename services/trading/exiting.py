@@ -106,6 +106,8 @@ class ExitService:
                 whoever asked sends it.
         """
         async with self._database.for_user(ref.user_id) as session:
+            if not await _share_account(session, due.account):
+                return LOCKED
             position = (
                 await session.exec(
                     select(Position)
@@ -117,6 +119,21 @@ class ExitService:
                 return LOCKED
             run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
             return await leave(session, run, ref.bot_id, position, self._clock.now(), mark)
+
+
+async def _share_account(session: AsyncSession, ref: AccountRef) -> bool:
+    """Lock the account as the order's foreign key would; False where it is held at this moment.
+
+    Before the position, as whoever books a fill: a comparison of balances has the account and then
+    locks its positions. Nor is the account waited for with the position locked, and with a
+    connection and a place that other accounts' exits need.
+    """
+    found = await session.exec(
+        select(Account.id)
+        .where(Account.id == ref.account_id)
+        .with_for_update(read=True, key_share=True, skip_locked=True)
+    )
+    return found.first() is not None
 
 
 async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePosition]:

@@ -21,6 +21,7 @@ from domain.orders import (
 from domain.ports import WallClock
 from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
+from models.connections import Account
 from models.trading import Order, Position
 from services.database import Database
 from services.orders.due_exits import is_to_leave
@@ -94,7 +95,7 @@ class GuardService:
         """Commit the exit orders that are due; returns the wait before a failed one is repeated."""
         waits: list[float] = []
         for run in runs:
-            for position in await _positions_to_leave(session, run.id):
+            for position in await _positions_to_leave(session, run):
                 made = await leave(session, run, bot.id, position, self._clock.now())
                 if made.retry_seconds is not None:
                     waits.append(made.retry_seconds)
@@ -150,11 +151,17 @@ async def _hold_run(session: AsyncSession, run_id: UUID) -> bool:
     return found.first() is not None
 
 
-async def _positions_to_leave(session: AsyncSession, run_id: UUID) -> Sequence[Position]:
+async def _positions_to_leave(session: AsyncSession, run: BotRun) -> Sequence[Position]:
+    # Before the positions, as whoever books a fill: an exit order's foreign key shares it.
+    await session.exec(
+        select(Account.id)
+        .where(Account.id == run.account_id)
+        .with_for_update(read=True, key_share=True)
+    )
     return (
         await session.exec(
             select(Position)
-            .where(Position.run_id == run_id, is_to_leave())
+            .where(Position.run_id == run.id, is_to_leave())
             .order_by(col(Position.opened_at), col(Position.id))
             .with_for_update()
         )

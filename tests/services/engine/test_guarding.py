@@ -9,16 +9,20 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlmodel import select
 
+from adapters.embedded.postgres_roles import DatabaseUrls
 from domain.markets import Mode
 from domain.orders import OrderState
 from models.bots import RunState
-from models.connections import ConnectionStatus
+from models.connections import Account, ConnectionStatus
+from models.trading import Position
 from services.errors import NotRunning
 from services.orders.booking import book, lock_position_and_order
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, close
 from tests.support.fake_venue import Answer
+from tests.support.locks import waiting_for_locks
 
 pytestmark = pytest.mark.integration
 
@@ -411,3 +415,22 @@ async def test_booking_a_fill_and_hunting_do_not_deadlock(engine: Engine, bot: R
 
     assert (await engine.position(bot)).exit_reason == "signal_close"
     await assert_in_order(engine, bot)
+
+
+async def test_a_guard_that_waits_for_the_account_has_no_position(
+    engine: Engine, bot: RunningBot, shared_database: DatabaseUrls
+) -> None:
+    """A comparison of balances has the account and then locks positions: no deadlock of the two."""
+    position = await engine.open_position(bot)
+    await engine.fire(position, "stop")
+
+    async with engine.database.as_system() as session:
+        await session.exec(
+            select(Account.id).where(Account.id == bot.trader.account_id).with_for_update()
+        )
+        guarding = asyncio.create_task(engine.guard(bot))
+        await waiting_for_locks(shared_database, 1)
+        await session.exec(select(Position.id).where(Position.id == position.id).with_for_update())
+    view = await guarding
+
+    assert [task.leg for task in view.orders] == ["stop"]

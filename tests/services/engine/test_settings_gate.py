@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 from sqlmodel import select
 
@@ -27,6 +26,7 @@ from services.reads import Reads
 from services.user_settings import UserSettingsService
 from tests.support.engine import Engine, RunningBot, buy
 from tests.support.fake_venue import KEY, Answer
+from tests.support.locks import waiting_for_locks
 from tests.support.written_bars import WrittenEvaluations, written_bars
 
 pytestmark = pytest.mark.integration
@@ -193,9 +193,9 @@ async def test_a_change_waits_for_an_entry_that_is_between_its_gate_and_its_mark
 
     async with _held(engine, order_id) as release:
         placing = asyncio.create_task(engine.place(bot, order_id))
-        await _waiting_for_locks(shared_database, 1)
+        await waiting_for_locks(shared_database, 1)
         changing = asyncio.create_task(_change(change, Scene(engine, bot, settings)))
-        await _waiting_for_locks(shared_database, 2)
+        await waiting_for_locks(shared_database, 2)
         assert not changing.done()
         release.set()
         await asyncio.gather(placing, changing)
@@ -345,20 +345,3 @@ async def _held(engine: Engine, order_id: UUID) -> AsyncIterator[asyncio.Event]:
     finally:
         release.set()
         await holding
-
-
-async def _waiting_for_locks(urls: DatabaseUrls, number: int) -> None:
-    """Wait until so many of the database's sessions wait for a lock."""
-    # Only a superuser sees what other roles wait for.
-    async with (
-        await psycopg.AsyncConnection.connect(urls.superuser, autocommit=True) as watcher,
-        asyncio.timeout(4),
-    ):
-        while True:
-            found = await watcher.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            )
-            row = await found.fetchone()
-            if row is not None and row[0] >= number:
-                return
-            await asyncio.sleep(0.02)

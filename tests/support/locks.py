@@ -1,0 +1,26 @@
+"""Waiting until transactions wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+
+from adapters.embedded.postgres_roles import DatabaseUrls
+
+
+async def waiting_for_locks(urls: DatabaseUrls, number: int) -> None:
+    """Wait until so many of the database's sessions wait for a lock."""
+    # Only a superuser sees what other roles wait for.
+    async with (
+        await psycopg.AsyncConnection.connect(urls.superuser, autocommit=True) as watcher,
+        asyncio.timeout(4),
+    ):
+        while True:
+            found = await watcher.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            )
+            row = await found.fetchone()
+            if row is not None and row[0] >= number:
+                return
+            await asyncio.sleep(0.02)
