@@ -8,7 +8,7 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,11 +17,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.exc import InterfaceError, OperationalError, SAWarning
 
 from domain.markets import Mode
 from models.columns import ids_from
-from simulation.activities import Activities, is_expected
+from simulation.activities import EXPECTED, Activities, is_expected
 from simulation.checks import Checks
 from simulation.cluster import API, EXITS_WORKERS, WORKERS, Cluster
 from simulation.confirmations import Confirmations
@@ -46,6 +46,11 @@ BETWEEN_ACTIONS = (0.05, 1.0, 8.0, 30.0)
 """Users come for some actions at short intervals, then leave their bots alone for long."""
 
 TAKE_DOWN_ROUNDS = 20
+
+DEFECTS = frozenset({"exit.failed", "exits.broke_off"})
+FAILURES = frozenset({"exit.not_prompt", "exits.not_prompt", "exits.not_woken"})
+EXPECTED_NAMES = frozenset(it.__name__ for it in (*EXPECTED, OperationalError, InterfaceError))
+"""Failures that the exits worker leaves to the workflow and logs, so that no caller sees them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +101,8 @@ def run_seed(plan: Plan, server: SimulationPostgres) -> Result:
         trace = Trace(loop.time, None if plan.keeps_trace else 400)
         scenario = None
         try:
-            with _logged_to(trace):
-                scenario = Scenario(plan, loop, sessions, trace, Path(folder))
+            scenario = Scenario(plan, loop, sessions, trace, Path(folder))
+            with _logged_to(trace, scenario.fail):
                 loop.run_until_complete(scenario.run(urls))
         except Violation as violation:
             result.violation = violation
@@ -354,11 +359,14 @@ def seeded_ids(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _logged_to(trace: Trace) -> Iterator[None]:
-    """Have what the product logs in the trace."""
+def _logged_to(trace: Trace, fail: Callable[[Violation], None]) -> Iterator[None]:
+    """Have what the product logs in the trace; what it may not fail with and only logs is found."""
 
     def add(_logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         name = event.pop("event", "")
+        error = event.get("error")
+        if name in DEFECTS or (name in FAILURES and error not in EXPECTED_NAMES):
+            fail(Violation("unexpected_error", f"{name}: {error}"))
         exception = event.pop("exc_info", None)
         told = " ".join(f"{key}={value}" for key, value in sorted(event.items()))
         trace.add("log", f"{method} {name} {told}{' !' if exception else ''}")
