@@ -14,8 +14,8 @@ the next poll finds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -23,30 +23,33 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotRef, BotSignal, Nudge, OrderResult, TradeSignal
 from domain.markets import VenueKey
-from domain.ports import WorkflowService, WorkflowServiceUnavailable
+from domain.ports import WorkflowService
 from models.trading import Order, Position
 from services.orders.placing import Marked, OrderPlacing
+from services.trading.exit_turns import BookingPlaces, MakingTurns
 from services.trading.exiting import DuePosition, ExitService
-
-MAKING_AT_ONCE = 6
-"""Bots whose exit orders are being made and marked; more would only share the same core."""
-
-BOOKING_AT_ONCE = 2
-"""Answers that are being booked: fewer, so that what was sent does not delay what was not."""
-
-PATIENCE_SECONDS = 3.0
-"""How long a bot waits while nobody gets a turn before its workflow is woken instead: rows that are
-locked hold every turn."""
 
 DEFER_SECONDS_MAX = 8.0
 """How long a booking waits for orders to be made; its own is at the venue and its row says so.
 Booking one order costs more than making and sending another. A venue that takes its time to answer
 is not waited for."""
 
+AT_ONCE_OF_A_BOT = 2
+"""Answers of one bot that are being booked, so that an account whose rows are locked holds few
+connections."""
+
+OTHERS_SECONDS = 1.0
+"""How long an exit that is to be repeated waits for the bot's others, which may be as well."""
+
 ROUNDS_MAX = 3
 """How often the rows are read for what is due after an exit, before the workflow goes on."""
 
+RETRY_SECONDS_FIRST = 0.5
+RETRY_SECONDS_MAX = 8.0
+"""The pauses of a bot whose workflow could not be woken before it is tried again here."""
+
 BotId = tuple[UUID, UUID]
+Sending = asyncio.Task[OrderResult | None]
 
 _log = structlog.get_logger("nija.exits")
 
@@ -66,10 +69,10 @@ class PromptExits:
         self._workflows = workflows
         self._exits = exits
         self._placing = placing
-        self._turns = _Turns()
-        self._booking = asyncio.Semaphore(BOOKING_AT_ONCE)
+        self._turns = MakingTurns()
+        self._booking = BookingPlaces()
         self._in_hand: dict[BotId, asyncio.Task[None]] = {}
-        self._is_closing = False
+        self._closing = asyncio.Event()
 
     async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
         """Begin with a bot's exits; returns at once.
@@ -79,7 +82,7 @@ class PromptExits:
                 at the rows once more could not be woken.
         """
         bot = user_id, bot_id
-        if self._is_closing or bot in self._in_hand:
+        if self._closing.is_set() or bot in self._in_hand:
             await self._workflows.wake_exits(user_id, bot_id)
             return
         task = asyncio.create_task(self._carry_out(bot))
@@ -88,7 +91,7 @@ class PromptExits:
 
     async def close(self, seconds: float) -> None:
         """Begin nothing more and let what is in hand end; what does not is found by its rows."""
-        self._is_closing = True
+        self._closing.set()
         if not self._in_hand:
             return
         _done, late = await asyncio.wait(self._in_hand.values(), timeout=seconds)
@@ -126,44 +129,85 @@ class PromptExits:
             _log.error("exits.broke_off", bot_id=str(bot[1]), error=type(failure).__name__)
 
     async def _carry_out(self, bot: BotId) -> None:
+        """Carry exits out; what is left is the workflow's, or tried again while it cannot be told.
+
+        Whoever woke this bot takes it for woken, and would not do so again for seconds.
+        """
+        pause = RETRY_SECONDS_FIRST
+        while not await self._carry_out_once(bot) and not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._closing.wait()
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def _carry_out_once(self, bot: BotId) -> bool:
+        """Carry out what is due; whether nothing is left but what the workflow was told of."""
+        rest = _Rest(self._workflows, bot)
         try:
-            is_left = await self._carry_out_rounds(BotRef(user_id=bot[0], bot_id=bot[1]))
+            await self._carry_out_rounds(BotRef(user_id=bot[0], bot_id=bot[1]), rest)
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
-            _log.warning("exits.not_prompt", bot_id=str(bot[1]), error=type(failure).__name__)
-            is_left = True
-        if not is_left:
-            return
-        try:
-            await self._workflows.wake_exits(*bot)
-        except WorkflowServiceUnavailable:
-            # The rows say it too: the poll wakes it.
-            _log.warning("exits.not_woken", bot_id=str(bot[1]))
+            _log.warning("exits.not_prompt", bot_id=str(bot[1]), error=_name(failure))
+            await rest.hand_over()
+        return rest.is_told
 
-    async def _carry_out_rounds(self, ref: BotRef) -> bool:
-        """Make, send and book until nothing is due; whether something is left to the workflow."""
+    async def _carry_out_rounds(self, ref: BotRef, rest: _Rest) -> None:
+        """Make, send and book until nothing is due or something is left to the workflow."""
         for _ in range(ROUNDS_MAX):
-            is_left, results = await self._carry_out_due(ref)
-            if is_left or not all(it is not None and it.state.is_final for it in results):
-                return True
-            if not any(it is not None and it.guard_due for it in results):
-                return False
-        return True
+            is_due = await self._carry_out_due(ref, rest)
+            if rest.is_any or not is_due:
+                return
+        await rest.hand_over()
 
-    async def _carry_out_due(self, ref: BotRef) -> tuple[bool, list[OrderResult | None]]:
-        """Carry out what is due by now; whether there is more, and what became of each order."""
-        sends: list[asyncio.Task[OrderResult | None]] = []
+    async def _carry_out_due(self, ref: BotRef, rest: _Rest) -> bool:
+        """Carry out what is due by now; whether more may be due after it.
+
+        What is left is handed over as soon as that is known: no exit waits for the end of another.
+        """
         async with asyncio.TaskGroup() as group:
-            with self._turns.waiting():
-                async with self._turns:
-                    due, live = await self._exits.look(ref)
-                    is_left = bool(live)  # another carries them out
-                    for position in due:
-                        marked = await self._make(ref, position)
-                        if marked is None:
-                            is_left = True
-                        else:
-                            sends.append(group.create_task(self._send(marked)))
-        return is_left, [send.result() for send in sends]
+            sendings = await self._make_due(ref, rest, group)
+            if rest.is_any:
+                await rest.hand_over()
+            return await self._follow(sendings, rest)
+
+    async def _make_due(
+        self, ref: BotRef, rest: _Rest, group: asyncio.TaskGroup
+    ) -> Sequence[Sending]:
+        """Make what is due, and begin to send each order once it is made."""
+        sendings: list[Sending] = []
+        booking = asyncio.Semaphore(AT_ONCE_OF_A_BOT)
+        with self._turns.waiting():
+            async with self._turns:
+                due, live = await self._exits.look(ref)
+                rest.is_any = rest.is_any or bool(live)  # another carries them out
+                for position in due:
+                    marked = await self._make(ref, position)
+                    if marked is None:
+                        rest.is_any = True
+                    else:
+                        sendings.append(group.create_task(self._send(marked, booking)))
+        return sendings
+
+    async def _follow(self, sendings: Sequence[Sending], rest: _Rest) -> bool:
+        """Wait until orders have come to something; whether more may be due."""
+        loop = asyncio.get_running_loop()
+        is_due, until = False, None
+        under_way = list(sendings)
+        while under_way:
+            patience = None if until is None else max(0.0, until - loop.time())
+            ended, _ = await asyncio.wait(
+                under_way, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            under_way = [it for it in under_way if it not in ended]
+            results = [it.result() for it in ended]
+            is_due = is_due or any(it is not None and it.guard_due for it in results)
+            if not all(it is not None and it.state.is_final for it in results):
+                await rest.hand_over()
+            elif not ended:
+                until = None
+                await rest.hand_over()
+            elif is_due and until is None and not rest.is_any:
+                until = loop.time() + OTHERS_SECONDS
+        return is_due
 
     async def _make(self, ref: BotRef, due: DuePosition) -> Marked | None:
         """Make and mark an exit in one transaction; None where that is the workflow's.
@@ -186,71 +230,54 @@ class PromptExits:
             return None
         return marked
 
-    async def _send(self, marked: Marked) -> OrderResult | None:
-        """Send an order, then book its answer when there is a turn; None where that failed."""
+    async def _send(self, marked: Marked, booking: asyncio.Semaphore) -> OrderResult | None:
+        """Send an order, then book its answer when there is a place; None where that failed."""
         try:
             sent = await self._placing.send(marked)
             await self._turns.none_waits(DEFER_SECONDS_MAX)
-            async with self._booking:
+            async with booking, self._booking.place():
                 return await self._placing.conclude(sent)
         except Exception as failure:  # noqa: BLE001 - a boundary: the row says that it is being sent
             _note("order", marked.order.id, failure)
             return None
 
 
-class _Turns:
-    """Who makes orders next, and whether anybody waits to."""
+class _Rest:
+    """What of a bot's exits is left to its workflow.
 
-    def __init__(self) -> None:
-        self._places = asyncio.Semaphore(MAKING_AT_ONCE)
-        self._waiting = 0
-        self._none = asyncio.Event()
-        self._moved_at = 0.0
+    Attributes:
+        is_any: whether anything is.
+    """
 
-    async def __aenter__(self) -> None:
-        """Wait for a turn, for as long as turns are given.
+    def __init__(self, workflows: WorkflowService, bot: BotId) -> None:
+        self._workflows = workflows
+        self._bot = bot
+        self._is_untold = False
+        self.is_any = False
 
-        Raises:
-            TimeoutError: none was given for `PATIENCE_SECONDS`.
-        """
-        loop = asyncio.get_running_loop()
-        if self._places.locked():
-            began = loop.time()
-            while True:
-                try:
-                    async with asyncio.timeout(PATIENCE_SECONDS):
-                        await self._places.acquire()
-                    break
-                except TimeoutError:
-                    if loop.time() - max(began, self._moved_at) >= PATIENCE_SECONDS:
-                        raise
-        else:
-            await self._places.acquire()
-        self._moved_at = loop.time()
+    @property
+    def is_told(self) -> bool:
+        """Whether the workflow knows of all that is left."""
+        return not self._is_untold
 
-    async def __aexit__(self, *_: object) -> None:
-        """Give it to the next."""
-        self._places.release()
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Hold until a bot's orders were made."""
-        self._waiting += 1
-        self._none.clear()
+    async def hand_over(self) -> None:
+        """Wake the workflow, which reads the rows."""
+        self.is_any = True
         try:
-            yield
-        finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._none.set()
-
-    async def none_waits(self, seconds: float) -> None:
-        """Wait until nobody is about to make orders, for some seconds at most."""
-        if self._waiting:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._none.wait()
+            await self._workflows.wake_exits(*self._bot)
+        except Exception as failure:  # noqa: BLE001 - a boundary: orders are on their way
+            _log.warning("exits.not_woken", bot_id=str(self._bot[1]), error=_name(failure))
+            self._is_untold = True
+        else:
+            self._is_untold = False
 
 
 def _note(what: str, about: UUID, failure: Exception) -> None:
-    _log.warning("exit.not_prompt", **{f"{what}_id": str(about)}, error=type(failure).__name__)
+    _log.warning("exit.not_prompt", **{f"{what}_id": str(about)}, error=_name(failure))
+
+
+def _name(failure: BaseException) -> str:
+    """What failed, not the group of tasks that it failed in."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return type(failure).__name__

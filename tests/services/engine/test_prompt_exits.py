@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -10,8 +12,12 @@ from sqlmodel import select
 from structlog.testing import capture_logs
 
 from domain.orders import Side
+from domain.ports import AccountRef, VenueAccount
+from models.connections import Account
 from models.trading import Position
-from services.trading import prompt_exits
+from services.database import LOCK_TIMEOUT_MS
+from services.orders import settling
+from services.trading import exit_turns, prompt_exits
 from services.trading.prompt_exits import PromptExits
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, Engine, RunningBot
@@ -183,10 +189,177 @@ async def closed(engine: Engine, bots: list[RunningBot]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_what_is_left_does_not_wait_for_the_bots_other_exits(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    await engine.fire(await engine.open_position(bot, "ETH-USD"), "stop")
+    position = await engine.position(bot)
+
+    async with hanging(engine, bot), engine.database.as_system() as session:
+        await session.exec(select(Position.id).where(Position.id == position.id).with_for_update())
+        prompt = prompt_of(engine)
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+        await until(lambda: engine.workflows.woken == [bot.bot_id])
+        assert sells(engine, bot) == 1
+    await prompt.close(SECONDS)
+
+
+@pytest.mark.parametrize("answer", [Answer.TIME_OUT, Answer.REFUSE, Answer.FILL_PART])
+async def test_what_did_not_end_does_not_wait_for_the_bots_other_exits(
+    engine: Engine, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "OTHERS_SECONDS", 0.01)
+    bot = await leaving_bot(engine)
+    await engine.fire(await engine.open_position(bot, "ETH-USD"), "stop")
+
+    async with hanging(engine, bot):
+        engine.account(bot).answers.extend([Answer.FILL, answer])
+        prompt = prompt_of(engine)
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+        await until(lambda: bot.bot_id in engine.workflows.woken)
+        assert sells(engine, bot) == 2
+    await prompt.close(SECONDS)
+
+
+async def test_a_workflow_that_cannot_be_woken_is_woken_later(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "RETRY_SECONDS_FIRST", 0.01)
+    bot = await leaving_bot(engine)
+    engine.account(bot).answers.append(Answer.TIME_OUT)
+    engine.workflows.is_down = True
+    prompt = prompt_of(engine)
+
+    with capture_logs() as logs:
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+        await until(lambda: any(log["event"] == "exits.not_woken" for log in logs))
+        engine.workflows.is_down = False
+        await until(lambda: bot.bot_id in engine.workflows.woken)
+    await prompt.close(SECONDS)
+
+    assert sells(engine, bot) == 1
+
+
+async def test_without_a_workflow_service_a_locked_position_leaves_once_it_is_free(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "RETRY_SECONDS_FIRST", 0.01)
+    bot = await leaving_bot(engine)
+    position = await engine.position(bot)
+    engine.workflows.is_down = True
+    prompt = prompt_of(engine)
+
+    with capture_logs() as logs:
+        async with engine.database.as_system() as session:
+            await session.exec(
+                select(Position.id).where(Position.id == position.id).with_for_update()
+            )
+            await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+            await until(lambda: any(log["event"] == "exits.not_woken" for log in logs))
+    await asyncio.wait_for(closed(engine, [bot]), SECONDS)
+    await prompt.close(SECONDS)
+
+    assert sells(engine, bot) == 1
+
+
+async def test_a_worker_that_ends_waits_for_no_workflow_service(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    engine.account(bot).answers.append(Answer.TIME_OUT)
+    engine.workflows.is_down = True
+    prompt = prompt_of(engine)
+
+    await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+    await asyncio.wait_for(prompt.close(10 * SECONDS), SECONDS)
+
+    assert sells(engine, bot) == 1
+
+
+async def test_bookings_that_hang_keep_no_other_exit_from_being_repeated(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "ACCEPTED_SECONDS_MAX", 10 * SECONDS)
+    monkeypatch.setattr(exit_turns, "BOOKING_SECONDS", 0.01)
+    *held, bot = [await leaving_bot(engine) for _ in range(exit_turns.BOOKING_AT_ONCE + 2)]
+    for other in held:
+        engine.account(other).hangs_at_look_ups = True
+    engine.account(bot).answers.append(Answer.FILL_PART)
+    prompt = prompt_of(engine)
+    for one in held:
+        await prompt.wake_exits(one.trader.user_id, one.bot_id)
+    await until(lambda: all(sells(engine, one) for one in held))
+
+    await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+    await until(lambda: bot.bot_id in engine.workflows.woken or sells(engine, bot) > 1)
+
+    await prompt.close(0)
+
+
+async def test_a_bot_whose_orders_cannot_be_made_keeps_no_booking(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "DEFER_SECONDS_MAX", 10 * SECONDS)
+    monkeypatch.setattr(exit_turns, "STUCK_SECONDS", 0.01)
+    held, bot = [await leaving_bot(engine) for _ in range(2)]
+    account, is_over = engine.placing.account, asyncio.Event()
+
+    async def hang(ref: AccountRef) -> VenueAccount:
+        if ref.account_id == held.trader.account_id:
+            await is_over.wait()
+        return await account(ref)
+
+    monkeypatch.setattr(engine.placing, "account", hang)
+    prompt = prompt_of(engine)
+    await prompt.wake_exits(held.trader.user_id, held.bot_id)
+    await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+
+    await asyncio.wait_for(closed(engine, [bot]), SECONDS)
+
+    is_over.set()
+    await prompt.close(SECONDS)
+
+
+async def test_an_account_that_is_held_is_not_waited_for(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+
+    async with engine.database.as_system() as session:
+        await session.exec(
+            select(Account.id).where(Account.id == bot.trader.account_id).with_for_update()
+        )
+        await asyncio.wait_for(carried_out(prompt_of(engine), bot), LOCK_TIMEOUT_MS / 1000 - 1)
+        # As a comparison of balances goes on; a transaction that had the position would deadlock.
+        await session.exec(
+            select(Position.id)
+            .where(Position.account_id == bot.trader.account_id)
+            .with_for_update()
+        )
+
+    assert engine.workflows.woken == [bot.bot_id]
+    await carried_out(prompt_of(engine), bot)
+    assert sells(engine, bot) == 1
+
+
+@asynccontextmanager
+async def hanging(engine: Engine, bot: RunningBot) -> AsyncIterator[None]:
+    """Have the next order of an account answered only at the end."""
+    is_over = asyncio.Event()
+
+    async def hang() -> None:
+        await is_over.wait()
+
+    engine.account(bot).meanwhile = hang
+    yield
+    is_over.set()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not is_so():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 async def test_bookings_wait_until_every_order_was_made(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt_exits, "MAKING_AT_ONCE", 1)
+    monkeypatch.setattr(exit_turns, "MAKING_AT_ONCE", 1)
     bots = [await leaving_bot(engine) for _ in range(5)]
 
     with capture_logs() as logs:
@@ -199,8 +372,8 @@ async def test_bookings_wait_until_every_order_was_made(
 async def test_turns_that_nobody_gets_are_not_waited_for_for_ever(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt_exits, "MAKING_AT_ONCE", 0)
-    monkeypatch.setattr(prompt_exits, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(exit_turns, "MAKING_AT_ONCE", 0)
+    monkeypatch.setattr(exit_turns, "PATIENCE_SECONDS", 0.01)
     bot = await leaving_bot(engine)
 
     await carried_out(prompt_of(engine), bot)
