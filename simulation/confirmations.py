@@ -34,6 +34,7 @@ class Confirmations:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._standing: dict[tuple[str, str], Confirmation] = {}
+        self._left: dict[str, Sent] = {}
         self.made = 0
 
     def make(self, who: str, what: str, forbids: Forbids) -> None:
@@ -49,8 +50,10 @@ class Confirmations:
         """Check an order that leaves now.
 
         Raises:
-            Violation: it is an entry that somebody was told would not come.
+            Violation: it is an entry that somebody was told would not come, or it left before and
+                does not say that it is a repetition.
         """
+        self._check_once(sent)
         if sent.request.side is not Side.BUY:
             return
         for confirmation in self._standing.values():
@@ -61,6 +64,18 @@ class Confirmations:
                     f" {sent.at:.3f}, {confirmation.what} was confirmed at"
                     f" {confirmation.made_at:.3f}",
                 )
+
+    def _check_once(self, sent: Sent) -> None:
+        """Each order leaves once, but for exits that a look-up made intended again."""
+        request = sent.request
+        before = self._left.setdefault(request.client_order_id, sent)
+        may_repeat = request.is_repetition and request.side is Side.SELL
+        if before is not sent and not may_repeat:
+            raise Violation(
+                "sent_twice",
+                f"{request.side} of {request.symbol} {request.client_order_id} left at"
+                f" {before.at:.3f} and at {sent.at:.3f}",
+            )
 
 
 def of_accounts(*account_ids: str) -> Forbids:

@@ -98,6 +98,18 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "mark",
+        "an exit that the exits worker makes is marked as being sent before it leaves",
+        (
+            Edit(
+                "services/orders/placing.py",
+                "\n        await self._fit_to_market(session, key, position, order)\n"
+                "        self._note_sending(order, venue_now)\n",
+                "\n        await self._fit_to_market(session, key, position, order)\n",
+            ),
+        ),
+    ),
+    Mutation(
         "exits",
         "an exit waits for nothing but the database and the venue's answer to it",
         (
