@@ -53,7 +53,7 @@ fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
 simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=1 BOTS=100
 	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(or $(BOTS),100) --processes $(TEST_PROCESSES)
 
-mutations: $(VENV) ## Break the product in five ways; the simulation has to catch each
+mutations: $(VENV) ## Break the product in six ways; the simulation has to catch each
 	$(BIN)/python -m simulation.mutations
 
 $(VENV): requirements-dev.lock pyproject.toml

@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
 from domain.exits import exit_limit_price
-from domain.markets import MarketRules, MarketStatus, VenueKey
+from domain.markets import MarketRules, MarketStatus, Mode, VenueKey
 from domain.orders import (
     Accepted,
     CurrencyBalance,
@@ -103,6 +103,11 @@ class Marked:
     order: Order
     venue_now: datetime
     deadline: float
+
+    @property
+    def is_on_paper(self) -> bool:
+        """Whether sending it takes connections to the database, which keeps paper accounts."""
+        return self.sendable.ref.mode is Mode.PAPER
 
 
 @dataclass(frozen=True, slots=True)

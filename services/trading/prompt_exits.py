@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from uuid import UUID
 
 import structlog
@@ -35,8 +35,8 @@ Booking one order costs more than making and sending another. A venue that takes
 is not waited for."""
 
 AT_ONCE_OF_A_BOT = 2
-"""Answers of one bot that are being booked, so that an account whose rows are locked holds few
-connections."""
+"""Answers of one bot that are being booked and orders of it that are sent on paper, so that an
+account whose rows are locked holds few connections. Its ledger takes one order at a time anyway."""
 
 OTHERS_SECONDS = 1.0
 """How long an exit that is to be repeated waits for the bot's others, which may be as well."""
@@ -174,7 +174,7 @@ class PromptExits:
     ) -> Sequence[Sending]:
         """Make what is due, and begin to send each order once it is made."""
         sendings: list[Sending] = []
-        booking = asyncio.Semaphore(AT_ONCE_OF_A_BOT)
+        connections = asyncio.Semaphore(AT_ONCE_OF_A_BOT)
         with self._turns.waiting():
             async with self._turns:
                 due, live = await self._exits.look(ref)
@@ -184,7 +184,7 @@ class PromptExits:
                     if marked is None:
                         rest.is_any = True
                     else:
-                        sendings.append(group.create_task(self._send(marked, booking)))
+                        sendings.append(group.create_task(self._send(marked, connections)))
         return sendings
 
     async def _follow(self, sendings: Sequence[Sending], rest: _Rest) -> bool:
@@ -230,12 +230,13 @@ class PromptExits:
             return None
         return marked
 
-    async def _send(self, marked: Marked, booking: asyncio.Semaphore) -> OrderResult | None:
+    async def _send(self, marked: Marked, connections: asyncio.Semaphore) -> OrderResult | None:
         """Send an order, then book its answer when there is a place; None where that failed."""
         try:
-            sent = await self._placing.send(marked)
+            async with connections if marked.is_on_paper else nullcontext():
+                sent = await self._placing.send(marked)
             await self._turns.none_waits(DEFER_SECONDS_MAX)
-            async with booking, self._booking.place():
+            async with connections, self._booking.place():
                 return await self._placing.conclude(sent)
         except Exception as failure:  # noqa: BLE001 - a boundary: the row says that it is being sent
             _note("order", marked.order.id, failure)

@@ -11,6 +11,7 @@ import pytest
 from sqlmodel import select
 from structlog.testing import capture_logs
 
+from domain.markets import Mode
 from domain.orders import Side
 from domain.ports import AccountRef, VenueAccount
 from models.connections import Account
@@ -335,6 +336,28 @@ async def test_an_account_that_is_held_is_not_waited_for(engine: Engine) -> None
     assert engine.workflows.woken == [bot.bot_id]
     await carried_out(prompt_of(engine), bot)
     assert sells(engine, bot) == 1
+
+
+@pytest.mark.parametrize(("mode", "sent"), [(Mode.PAPER, 1), (Mode.LIVE, 2)])
+async def test_a_paper_account_that_hangs_holds_few_connections(
+    engine: Engine, mode: Mode, sent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "AT_ONCE_OF_A_BOT", 1)
+    bot = await engine.start_bot(mode=mode)
+    for symbol in ("BTC-USD", "ETH-USD"):
+        await engine.fire(await engine.open_position(bot, symbol), "stop")
+    prompt = prompt_of(engine)
+    made = engine.crash.steps.count("after a commit")
+
+    async with hanging(engine, bot):
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+        await until(lambda: engine.crash.steps.count("after a commit") >= made + 3)
+        await until(lambda: sells(engine, bot) >= sent)
+        await asyncio.sleep(0.1)  # for the second to leave, which must not
+        assert sells(engine, bot) == sent
+
+    await prompt.close(SECONDS)
+    assert sells(engine, bot) == 2
 
 
 @asynccontextmanager
