@@ -34,6 +34,10 @@ DEFER_SECONDS_MAX = 8.0
 Booking one order costs more than making and sending another. A venue that takes its time to answer
 is not waited for."""
 
+MAKING_SECONDS_MAX = 8.0
+"""How long reading a bot's rows or making one order may take; what hangs for ever, as on a network
+that swallows everything, must not hold a turn for ever. Longer than any wait for a lock."""
+
 AT_ONCE_OF_A_BOT = 2
 """Answers of one bot that are being booked and orders of it that are sent on paper, so that an
 account whose rows are locked holds few connections. Its ledger takes one order at a time anyway."""
@@ -177,7 +181,8 @@ class PromptExits:
         connections = asyncio.Semaphore(AT_ONCE_OF_A_BOT)
         with self._turns.waiting():
             async with self._turns:
-                due, live = await self._exits.look(ref)
+                async with asyncio.timeout(MAKING_SECONDS_MAX):
+                    due, live = await self._exits.look(ref)
                 rest.is_any = rest.is_any or bool(live)  # another carries them out
                 for position in due:
                     marked = await self._make(ref, position)
@@ -216,7 +221,6 @@ class PromptExits:
         """
         marked: Marked | None = None
         try:
-            account = await self._placing.account(due.account)
 
             async def mark(session: AsyncSession, position: Position, order: Order) -> None:
                 nonlocal marked
@@ -224,7 +228,9 @@ class PromptExits:
                     session, position, order, due.account, account
                 )
 
-            await self._exits.leave(ref, due, mark)
+            async with asyncio.timeout(MAKING_SECONDS_MAX):
+                account = await self._placing.account(due.account)
+                await self._exits.leave(ref, due, mark)
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
             _note("position", due.position_id, failure)
             return None

@@ -318,6 +318,28 @@ async def test_a_bot_whose_orders_cannot_be_made_keeps_no_booking(
     await prompt.close(SECONDS)
 
 
+async def test_making_that_never_ends_gives_its_turn_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exit_turns, "MAKING_AT_ONCE", 1)
+    monkeypatch.setattr(exit_turns, "PATIENCE_SECONDS", 10 * SECONDS)
+    monkeypatch.setattr(prompt_exits, "MAKING_SECONDS_MAX", 1.0)
+    held, bot = [await leaving_bot(engine) for _ in range(2)]
+    account = engine.placing.account
+
+    async def hang(ref: AccountRef) -> VenueAccount:
+        if ref.account_id == held.trader.account_id:
+            await asyncio.Event().wait()
+        return await account(ref)
+
+    monkeypatch.setattr(engine.placing, "account", hang)
+
+    await carried_out(prompt_of(engine), held, bot)
+
+    assert (sells(engine, held), sells(engine, bot)) == (0, 1)
+    assert engine.workflows.woken == [held.bot_id]
+
+
 async def test_an_account_that_is_held_is_not_waited_for(engine: Engine) -> None:
     bot = await leaving_bot(engine)
 
