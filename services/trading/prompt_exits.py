@@ -21,8 +21,9 @@ from uuid import UUID
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.contracts.bots import BotRef, BotSignal, Nudge, OrderResult, TradeSignal
+from domain.contracts.bots import BotRef, BotSignal, Nudge, OrderResult, OrderTask, TradeSignal
 from domain.markets import VenueKey
+from domain.orders import OrderState
 from domain.ports import WorkflowService
 from models.trading import Order, Position
 from services.orders.placing import Marked, OrderPlacing
@@ -179,17 +180,23 @@ class PromptExits:
         """Make what is due, and begin to send each order once it is made."""
         sendings: list[Sending] = []
         connections = asyncio.Semaphore(AT_ONCE_OF_A_BOT)
+
+        def begin(marked: Marked | None) -> None:
+            if marked is None:
+                rest.is_any = True
+            else:
+                sendings.append(group.create_task(self._send(marked, connections)))
+
         with self._turns.waiting():
             async with self._turns:
                 async with asyncio.timeout(MAKING_SECONDS_MAX):
                     due, live = await self._exits.look(ref)
-                rest.is_any = rest.is_any or bool(live)  # another carries them out
+                for order in live:
+                    # What has left already is looked up by the workflow.
+                    is_unsent = order.state is OrderState.INTENDED
+                    begin(await self._take(ref, order) if is_unsent else None)
                 for position in due:
-                    marked = await self._make(ref, position)
-                    if marked is None:
-                        rest.is_any = True
-                    else:
-                        sendings.append(group.create_task(self._send(marked, connections)))
+                    begin(await self._make(ref, position))
         return sendings
 
     async def _follow(self, sendings: Sequence[Sending], rest: _Rest) -> bool:
@@ -213,6 +220,20 @@ class PromptExits:
             elif is_due and until is None and not rest.is_any:
                 until = loop.time() + OTHERS_SECONDS
         return is_due
+
+    async def _take(self, ref: BotRef, order: OrderTask) -> Marked | None:
+        """Mark an exit that another made and has not sent yet; None where that is the workflow's.
+
+        A guard in the main worker makes exits too: of an entry that filled after its position was
+        asked to leave, for one.
+        """
+        try:
+            async with asyncio.timeout(MAKING_SECONDS_MAX):
+                found = await self._placing.mark(ref.user_id, order.order_id)
+        except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
+            _note("order", order.order_id, failure)
+            return None
+        return found if isinstance(found, Marked) else None
 
     async def _make(self, ref: BotRef, due: DuePosition) -> Marked | None:
         """Make and mark an exit in one transaction; None where that is the workflow's.

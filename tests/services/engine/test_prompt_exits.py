@@ -64,6 +64,30 @@ async def test_an_exit_is_sent_and_booked_without_a_workflow(engine: Engine) -> 
     await assert_in_order(engine, bot)
 
 
+async def test_an_exit_that_a_guard_made_is_sent_too(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    view = await engine.guard(bot)
+
+    await asyncio.gather(
+        carried_out(prompt_of(engine), bot),
+        carried_out(prompt_of(engine), bot),
+        engine.place(bot, view.orders[0].order_id),
+    )
+
+    assert sells(engine, bot) == 1
+    await assert_in_order(engine, bot)
+
+
+async def test_an_exit_that_was_made_is_sent_without_a_workflow(engine: Engine) -> None:
+    bot = await leaving_bot(engine)
+    await engine.guard(bot)
+
+    await carried_out(prompt_of(engine), bot)
+
+    assert (await engine.position(bot)).state == "closed"
+    assert engine.workflows.woken == []
+
+
 async def test_all_positions_of_a_bot_are_left(engine: Engine) -> None:
     bot = await leaving_bot(engine)
     await engine.fire(await engine.open_position(bot, "ETH-USD"), "stop")
