@@ -242,12 +242,18 @@ class Engine:
             return (await session.exec(select(Order).where(Order.id == order_id))).one()
 
     async def orders(self, bot: RunningBot) -> Sequence[Order]:
+        """The bot's orders as they were made; those of one moment as they came to the venue."""
         async with self.database.as_system() as session:
-            return (
-                await session.exec(
-                    select(Order).where(Order.bot_id == bot.bot_id).order_by(text("intended_at"))
-                )
-            ).all()
+            found = (await session.exec(select(Order).where(Order.bot_id == bot.bot_id))).all()
+        accounts = self.venue.accounts.values()
+        sent = (request.client_order_id for account in accounts for request in account.sends)
+        places: dict[str, int] = {}
+        for place, client_order_id in enumerate(sent):
+            places.setdefault(client_order_id, place)
+        return sorted(
+            found,
+            key=lambda it: (it.intended_at, places.get(it.client_order_id, len(places))),
+        )
 
     async def fills(self, bot: RunningBot) -> Sequence[Fill]:
         async with self.database.as_system() as session:
