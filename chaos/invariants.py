@@ -255,18 +255,29 @@ def _alerts(records: Records) -> Iterator[Violation]:
 
 
 def lost_alerts(records: Records, acknowledged: Iterable[str]) -> list[Violation]:
-    """Alerts that were acknowledged and are not stored exactly once."""
-    stored = Counter(
-        alert["reference"] for alert in records.all("alerts") if alert["state"] != "duplicate"
-    )
+    """Alerts that were acknowledged and are not stored, or more than once.
+
+    One that leaves positions may be stored again for another position than before: an exit whose
+    first came to nothing is no repeat.
+    """
+    stored: dict[str, list[Row]] = defaultdict(list)
+    for alert in records.all("alerts"):
+        if alert["state"] != "duplicate":
+            stored[alert["reference"]].append(alert)
     return [
         Violation(
             "doubled" if stored[reference] else "lost",
-            f"alert {reference} is stored {stored[reference]} times",
+            f"alert {reference} is stored {len(stored[reference])} times",
         )
         for reference in acknowledged
-        if stored[reference] != 1
+        if not _is_stored_once(stored[reference])
     ]
+
+
+def _is_stored_once(alerts: Sequence[Row]) -> bool:
+    if not alerts or alerts[0]["action"] == "buy":
+        return len(alerts) == 1
+    return len({alert["trade_id"] for alert in alerts}) == len(alerts)
 
 
 def unclosed(records: Records, closes: Iterable[str]) -> list[Violation]:

@@ -73,6 +73,8 @@ class Made:
             "alerts",
             id=self.alert_id,
             reference="chaos-1",
+            action="buy",
+            trade_id=self.alert_id,
             state="executed",
             received_at=NOW,
             decided_at=NOW,
@@ -313,6 +315,17 @@ def test_an_acknowledged_alert_is_stored_once(made: Made) -> None:
     assert [one.kind for one in lost_alerts(made.records(), ["chaos-2"])] == ["lost"]
     made.tables["alerts"] *= 2
     assert [one.kind for one in lost_alerts(made.records(), ["chaos-1"])] == ["doubled"]
+
+
+@pytest.mark.parametrize(("trade_id", "kinds"), [(uuid4(), []), (None, ["doubled"])])
+def test_an_exit_may_be_stored_again_for_another_position(
+    made: Made, trade_id: UUID | None, kinds: list[str]
+) -> None:
+    (first,) = made.tables["alerts"]
+    first["action"] = "close"
+    made.tables["alerts"].append({**first, "trade_id": trade_id or first["trade_id"]})
+
+    assert [one.kind for one in lost_alerts(made.records(), ["chaos-1"])] == kinds
 
 
 def test_a_confirmed_closing_closes(made: Made) -> None:
