@@ -324,14 +324,14 @@ async def test_a_bot_whose_orders_cannot_be_made_keeps_no_booking(
     monkeypatch.setattr(prompt_exits, "DEFER_SECONDS_MAX", 10 * SECONDS)
     monkeypatch.setattr(exit_turns, "STUCK_SECONDS", 0.01)
     held, bot = [await leaving_bot(engine) for _ in range(2)]
-    account, is_over = engine.placing.account, asyncio.Event()
+    account, is_over = engine.venue.account, asyncio.Event()
 
     async def hang(ref: AccountRef) -> VenueAccount:
         if ref.account_id == held.trader.account_id:
             await is_over.wait()
         return await account(ref)
 
-    monkeypatch.setattr(engine.placing, "account", hang)
+    monkeypatch.setattr(engine.venue, "account", hang)
     prompt = prompt_of(engine)
     await prompt.wake_exits(held.trader.user_id, held.bot_id)
     await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
@@ -349,14 +349,14 @@ async def test_making_that_never_ends_gives_its_turn_back(
     monkeypatch.setattr(exit_turns, "PATIENCE_SECONDS", 10 * SECONDS)
     monkeypatch.setattr(prompt_exits, "MAKING_SECONDS_MAX", 1.0)
     held, bot = [await leaving_bot(engine) for _ in range(2)]
-    account = engine.placing.account
+    account = engine.venue.account
 
     async def hang(ref: AccountRef) -> VenueAccount:
         if ref.account_id == held.trader.account_id:
             await asyncio.Event().wait()
         return await account(ref)
 
-    monkeypatch.setattr(engine.placing, "account", hang)
+    monkeypatch.setattr(engine.venue, "account", hang)
 
     await carried_out(prompt_of(engine), held, bot)
 
