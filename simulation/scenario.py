@@ -372,11 +372,17 @@ def _logged_to(trace: Trace, fail: Callable[[Violation], None]) -> Iterator[None
         trace.add("log", f"{method} {name} {told}{' !' if exception else ''}")
         raise structlog.DropEvent
 
-    structlog.configure(processors=[add], cache_logger_on_first_use=False, context_class=dict)
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[add],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        cache_logger_on_first_use=False,
+        context_class=dict,
+    )
     try:
         yield
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
 
 
 @contextmanager

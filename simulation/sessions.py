@@ -42,6 +42,10 @@ STUCK_MS = 60_000
 _ENDINGS = frozenset({"_commit_gen", "_rollback_gen"})
 """They send nothing outside a transaction: a pool rolls back every connection that comes back."""
 
+_ENTERING = "BasePipeline._enter_gen"
+"""Begins a pipeline for the many rows of one statement: psycopg does not let go of it half begun,
+so a time limit that ran out in it would be what cannot happen."""
+
 _READ, _WRITE = int(waiting.WAIT_R), int(waiting.WAIT_W)
 
 
@@ -285,7 +289,7 @@ def _ended(work: Any) -> Any:
         next(work)
     except StopIteration as end:
         return end.value
-    raise Violation("database", "the end of no transaction asked the server")
+    raise Violation("database", "what has nothing to ask asked the server")
 
 
 class SteppedConnection(AsyncConnection[Any]):
@@ -305,8 +309,10 @@ class SteppedConnection(AsyncConnection[Any]):
         interval: float = 0.1,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own parameter
     ) -> Any:
-        """Carry a generator out when its turn comes; ends what is no transaction at once."""
-        if self.is_between_transactions and gen.__name__ in _ENDINGS:
+        """Carry a generator out when its turn comes; at once where it asks the server nothing."""
+        if gen.__qualname__ == _ENTERING or (
+            self.is_between_transactions and gen.__name__ in _ENDINGS
+        ):
             return _ended(gen)
         return await self.sessions.run(self, gen)
 

@@ -11,8 +11,8 @@ import structlog
 
 from adapters.embedded.postgres_roles import DatabaseUrls
 from migrations.run import upgrade
-from observability import configure_logging
 from tests.api.harness import Api, World, open_client, open_world, register
+from tests.support.logs import log_as_in_production
 from tests.support.stack import postgres_server
 
 
@@ -20,7 +20,7 @@ from tests.support.stack import postgres_server
 def logging_as_in_production() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    configure_logging("info", "json", "test")
+    log_as_in_production("info")
     yield
     root.handlers, root.level = handlers, level
     structlog.reset_defaults()

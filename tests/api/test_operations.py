@@ -11,10 +11,10 @@ import prometheus_client
 import pytest
 
 from api.kit.proxies import TrustedProxies
-from observability import configure_logging
 from services.redaction import BLANK, redact
 from tests.api.harness import PASSWORD, PREFIX, Api, World, check_envelope
 from tests.api.test_config import KEYS, SECRET, connect
+from tests.support.logs import log_as_in_production
 
 pytestmark = pytest.mark.integration
 
@@ -112,7 +112,7 @@ def captured_logs() -> Iterator[io.StringIO]:
     """Everything this process logs at debug level, as JSON lines."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    configure_logging("debug", "json", "test")
+    log_as_in_production("debug")
     stream = io.StringIO()
     handler = root.handlers[0]
     assert isinstance(handler, logging.StreamHandler)
