@@ -2,6 +2,7 @@
 
 python -m simulation --seed 7 --hours 2            one seed
 python -m simulation --seed 1 --seeds 200          200 seeds, on two processes
+python -m simulation --seeds 200 --ledger runs     the same, and on again where it was interrupted
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 # Sets of names must have the same order in every process, or a seed would not reproduce.
 if os.environ.get("PYTHONHASHSEED") != "0":
     os.environ["PYTHONHASHSEED"] = "0"
     os.execv(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]])  # noqa: S606 - ourselves
 
+from simulation.ledger import Ledger
 from simulation.runs import run_seeds
 from simulation.scenario import Plan
 
@@ -31,6 +35,9 @@ def main() -> int:
     parser.add_argument("--bots", type=int, default=100, help="bots a seed")
     parser.add_argument("--processes", type=int, default=2, help="seeds at once")
     parser.add_argument("--trace", help="a file for every line of one seed's trace")
+    parser.add_argument(
+        "--ledger", type=Path, help="a file of results: seeds in it are not run again"
+    )
     wanted = parser.parse_args()
     plans = [
         Plan(seed, wanted.hours, wanted.bots, keeps_trace=wanted.trace is not None)
@@ -40,7 +47,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     failed = 0
     totals: dict[str, float] = {}
-    for result in run_seeds(plans, wanted.processes):
+    left, ledger = plans, None
+    if wanted.ledger is not None:
+        ledger = Ledger(wanted.ledger, _commit())
+        left, totals = ledger.left_of(plans)
+    of_seed = {plan.seed: plan for plan in plans}
+    for result in run_seeds(left, wanted.processes):
+        if ledger is not None:
+            ledger.add(of_seed[result.seed], result)
         for name, figure in result.figures.items():
             totals[name] = totals.get(name, 0) + figure
         outcome = "ok" if result.violation is None else f"VIOLATION {result.violation}"
@@ -54,6 +68,18 @@ def main() -> int:
                 file.write("\n".join(result.trace))
     _say(f"{len(plans)} seeds, {failed} with a violation: {_listed(totals)}")
     return 1 if failed else 0
+
+
+def _commit() -> str:
+    """The code that runs, as git names it; empty outside a checkout."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607 - git is where PATH says
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip()
 
 
 def _listed(figures: dict[str, float]) -> str:

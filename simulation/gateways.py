@@ -137,7 +137,8 @@ class Market:
             return self._rules[1]
         await self._venue.answer(self._process, "rules")
         found = {
-            name: _market_rules(rules) for name, rules in self._venue.exchange.market.rules.items()
+            name: _market_rules(self._view.rules(name))
+            for name in self._venue.exchange.market.rules
         }
         self._rules = (now, found)
         return found

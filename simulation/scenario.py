@@ -35,15 +35,18 @@ from simulation.temporal import Temporal
 from simulation.trace import Trace
 from simulation.user_actions import Administrator, Callers, UserActions
 from simulation.users import SimulatedUser, add_user
-from simulation.venue import Venue
+from simulation.venue import SYMBOLS, Venue
 from simulation.venue_faults import VenueFaults
 from simulation.violations import Violation
 
 HOUR = 3600.0
-BURST_PAUSE = 1_500.0
+BURST_PAUSE = 1_950.0
 BURST_MAX = 5
 BETWEEN_ACTIONS = (0.05, 1.0, 8.0, 30.0)
 """Users come for some actions at short intervals, then leave their bots alone for long."""
+
+LARGEST_ORDERS = (40, 90, 250)
+"""What the venue then takes at most at a time, in its quote currency: an exit leaves in parts."""
 
 TAKE_DOWN_ROUNDS = 20
 
@@ -252,14 +255,14 @@ class Scenario:
                 await self._pause(self._random.choice(BETWEEN_ACTIONS), until)
 
     async def _break(self, until: float) -> None:
-        """Outages, refused keys, Temporal away, processes killed while nothing is said."""
+        """Outages, refused keys, smaller orders only, Temporal away, processes killed."""
         assert self.cluster is not None
         while True:
-            await self._pause(400.0, until)
+            await self._pause(300.0, until)
             now = self._loop.time()
             if now >= until:
                 return
-            match self._random.choice(("outage", "keys", "temporal", "kill", "kill")):
+            match self._random.choice(("outage", "keys", "temporal", "kill", "kill", "largest")):
                 case "outage":
                     self._trace.add("venue", self.faults.begin_outage(now))
                 case "keys":
@@ -269,6 +272,13 @@ class Scenario:
                     self.temporal.down_until = now + self._random.choice((2.0, 8.0))
                 case "kill":
                     self.cluster.kill(self._random.choice((*WORKERS, *EXITS_WORKERS, API)))
+                case "largest":
+                    self.faults.others += 1
+                    self.venue.shrink_largest_order(
+                        self._random.choice(SYMBOLS),
+                        Decimal(self._random.choice(LARGEST_ORDERS)),
+                        self._random.choice((120.0, 600.0)),
+                    )
 
     async def _administer(self, until: float) -> None:
         while True:

@@ -49,6 +49,7 @@ RECONCILE_SECONDS = 1_200.0
 SWEEP_SECONDS = 60.0
 WATCH_SECONDS = 20.0
 POLL_SECONDS = 10.0
+NO_PROGRESS = timedelta(seconds=1_800)
 """Longer than the product's own, which would spend most of a run on rounds that find nothing."""
 
 ALERT_AGE = timedelta(seconds=120)
@@ -194,6 +195,7 @@ def wire(ground: Ground, process: Process) -> Services:
                 AlertSweep(database, workflows, workflows, following, clock),
                 KillSwitchSweep(database, workflows),
             ),
+            no_progress=NO_PROGRESS,
         ),
         exits=exits,
         dispatch=ExitDispatch(

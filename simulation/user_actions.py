@@ -32,6 +32,12 @@ from simulation.violations import Violation
 
 Outcome = Literal["done", "refused", "lost"]
 PARTIAL_SHARE = 0.3
+LOOK_SHARE = 0.7
+"""How often users look at their positions first; else their alerts may come to nothing."""
+
+READY_SHARE = 0.8
+"""How often users first have a bot enter again that they have stopped or paused."""
+
 RACE_SECONDS = 0.8
 """From an alert to its order's way to the venue, with latencies of all parts."""
 
@@ -95,6 +101,7 @@ class UserActions:
         self._confirmations = confirmations
         self._price_of = price_of
         self._random = random_
+        self._is_halted = False
         self._doings: tuple[tuple[int, Callable[[], Awaitable[None]]], ...] = (
             (30, self.alert),
             (14, self.storm),
@@ -112,7 +119,11 @@ class UserActions:
         )
 
     async def act(self) -> None:
-        """Do something."""
+        """Do something; mostly after a look, and with a bot that may enter."""
+        if self._is_halted and self._random.random() < READY_SHARE:
+            await self.make_ready()
+        elif self._random.random() < LOOK_SHARE:
+            await self._look()
         weights = [weight for weight, _ in self._doings]
         (doing,) = self._random.choices(self._doings, weights)
         await doing[1]()
@@ -190,6 +201,7 @@ class UserActions:
         )
 
     def _confirm_no_entries(self, what: str) -> None:
+        self._is_halted = True
         self._confirmations.make(self._user.name, what, of_accounts(*self._user.accounts))
 
     # --- settings ---------------------------------------------------------------------------
@@ -268,6 +280,7 @@ class UserActions:
 
     async def make_ready(self) -> None:
         """Have the bot enter again, whatever keeps it from that."""
+        self._is_halted = False
         await self.release()
         await self.start(Mode.LIVE)
         await self.resume()
@@ -333,7 +346,19 @@ class UserActions:
             ),
         )
 
+    async def _look(self) -> None:
+        """See what is open: what the user believed may never have been bought, or be sold."""
+        positions = await self._positions()
+        if positions is not None:
+            self._user.entered = {symbol for _, symbol in positions}
+
     async def _some_position(self) -> tuple[UUID, str] | None:
+        positions = await self._positions()
+        return self._random.choice(positions) if positions else None
+
+    async def _positions(self) -> list[tuple[UUID, str]] | None:
+        """What is open; None where there was no answer."""
+
         async def read(services: Services) -> list[tuple[UUID, str]]:
             async with services.database.for_user(self._user.user_id) as session:
                 connection = await session.connection()
@@ -343,7 +368,7 @@ class UserActions:
                 return [(row.id, row.symbol) for row in found]
 
         outcome, positions = await self._call("reads positions", read)
-        return self._random.choice(positions) if outcome == "done" and positions else None
+        return positions if outcome == "done" else None
 
 
 class Administrator:

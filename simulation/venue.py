@@ -32,6 +32,8 @@ from simulator.coinbase.errors import refused_order
 from simulator.config import SimulatorConfig
 from simulator.engine import values
 from simulator.exchange import Exchange, OrderNotOpenError
+from simulator.faults.fault import Fault
+from simulator.faults.kinds import Kind
 from simulator.hands import Hands, NotEnoughFundsError
 from simulator.market.market import build_market
 from simulator.store import Account, Filter, Store
@@ -122,6 +124,21 @@ class Venue:
         """Behave from now on; what was done to orders ends by itself within a minute."""
         self.faults.behave()
         self.exchange.faults.clear()
+
+    def shrink_largest_order(self, symbol: str, value: Decimal, seconds: float) -> None:
+        """Take no larger orders of a market than that for a while; its rules say so."""
+        self.catch_up()
+        book = self.exchange.engine.books[symbol]
+        most = max(book.rules.size_down(value / book.price), book.rules.base_min_size)
+        self.exchange.add_fault(
+            Fault(
+                kind=Kind.PRODUCT_RULES,
+                product=symbol,
+                until_ms=self.exchange.now_ms + int(seconds * 1000),
+                parameters={"base_max_size": f"{most:f}"},
+            )
+        )
+        self._trace.add("venue", f"no order of {symbol} above {most:f} for {seconds:.0f} s")
 
     def _remember_epoch(self, config: SimulatorConfig, seed: int) -> None:
         """Have the exchange go on with an epoch that is made of the seed, not of chance."""

@@ -119,8 +119,10 @@ class ExitDispatch:
             async with gate:
                 try:
                     await self._workflows.wake_exits(*bot)
-                except WorkflowServiceUnavailable:
-                    _log.warning("exits.not_woken", bot_id=str(bot[1]))
+                except WorkflowServiceUnavailable as failure:
+                    _log.warning(
+                        "exits.not_woken", bot_id=str(bot[1]), error=type(failure).__name__
+                    )
                     return
             for position in self._woken_at:
                 if position[:2] == bot:

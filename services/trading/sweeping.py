@@ -61,6 +61,7 @@ class Sweeper:
         realm: Realm,
         interval_seconds: float,
         chores: Sequence[Chore] = (),
+        no_progress: timedelta = NO_PROGRESS,
     ) -> None:
         self._database = database
         self._workflows = workflows
@@ -70,6 +71,7 @@ class Sweeper:
         self._clock = clock
         self._realm = realm
         self._interval = interval_seconds
+        self._no_progress = no_progress
         self._first = True
         self._has_reconciled = False
 
@@ -123,7 +125,7 @@ class Sweeper:
         fired = select(Trigger.bot_id).where(
             Trigger.state == TriggerState.FIRED.value,
         )
-        silent_since = self._clock.now() - NO_PROGRESS
+        silent_since = self._clock.now() - self._no_progress
         statement = select(col(Bot.user_id), col(Bot.id)).where(
             (col(Bot.seen_revision) < col(Bot.revision))
             | col(Bot.id).in_(fired)
