@@ -8,6 +8,10 @@ SEEDS ?= 1
 KILLS ?= 100
 # Each starts servers of its own: what the cores can carry, not more.
 TEST_PROCESSES ?= 2
+# Integration tests wait for their servers a third of the time.
+TEST_WORKERS ?= 3
+# Hundreds of processes are started by tests alone: each module is compiled once, not by each of them.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 VENV := .venv/.installed
 
@@ -22,14 +26,14 @@ demo: $(VENV) ## Show the platform at work, from a fresh start to a recovery
 	@$(BIN)/nija demo
 
 test: check ## Check, then run every test with real servers
-	$(BIN)/pytest -m "integration and not e2e" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest -m "integration and not e2e" -n $(TEST_WORKERS) --dist loadfile
 	$(MAKE) --no-print-directory -j$(TEST_PROCESSES) e2e-platform e2e-clients
 
 e2e-platform:
 	$(BIN)/pytest -m e2e tests/e2e
 
 e2e-clients:
-	$(BIN)/pytest -m e2e --ignore=tests/e2e
+	$(BIN)/pytest -m e2e tests/chaos tests/sdk
 
 check: $(VENV) ## Format, lint, types, import rules and the quick tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports

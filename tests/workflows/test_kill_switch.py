@@ -28,6 +28,7 @@ pytestmark = [
 ]
 
 EVERYBODY = SwitchTarget()
+BOTS = 20
 SYMBOLS = ("BTC-USD", "ETH-USD")
 
 
@@ -67,7 +68,7 @@ async def refusals(engine: SwitchedEngine) -> dict[str | None, int]:
 async def test_no_entry_begins_after_the_call_returned_and_flattening_verifies_flat(
     engine: SwitchedEngine,
 ) -> None:
-    bots = await engine.start_bots(40)
+    bots = await engine.start_bots(BOTS)
     for symbol in SYMBOLS:
         for bot in bots:
             await engine.intend_entry(bot, symbol)
@@ -80,13 +81,13 @@ async def test_no_entry_begins_after_the_call_returned_and_flattening_verifies_f
 
         arrived = engine.venue.entries
         assert engaged.sends_in_flight == 0
-        assert (engaged.affected_users, engaged.is_telling, engaged.is_new) == (40, True, True)
+        assert (engaged.affected_users, engaged.is_telling, engaged.is_new) == (BOTS, True, True)
         await engine.until_quiet()
         report = await engine.until_told(engaged.id)
         assert engine.venue.entries == arrived < wished
         assert await refusals(engine) == {"kill_switch": wished - arrived}
         assert report["entries_cancelled"] == wished - arrived
-        assert (report["bots_told"], report["users_told"]) == (40, 40)
+        assert (report["bots_told"], report["users_told"]) == (BOTS, BOTS)
         assert (report["open_positions"], report["positions_asked"]) == (arrived, 0)
 
         again = await engage(engine, close_positions=True)
@@ -102,12 +103,12 @@ async def test_no_entry_begins_after_the_call_returned_and_flattening_verifies_f
         )
         assert exits == [{"exit_reason": "kill_switch", "positions": arrived}]
         notices = await engine.rows("SELECT kind FROM notices WHERE kind LIKE 'kill%'")
-        assert [row["kind"] for row in notices] == ["kill_switch"] * 40
+        assert [row["kind"] for row in notices] == ["kill_switch"] * BOTS
 
         await engine.switches.release(ADMIN, EVERYBODY, reason="cooled down")
         await engine.until_told(engaged.id)
         await engine.until(
-            "SELECT count(*) FROM notices WHERE kind = 'kill_switch_released'", expected=40
+            "SELECT count(*) FROM notices WHERE kind = 'kill_switch_released'", expected=BOTS
         )
         await engine.intend_entry(bots[0])
         await engine.nudge(bots[:1])
