@@ -26,8 +26,8 @@ from simulation.activities import Activities, ActivityFailed, Call
 from simulation.system import Services
 from workflows import policies
 
-SILENCE_SECONDS = 6 * policies.SILENCE_MAX.total_seconds()
-"""Longer than the product's own: a bot that hears nothing for a quarter of an hour is idle, and its
+SILENCE_SECONDS = 12 * policies.SILENCE_MAX.total_seconds()
+"""Longer than the product's own: a bot that hears nothing for half an hour is idle, and its
 looks would be most of a run. What it has to do comes by signals, sweeps and polls before."""
 
 

@@ -26,7 +26,7 @@ from workflows import policies
 
 FLAT_PATIENCE = 600.0
 LOOK_PAUSE_MAX = 15.0
-BARS_HEARD = 0.05
+BARS_HEARD = 0.02
 """Share of the closed bars that a bot is woken for: most change nothing, and a wake-up that is lost
 is what a bot has to live with anyway."""
 
