@@ -40,7 +40,7 @@ from simulation.venue_faults import VenueFaults
 from simulation.violations import Violation
 
 HOUR = 3600.0
-BURST_PAUSE = 1_950.0
+BURST_PAUSE = 2_150.0
 BURST_MAX = 5
 BETWEEN_ACTIONS = (0.05, 1.0, 8.0, 30.0)
 """Users come for some actions at short intervals, then leave their bots alone for long."""
