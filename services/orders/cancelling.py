@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import structlog
 
-from domain.orders import Accepted, OrderState, PlaceOutcome, Refused, TimeInForce, Unknown
+from domain.orders import Accepted, Leg, OrderState, PlaceOutcome, Refused, TimeInForce, Unknown
 from domain.ports import VenueAccount, WallClock
+from domain.requests import Purpose, requests_for
 from models.trading import CancelOutcome, Order
 from services.database import Database
 from services.orders.booking import lock_position_and_order
@@ -63,7 +64,7 @@ class OrderCancelling:
         """
         if not await self._record_attempt(order):
             return None
-        outcome = await _ask(account, venue_order_id, order.symbol)
+        outcome = await _ask(account, venue_order_id, order)
         result, reason = _recorded_as(outcome)
         async with self._database.for_user(order.user_id) as session:
             _position, row = await lock_position_and_order(session, order.id)
@@ -92,10 +93,12 @@ class OrderCancelling:
         return True
 
 
-async def _ask(account: VenueAccount, venue_order_id: str, symbol: str) -> PlaceOutcome:
+async def _ask(account: VenueAccount, venue_order_id: str, order: Order) -> PlaceOutcome:
+    purpose = Purpose.LOOK_UP if Leg(order.leg).is_entry else Purpose.EXIT
     try:
-        async with asyncio.timeout(CANCEL_SECONDS_MAX):
-            return await account.cancel(venue_order_id, symbol)
+        with requests_for(purpose):
+            async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                return await account.cancel(venue_order_id, order.symbol)
     except TimeoutError:
         return Unknown("The venue did not answer in time")
 

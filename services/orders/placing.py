@@ -230,11 +230,13 @@ class OrderPlacing:
         """
         marked, outcome = sent.marked, sent.outcome
         order, venue_now = marked.order, marked.venue_now
-        if not isinstance(outcome, Accepted):
+        # Whatever is asked here tells what became of the order: never refused for want of requests.
+        with requests_for(Purpose.LOOK_UP):
+            if isinstance(outcome, Accepted):
+                return await self._settle(order, marked.sendable.ref, outcome, venue_now)
             market = await self._rules_now(marked.sendable, outcome)
             free = await free_after_refusal(marked.account, order, outcome)
-            return await self._record_failure(order, outcome, venue_now, market, free)
-        return await self._settle(order, marked.sendable.ref, outcome, venue_now)
+        return await self._record_failure(order, outcome, venue_now, market, free)
 
     async def _settle(
         self, order: Order, ref: AccountRef, accepted: Accepted, venue_now: datetime

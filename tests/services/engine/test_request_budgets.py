@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from adapters.venues.coinbase.client import public_client
+from domain.markets import Mode
 from domain.ports import VenueUnavailable
 from domain.requests import Purpose, purpose_of_requests, requests_for
 from services.database import Database
 from services.markets.request_budgets import RequestBudgets
-from tests.support.engine import Engine
+from services.orders.cancelling import STUCK_AFTER
+from tests.support.engine import Engine, RunningBot
+from tests.support.fake_venue import Answer
 
 pytestmark = pytest.mark.integration
 SCOPE, RATE = "coinbase:address", 20
@@ -130,3 +136,92 @@ async def test_a_client_takes_each_request_out_of_its_budget() -> None:
 
     assert budget.taken == [("coinbase:address", 10, Purpose.EXIT)]
     assert client.enableRateLimit
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [
+        (Answer.FILL, [("order", Purpose.LOOK_UP), ("fills", Purpose.LOOK_UP)]),
+        (Answer.TOO_SMALL, [("fresh_rules", Purpose.LOOK_UP)]),
+    ],
+)
+async def test_what_became_of_an_exit_is_asked_for_as_a_look_up(
+    alone: Engine, answer: Answer, asked: list[tuple[str, Purpose]]
+) -> None:
+    bot, order_id = await intended_exit(alone)
+    alone.account(bot).answers.append(answer)
+    questions = noted_questions(alone, bot)
+
+    await alone.place(bot, order_id)
+
+    assert questions == [("place", Purpose.EXIT), *asked]
+
+
+async def test_what_is_free_for_an_exit_is_asked_for_as_a_look_up(alone: Engine) -> None:
+    bot, order_id = await intended_exit(alone)
+    alone.account(bot).held["BTC"] = Decimal(1)
+    questions = noted_questions(alone, bot)
+
+    await alone.place(bot, order_id)
+
+    assert questions == [("place", Purpose.EXIT), ("balances", Purpose.LOOK_UP)]
+
+
+async def test_an_exit_is_cancelled_as_one(alone: Engine) -> None:
+    bot, order_id = await intended_exit(alone)
+    alone.account(bot).answers.append(Answer.REST)
+    await alone.place(bot, order_id)
+    alone.wall.advance(STUCK_AFTER.total_seconds())
+    questions = noted_questions(alone, bot)
+
+    await alone.settle(bot, order_id)
+
+    assert ("cancel", Purpose.EXIT) in questions
+    assert {purpose for name, purpose in questions if name != "cancel"} == {Purpose.LOOK_UP}
+
+
+async def test_an_exit_is_booked_at_once_though_its_key_has_no_requests_left(
+    alone: Engine, processes: list[RequestBudgets]
+) -> None:
+    """As after a burst of exits of one account."""
+    bot, order_id = await intended_exit(alone)
+    questions = noted_questions(
+        alone, bot, before=lambda: processes[0].take(SCOPE, per_second=RATE)
+    )
+    await alone.execute(
+        "INSERT INTO request_budgets VALUES (:scope, -100000, clock_timestamp())", scope=SCOPE
+    )
+
+    await alone.place(bot, order_id)
+
+    assert (await alone.position(bot)).state == "closed"
+    assert len(questions) == 3
+
+
+async def intended_exit(engine: Engine) -> tuple[RunningBot, UUID]:
+    """A live bot's exit that was made and not sent."""
+    bot = await engine.start_bot(mode=Mode.LIVE)
+    await engine.fire(await engine.open_position(bot), "stop")
+    (task,) = (await engine.guard(bot)).orders
+    return bot, task.order_id
+
+
+def noted_questions(
+    engine: Engine, bot: RunningBot, before: Callable[[], Awaitable[None]] | None = None
+) -> list[tuple[str, Purpose]]:
+    """What is asked of a bot's account and of its market from now on, and what for."""
+    questions: list[tuple[str, Purpose]] = []
+
+    async def ask(name: str, question: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        questions.append((name, purpose_of_requests()))
+        if before is not None:
+            await before()
+        return await question(*args, **named)
+
+    account = engine.account(bot)
+    for place, name in [
+        *((account, name) for name in ("place", "order", "fills", "balances", "cancel")),
+        (engine.venue.market, "fresh_rules"),
+    ]:
+        setattr(place, name, functools.partial(ask, name, getattr(place, name)))
+    return questions
