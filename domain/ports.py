@@ -414,3 +414,7 @@ class KillSwitchWorkflows(Protocol):
 
 class WorkflowServiceUnavailable(Exception):
     """The workflow service did not answer."""
+
+
+class WorkflowServiceRefused(WorkflowServiceUnavailable):
+    """The workflow service answered, and did not take this message; it may take every other."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
-from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
+from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows
 from domain.contracts.accounts import DELETION_WORKFLOW, DeletionInput, deletion_workflow_id
 
 
@@ -20,17 +20,13 @@ class TemporalAccounts:
 
     async def start_deletion(self, user_id: UUID) -> None:
         """Start the deletion's workflow unless it runs; it does nothing for a finished one."""
-        client = await self._workflows.client()
-        try:
-            await client.start_workflow(
-                DELETION_WORKFLOW,
-                DeletionInput(user_id=user_id),
-                id=deletion_workflow_id(user_id),
-                task_queue=self._task_queue,
-                static_summary="deletion of an account",
-                rpc_timeout=CALL_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            return
-        except RPCError as failure:
-            raise _translated(failure) from failure
+        with suppress(WorkflowAlreadyStartedError):
+            async with self._workflows.answering() as client:
+                await client.start_workflow(
+                    DELETION_WORKFLOW,
+                    DeletionInput(user_id=user_id),
+                    id=deletion_workflow_id(user_id),
+                    task_queue=self._task_queue,
+                    static_summary="deletion of an account",
+                    rpc_timeout=CALL_TIMEOUT,
+                )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
-from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
+from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows
 from domain.contracts.alerts import SIGNAL_WORKFLOW, SignalInput, signal_workflow_id
 
 
@@ -21,18 +21,14 @@ class TemporalAlerts:
 
     async def follow_alert(self, user_id: UUID, alert_id: UUID, *, delay_seconds: float) -> None:
         """Start the alert's workflow unless it runs; its first look ends what is over."""
-        client = await self._workflows.client()
-        try:
-            await client.start_workflow(
-                SIGNAL_WORKFLOW,
-                SignalInput(user_id=user_id, alert_id=alert_id),
-                id=signal_workflow_id(alert_id),
-                task_queue=self._task_queue,
-                start_delay=timedelta(seconds=delay_seconds) if delay_seconds else None,
-                static_summary="alert",
-                rpc_timeout=CALL_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            return
-        except RPCError as failure:
-            raise _translated(failure) from failure
+        with suppress(WorkflowAlreadyStartedError):
+            async with self._workflows.answering() as client:
+                await client.start_workflow(
+                    SIGNAL_WORKFLOW,
+                    SignalInput(user_id=user_id, alert_id=alert_id),
+                    id=signal_workflow_id(alert_id),
+                    task_queue=self._task_queue,
+                    start_delay=timedelta(seconds=delay_seconds) if delay_seconds else None,
+                    static_summary="alert",
+                    rpc_timeout=CALL_TIMEOUT,
+                )

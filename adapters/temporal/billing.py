@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
-from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
+from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows
 from domain.contracts.billing import (
     STRIPE_EVENT_WORKFLOW,
     SUBSCRIPTION_WORKFLOW,
@@ -29,8 +29,7 @@ class TemporalBilling:
 
     async def wake_subscription(self, user_id: UUID) -> None:
         """Signal-with-start: one call makes sure the workflow runs and looks."""
-        client = await self._workflows.client()
-        try:
+        async with self._workflows.answering() as client:
             await client.start_workflow(
                 SUBSCRIPTION_WORKFLOW,
                 SubscriptionInput(user_id=user_id),
@@ -40,23 +39,17 @@ class TemporalBilling:
                 static_summary="subscription",
                 rpc_timeout=CALL_TIMEOUT,
             )
-        except RPCError as failure:
-            raise _translated(failure) from failure
 
     async def process_event(self, event_id: str) -> None:
         """Start the event's workflow unless it runs; it does nothing for a handled event."""
-        client = await self._workflows.client()
-        try:
-            await client.start_workflow(
-                STRIPE_EVENT_WORKFLOW,
-                StripeEventInput(event_id=event_id),
-                id=stripe_event_workflow_id(event_id),
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                task_queue=self._task_queue,
-                static_summary="payment event",
-                rpc_timeout=CALL_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            return
-        except RPCError as failure:
-            raise _translated(failure) from failure
+        with suppress(WorkflowAlreadyStartedError):
+            async with self._workflows.answering() as client:
+                await client.start_workflow(
+                    STRIPE_EVENT_WORKFLOW,
+                    StripeEventInput(event_id=event_id),
+                    id=stripe_event_workflow_id(event_id),
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                    task_queue=self._task_queue,
+                    static_summary="payment event",
+                    rpc_timeout=CALL_TIMEOUT,
+                )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -31,9 +33,11 @@ from domain.contracts.exits import (
     exits_workflow_id,
 )
 from domain.markets import VenueKey
-from domain.ports import WorkflowServiceUnavailable
+from domain.ports import WorkflowServiceRefused, WorkflowServiceUnavailable
 
 CALL_TIMEOUT = timedelta(seconds=5)
+"""Of a call, and of `answering` in all: the SDK gives each of its own repetitions as long."""
+
 HEALTH_TIMEOUT = timedelta(seconds=2)
 EXITS_TASK_TIMEOUT = timedelta(seconds=3)
 """How long a workflow task of a killed exits worker keeps the next one waiting."""
@@ -62,31 +66,56 @@ class TemporalWorkflows:
         self._task_queue = task_queue
         self._runtime = runtime
         self._client: Client | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[Client] | None = None
 
     async def client(self) -> Client:
-        """The connected client.
+        """The connected client; callers share an attempt to connect.
 
         Raises:
             WorkflowServiceUnavailable: the server cannot be reached.
         """
         if self._client is not None:
             return self._client
-        async with self._connecting:
-            if self._client is None:
-                try:
-                    self._client = await asyncio.wait_for(
-                        Client.connect(
-                            self._address,
-                            namespace=self._namespace,
-                            data_converter=pydantic_data_converter,
-                            runtime=self._runtime,
-                        ),
-                        CALL_TIMEOUT.total_seconds(),
-                    )
-                except (RuntimeError, RPCError, TimeoutError) as failure:
-                    raise WorkflowServiceUnavailable("Temporal cannot be reached") from failure
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+            # Where every caller has given up, nobody asks what became of it.
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> Client:
+        try:
+            self._client = await asyncio.wait_for(
+                Client.connect(
+                    self._address,
+                    namespace=self._namespace,
+                    data_converter=pydantic_data_converter,
+                    runtime=self._runtime,
+                ),
+                CALL_TIMEOUT.total_seconds(),
+            )
+        except (RuntimeError, RPCError, TimeoutError) as failure:
+            raise WorkflowServiceUnavailable("Temporal cannot be reached") from failure
+        finally:
+            self._connecting = None
         return self._client
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[Client]:
+        """The client for one call, whose failures are told as the port has them.
+
+        Raises:
+            WorkflowServiceUnavailable: no answer within CALL_TIMEOUT.
+            WorkflowServiceRefused: the server did not take this call.
+        """
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT.total_seconds()):
+                yield await self.client()
+        except TimeoutError as failure:
+            raise WorkflowServiceUnavailable("Temporal did not answer in time") from failure
+        except RPCError as failure:
+            if failure.status in _UNAVAILABLE:
+                raise WorkflowServiceUnavailable("Temporal did not answer") from failure
+            raise WorkflowServiceRefused(f"Temporal: {failure.message}") from failure
 
     async def is_available(self) -> bool:
         """Whether the server answers a health check at present."""
@@ -100,9 +129,8 @@ class TemporalWorkflows:
         self, user_id: UUID, bot_id: UUID, signal: BotSignal, message: Nudge | TradeSignal
     ) -> None:
         """Signal-with-start: one call makes sure the workflow runs and has the message."""
-        client = await self.client()
         ref = BotRef(user_id=user_id, bot_id=bot_id)
-        try:
+        async with self.answering() as client:
             await client.start_workflow(
                 BOT_WORKFLOW,
                 BotInput(bot=ref),
@@ -114,14 +142,11 @@ class TemporalWorkflows:
                 static_summary="trading bot",
                 rpc_timeout=CALL_TIMEOUT,
             )
-        except RPCError as failure:
-            raise _translated(failure) from failure
 
     async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
         """Signal-with-start on the exits worker's own task queue."""
-        client = await self.client()
         ref = BotRef(user_id=user_id, bot_id=bot_id)
-        try:
+        async with self.answering() as client:
             await client.start_workflow(
                 EXITS_WORKFLOW,
                 ExitsInput(bot=ref),
@@ -134,26 +159,20 @@ class TemporalWorkflows:
                 static_summary="exits of a bot",
                 rpc_timeout=CALL_TIMEOUT,
             )
-        except RPCError as failure:
-            raise _translated(failure) from failure
 
     async def ensure_watch(self, key: VenueKey) -> None:
         """Start a venue's watch unless it runs."""
-        client = await self.client()
-        try:
-            await client.start_workflow(
-                "watch",
-                WatchInput(venue=key.venue, realm=key.realm.value),
-                id=f"watch:{key}",
-                task_queue=exits_task_queue(self._task_queue),
-                task_timeout=EXITS_TASK_TIMEOUT,
-                static_summary=f"prices of {key.venue}",
-                rpc_timeout=CALL_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            return
-        except RPCError as failure:
-            raise _translated(failure) from failure
+        with suppress(WorkflowAlreadyStartedError):
+            async with self.answering() as client:
+                await client.start_workflow(
+                    "watch",
+                    WatchInput(venue=key.venue, realm=key.realm.value),
+                    id=f"watch:{key}",
+                    task_queue=exits_task_queue(self._task_queue),
+                    task_timeout=EXITS_TASK_TIMEOUT,
+                    static_summary=f"prices of {key.venue}",
+                    rpc_timeout=CALL_TIMEOUT,
+                )
 
 
 def _attributes(ref: BotRef, state: str) -> TypedSearchAttributes:
@@ -164,9 +183,3 @@ def _attributes(ref: BotRef, state: str) -> TypedSearchAttributes:
             SearchAttributePair(SearchAttributeKey.for_keyword("NijaState"), state),
         ]
     )
-
-
-def _translated(failure: RPCError) -> Exception:
-    if failure.status in _UNAVAILABLE:
-        return WorkflowServiceUnavailable("Temporal did not answer")
-    return failure

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from temporalio.service import RPCError
-
-from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
+from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows
 from domain.contracts.kill_switches import (
     KILL_SWITCH_WORKFLOW,
     SIGNAL_CHANGED,
@@ -24,8 +22,7 @@ class TemporalKillSwitches:
 
     async def tell_of_switch(self, switch_id: UUID) -> None:
         """Signal-with-start: one call makes sure that the workflow runs and looks at the row."""
-        client = await self._workflows.client()
-        try:
+        async with self._workflows.answering() as client:
             await client.start_workflow(
                 KILL_SWITCH_WORKFLOW,
                 KillSwitchInput(switch_id=switch_id),
@@ -35,5 +32,3 @@ class TemporalKillSwitches:
                 static_summary="kill switch",
                 rpc_timeout=CALL_TIMEOUT,
             )
-        except RPCError as failure:
-            raise _translated(failure) from failure

@@ -22,7 +22,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.clock import SystemClock
-from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows, _translated
+from adapters.temporal.client import CALL_TIMEOUT, TemporalWorkflows
 from domain.contracts.notifications import (
     NOTIFY_WORKFLOW,
     REPORT_WORKFLOW,
@@ -50,8 +50,7 @@ class TemporalNotifications:
 
     async def wake_notifier(self, user_id: UUID) -> None:
         """Signal-with-start: one call makes sure the workflow runs and looks."""
-        client = await self._workflows.client()
-        try:
+        async with self._workflows.answering() as client:
             await client.start_workflow(
                 NOTIFY_WORKFLOW,
                 NotifyInput(user_id=user_id),
@@ -61,36 +60,34 @@ class TemporalNotifications:
                 static_summary="notifications",
                 rpc_timeout=CALL_TIMEOUT,
             )
-        except RPCError as failure:
-            raise _translated(failure) from failure
 
     async def schedule_report(self, user_id: UUID, report: Report, time: ReportTime) -> None:
         """Make a schedule, or change the one there is."""
-        client = await self._workflows.client()
         schedule_id = report_schedule_id(user_id, report.value)
         schedule = self._schedule(user_id, report, time)
-        try:
+        async with self._workflows.answering() as client:
             try:
-                await client.create_schedule(schedule_id, schedule, rpc_timeout=CALL_TIMEOUT)
-            except ScheduleAlreadyRunningError:
-                handle = client.get_schedule_handle(schedule_id)
-                await handle.update(
-                    lambda _: ScheduleUpdate(schedule=schedule), rpc_timeout=CALL_TIMEOUT
-                )
-        except RPCError as failure:
-            if failure.status is RPCStatusCode.INVALID_ARGUMENT:
-                raise ReportTimeRefused(f"Temporal does not take {time}") from failure
-            raise _translated(failure) from failure
+                try:
+                    await client.create_schedule(schedule_id, schedule, rpc_timeout=CALL_TIMEOUT)
+                except ScheduleAlreadyRunningError:
+                    handle = client.get_schedule_handle(schedule_id)
+                    await handle.update(
+                        lambda _: ScheduleUpdate(schedule=schedule), rpc_timeout=CALL_TIMEOUT
+                    )
+            except RPCError as failure:
+                if failure.status is RPCStatusCode.INVALID_ARGUMENT:
+                    raise ReportTimeRefused(f"Temporal does not take {time}") from failure
+                raise
 
     async def cancel_report(self, user_id: UUID, report: Report) -> None:
         """Delete a schedule."""
-        client = await self._workflows.client()
-        handle = client.get_schedule_handle(report_schedule_id(user_id, report.value))
-        try:
-            await handle.delete(rpc_timeout=CALL_TIMEOUT)
-        except RPCError as failure:
-            if failure.status is not RPCStatusCode.NOT_FOUND:
-                raise _translated(failure) from failure
+        async with self._workflows.answering() as client:
+            handle = client.get_schedule_handle(report_schedule_id(user_id, report.value))
+            try:
+                await handle.delete(rpc_timeout=CALL_TIMEOUT)
+            except RPCError as failure:
+                if failure.status is not RPCStatusCode.NOT_FOUND:
+                    raise
 
     def _schedule(self, user_id: UUID, report: Report, time: ReportTime) -> Schedule:
         every_day = ScheduleRange(0, _DAYS_A_WEEK - 1)

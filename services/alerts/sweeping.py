@@ -14,6 +14,7 @@ from models.alerts import Alert
 from models.bots import Bot
 from services.alerts.following import AlertFollowing
 from services.database import Database
+from services.refusals import unless_refused
 
 UNDECIDED = timedelta(seconds=5)
 """A bot decides within this, unless nobody told it."""
@@ -85,7 +86,9 @@ class AlertSweep:
                 # The next round tries again.
                 _log.exception("alerts.exits_wait", error=type(failure).__name__)
         for user_id, bot_id in bots:
-            await self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
+            call = self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
+            await unless_refused(call, bot_id=bot_id)
         for user_id, alert_id in alerts:
-            await self._workflows.follow_alert(user_id, alert_id, delay_seconds=0)
+            call = self._workflows.follow_alert(user_id, alert_id, delay_seconds=0)
+            await unless_refused(call, alert_id=alert_id)
         return len(bots) + len(alerts)

@@ -11,6 +11,7 @@ from domain.ports import WallClock
 from models.billing import StripeEvent, Subscription
 from models.people import User
 from services.database import Database
+from services.refusals import unless_refused
 
 LATE = timedelta(seconds=30)
 AT_ONCE = 200
@@ -58,7 +59,7 @@ class BillingSweep:
                 )
             ).all()
         for event_id in events:
-            await self._workflows.process_event(event_id)
+            await unless_refused(self._workflows.process_event(event_id), event_id=event_id)
         for user_id in users:
-            await self._workflows.wake_subscription(user_id)
+            await unless_refused(self._workflows.wake_subscription(user_id), user_id=user_id)
         return len(events) + len(users)

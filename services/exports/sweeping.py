@@ -13,6 +13,7 @@ from domain.ports import WallClock
 from models.exports import Export
 from services.database import Database
 from services.exports.requests import KEPT
+from services.refusals import unless_refused
 
 LATE = timedelta(seconds=30)
 AT_ONCE = 100
@@ -64,7 +65,8 @@ class ExportSweep:
                 )
             ).all()
         for user_id, export_id in pending:
-            await self._workflows.start_export(user_id, export_id)
+            call = self._workflows.start_export(user_id, export_id)
+            await unless_refused(call, export_id=export_id)
         return len(pending)
 
     async def purge(self) -> int:

@@ -35,6 +35,7 @@ from services.identity.passwords import Passwords
 from services.identity.sessions import end_sessions
 from services.identity.two_factor import remove_second_factor
 from services.notices import NoticeKind, tell
+from services.refusals import unless_refused
 from services.trading.sends import wait_for_entry_sends
 from services.trading.winding_down import Exposure, live_exposure, lock_bots, wind_down
 
@@ -136,10 +137,11 @@ class Deletion:
 
     async def _inform(self, user_id: UUID, bots: Sequence[Bot]) -> None:
         try:
-            await self._workflows.start_deletion(user_id)
+            await unless_refused(self._workflows.start_deletion(user_id), user_id=user_id)
             for bot in bots:
                 nudge = Nudge(revision=bot.revision)
-                await self._bots.signal_bot(user_id, bot.id, BotSignal.STOP, nudge)
+                call = self._bots.signal_bot(user_id, bot.id, BotSignal.STOP, nudge)
+                await unless_refused(call, bot_id=bot.id)
         except WorkflowServiceUnavailable:
             _log.warning("deletion.not_started", user_id=str(user_id))  # the sweep starts it
 

@@ -28,6 +28,7 @@ from services.audit import AuditEvent, record
 from services.database import Database
 from services.identity.deletion import DeletionWorkflows
 from services.notices import NoticeKind
+from services.refusals import unless_refused
 from services.trading.winding_down import (
     end_paper_runs,
     live_exposure,
@@ -166,9 +167,9 @@ class Erasing:
     async def _nudge(self, bots: Sequence[Bot]) -> None:
         try:
             for bot in bots:
-                await self._bots.signal_bot(
-                    bot.user_id, bot.id, BotSignal.STOP, Nudge(revision=bot.revision)
-                )
+                nudge = Nudge(revision=bot.revision)
+                call = self._bots.signal_bot(bot.user_id, bot.id, BotSignal.STOP, nudge)
+                await unless_refused(call, bot_id=bot.id)
         except WorkflowServiceUnavailable:
             _log.warning("deletion.bot_not_told")  # the sweeper tells it
 
@@ -229,7 +230,7 @@ class DeletionSweep:
             )
             unfinished = rows.all()
         for user_id in unfinished:
-            await self._workflows.start_deletion(user_id)
+            await unless_refused(self._workflows.start_deletion(user_id), user_id=user_id)
         return len(unfinished)
 
 

@@ -26,6 +26,7 @@ from domain.ports import WallClock
 from models.notifications import NotificationPreferences
 from services.database import Database
 from services.notifying.planning import lock_preferences
+from services.refusals import unless_refused
 
 AT_ONCE = 200
 LEASE = timedelta(seconds=60)
@@ -90,7 +91,7 @@ class Scheduling:
         """
         differing = await self._differing(None)
         for row in differing:
-            await self._put_right(row["user_id"])
+            await unless_refused(self._put_right(row["user_id"]), user_id=row["user_id"])
         return len(differing)
 
     async def reconcile(self, user_id: UUID) -> None:

@@ -36,6 +36,7 @@ from services.notices import NoticeKind, tell
 from services.orders.booking import store_plan
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
+from services.refusals import unless_refused
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS, live_positions
 from services.trading.sends import wait_for_entry_sends
@@ -416,7 +417,8 @@ class TradingService:
     async def _inform(self, bot: Bot, signal: BotSignal) -> None:
         try:
             if signal in _WITH_EXITS:
-                await self._workflows.wake_exits(bot.user_id, bot.id)
+                # The exits worker sees the rows; its workflow says nothing of the bot's.
+                await unless_refused(self._workflows.wake_exits(bot.user_id, bot.id), bot_id=bot.id)
             await self._workflows.signal_bot(
                 bot.user_id, bot.id, signal, Nudge(revision=bot.revision)
             )

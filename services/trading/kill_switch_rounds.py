@@ -41,6 +41,7 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.notices import NoticeKind, tell
 from services.orders.booking import book, lock_position_and_order
+from services.refusals import unless_refused
 from services.trading.ending import live_runs
 from services.trading.kill_switch_closing import COVERED, ask_covered_positions, exit_cause
 from services.trading.kill_switches import SwitchTarget, target_of
@@ -347,7 +348,7 @@ class KillSwitchSweep:
                 )
             ).all()
         for switch_id in untold:
-            await self._workflows.tell_of_switch(switch_id)
+            await unless_refused(self._workflows.tell_of_switch(switch_id), switch_id=switch_id)
         return len(untold)
 
 

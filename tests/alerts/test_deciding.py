@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from domain.contracts.bots import BotSignal, SignalAction, TradeSignal
 from domain.markets import Mode
-from domain.ports import WorkflowServiceUnavailable
+from domain.ports import WorkflowServiceRefused, WorkflowServiceUnavailable
 from services.alerts.inbox import TAKEN_AT_ONCE, hold_alerts
 from tests.alerts.harness import Desk
 from tests.api.harness import ALERT_AGE as AGE
@@ -312,6 +312,30 @@ async def test_the_sweep_ends_late_alerts_also_without_workflows(alone: Desk) ->
 
     assert (await alone.alert(late.alert_id))["state"] == "expired"
     assert (await alone.alert(fresh.alert_id))["state"] == "processing"
+
+
+async def test_the_sweep_tells_bots_after_one_that_is_refused(
+    alone: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desks = [await alone.bot_with_key() for _ in range(2)]
+    receipts = [await alone.send(key) for _bot, key in desks]
+    alone.engine.wall.advance(61)
+    asked: set[UUID] = set()
+
+    async def refuse_bot(_user_id: UUID, bot_id: UUID, *_: object) -> None:
+        asked.add(bot_id)
+        raise WorkflowServiceRefused("too many signals")
+
+    async def refuse_alert(_user_id: UUID, alert_id: UUID, **_: object) -> None:
+        asked.add(alert_id)
+        raise WorkflowServiceRefused("no")
+
+    monkeypatch.setattr(alone.engine.workflows, "signal_bot", refuse_bot)
+    monkeypatch.setattr(alone.workflows, "follow_alert", refuse_alert)
+
+    await alone.sweep.sweep()
+
+    assert asked == {bot.bot_id for bot, _ in desks} | {it.alert_id for it in receipts}
 
 
 async def test_the_sweep_leaves_finished_alerts_alone(alone: Desk) -> None:
