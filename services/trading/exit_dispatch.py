@@ -4,12 +4,18 @@ The exits worker reads the rows some times a second, so nothing that makes an ex
 signal: a trigger that fired, a command, an alert, a lost plan, a kill switch that is to close
 positions. Whoever commits one may wake the workflow at once; what this finds at two polls in a row
 was not woken, or not for long enough.
+
+A workflow service that is away, slow or refuses one bot delays no poll: whatever asks it goes on
+beside the polls, with a deadline, and its failure is that bot's or venue's alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -19,7 +25,7 @@ from sqlmodel import col, select
 
 from domain.markets import Realm, VenueKey
 from domain.orders import FINAL_STATES, Leg
-from domain.ports import Venues, WorkflowService, WorkflowServiceUnavailable
+from domain.ports import Venues, WorkflowService
 from models.bots import BotRun
 from models.trading import Order, Position
 from services.database import Database, all_rows
@@ -33,7 +39,12 @@ REMIND_SECONDS = 10.0
 WATCH_SECONDS = 5.0
 """Between two checks that each venue's price watch runs."""
 
-WAKING_AT_ONCE = 25
+AGAIN_AT_ONCE = 25
+"""Bots whose last waking failed, of which as many are tried at a time; no other waits for them."""
+
+CALL_SECONDS_MAX = 1.0
+MOMENT_SECONDS = 0.1
+"""How long a poll waits for the wakings that it began."""
 
 BotId = tuple[UUID, UUID]
 """User and bot."""
@@ -65,32 +76,38 @@ class ExitDispatch:
         self._interval = interval_seconds
         # When the workflow was woken for a position; None for one that one poll has seen so far.
         self._woken_at: dict[BotPosition, float | None] = {}
+        self._waking: dict[BotId, asyncio.Task[None]] = {}
+        self._untold: set[BotId] = set()
+        self._again = asyncio.Semaphore(AGAIN_AT_ONCE)
         self._watched_at: float | None = None
+        self._watching: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Poll until cancelled; a server that is away is asked again at the next poll."""
-        while True:
-            try:
-                await self.poll()
-            except (SQLAlchemyError, OSError, WorkflowServiceUnavailable) as failure:
-                _log.warning("exits.poll_failed", error=type(failure).__name__)
-            await asyncio.sleep(self._interval)
+        try:
+            while True:
+                try:
+                    await self.poll()
+                except (SQLAlchemyError, OSError) as failure:
+                    _log.warning("exits.poll_failed", error=type(failure).__name__)
+                await asyncio.sleep(self._interval)
+        finally:
+            beside = [*self._waking.values(), *self._watching]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def poll(self) -> int:
-        """Wake the workflow of every bot with an exit that is not in hand; how many there were.
-
-        Raises:
-            WorkflowServiceUnavailable: a price watch could not be made sure of.
-        """
+        """Wake the workflow of every bot with an exit that is not in hand; how many there were."""
         asked = await ask_covered_positions(self._database)
         now = asyncio.get_running_loop().time()
         due = await self._due()
         bots = asked | {position[:2] for position in due if self._is_left_alone(position, now)}
         self._woken_at = {position: self._woken_at.get(position) for position in due}
-        await self._wake(sorted(bots), now)
-        if self._watched_at is None or now - self._watched_at >= WATCH_SECONDS:
-            await self._watch()
-            self._watched_at = now
+        self._untold &= {position[:2] for position in due}
+        begun = self._wake(sorted(bots), now) + self._ensure_watched(now)
+        if begun:
+            await asyncio.wait(begun, timeout=MOMENT_SECONDS)
         return len(due)
 
     async def _due(self) -> set[BotPosition]:
@@ -112,24 +129,56 @@ class ExitDispatch:
         woken_at = self._woken_at[position]
         return woken_at is None or now - woken_at >= REMIND_SECONDS
 
-    async def _wake(self, bots: Sequence[BotId], now: float) -> None:
-        gate = asyncio.Semaphore(WAKING_AT_ONCE)
+    def _wake(self, bots: Iterable[BotId], now: float) -> list[asyncio.Task[None]]:
+        """Begin to wake bots that are not being woken."""
+        positions: defaultdict[BotId, list[BotPosition]] = defaultdict(list)
+        for position in self._woken_at:
+            positions[position[:2]].append(position)
+        begun = []
+        for bot in bots:
+            if bot not in self._waking:
+                task = asyncio.create_task(self._wake_bot(bot, positions[bot], now))
+                self._waking[bot] = task
+                task.add_done_callback(lambda _, bot=bot: self._waking.pop(bot))  # type: ignore[misc]
+                begun.append(task)
+        return begun
 
-        async def wake(bot: BotId) -> None:
-            async with gate:
-                try:
-                    await self._workflows.wake_exits(*bot)
-                except WorkflowServiceUnavailable as failure:
-                    _log.warning(
-                        "exits.not_woken", bot_id=str(bot[1]), error=type(failure).__name__
-                    )
-                    return
-            for position in self._woken_at:
-                if position[:2] == bot:
-                    self._woken_at[position] = now
+    async def _wake_bot(self, bot: BotId, positions: Sequence[BotPosition], now: float) -> None:
+        """Wake one bot; its positions are in hand where that was heard, and only they."""
+        async with self._again if bot in self._untold else nullcontext():
+            is_heard = await _within_time(
+                self._workflows.wake_exits(*bot), "exits.not_woken", bot_id=str(bot[1])
+            )
+        if not is_heard:
+            self._untold.add(bot)
+            return
+        self._untold.discard(bot)
+        self._woken_at.update({it: now for it in positions if it in self._woken_at})
 
-        await asyncio.gather(*map(wake, bots))
+    def _ensure_watched(self, now: float) -> list[asyncio.Task[None]]:
+        """Begin to make sure, now and then, that the workflow service shows each venue's watch."""
+        if self._watched_at is not None and now - self._watched_at < WATCH_SECONDS:
+            return []
+        self._watched_at = now
+        begun = [asyncio.create_task(self._ensure_watch(it)) for it in self._venues.supported()]
+        for task in begun:
+            self._watching.add(task)
+            task.add_done_callback(self._watching.discard)
+        return begun
 
-    async def _watch(self) -> None:
-        for venue in self._venues.supported():
-            await self._workflows.ensure_watch(VenueKey(venue, self._realm))
+    async def _ensure_watch(self, venue: str) -> None:
+        key = VenueKey(venue, self._realm)
+        await _within_time(
+            self._workflows.ensure_watch(key), "exits.watch_not_shown", venue=str(key)
+        )
+
+
+async def _within_time(call: Coroutine[Any, Any, None], event: str, **about: str) -> bool:
+    """Whether the workflow service took a call in time; no failure is more than that call's."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS_MAX):
+            await call
+    except Exception as failure:  # noqa: BLE001 - a boundary: other bots and venues go on
+        _log.warning(event, error=type(failure).__name__, **about)
+        return False
+    return True

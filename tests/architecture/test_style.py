@@ -35,6 +35,7 @@ BOUNDARIES = {
     "api/nija/routes/operations.py": "a health check says unavailable to what can be explained",
     "services/alerts/sweeping.py": "one user's trouble is not the others'",
     "services/orders/reconciling.py": "one account's trouble is not the others'",
+    "services/trading/exit_dispatch.py": "one bot or venue that cannot be told is not the others'",
     "services/trading/exiting.py": "one position's rows are not the others'",
     "services/trading/prompt_exits.py": "what fails here is the workflow's to try again",
     "services/trading/hunting.py": "one run's or market's trouble is not the others'",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID, uuid4
 
 import pytest
 from sqlmodel import select
 
-from domain.markets import Realm
+from domain.contracts.bots import BotSignal
+from domain.markets import Realm, VenueKey
+from domain.orders import Side
+from domain.ports import WorkflowServiceRefused
 from models.trading import Position
 from services.trading import exit_dispatch
 from services.trading.exit_dispatch import ExitDispatch
-from tests.support.engine import Engine, RunningBot
-from tests.support.fake_venue import KEY
+from services.trading.prompt_exits import PromptExits
+from tests.support.engine import Engine, FakeWorkflows, RunningBot
+from tests.support.fake_venue import KEY, Answer
 
 pytestmark = pytest.mark.integration
 
@@ -130,6 +137,155 @@ async def test_each_venue_is_made_sure_to_be_watched(alone: Engine) -> None:
     assert alone.workflows.watched == [KEY]
 
 
+# --- a workflow service that is away, or refuses a bot --------------------------------------
+
+
+class SilentWorkflows(FakeWorkflows):
+    """A workflow service that answers nothing."""
+
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        await asyncio.Event().wait()
+
+    async def ensure_watch(self, key: VenueKey) -> None:
+        await asyncio.Event().wait()
+
+
+class RefusingWorkflows(FakeWorkflows):
+    """A workflow service that takes no more signals to some bots, and shows no watch."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure = failure
+        self.refused: set[UUID] = set()
+
+    async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
+        if bot_id in self.refused:
+            raise self.failure
+        await super().wake_exits(user_id, bot_id)
+
+    async def ensure_watch(self, key: VenueKey) -> None:
+        raise self.failure
+
+
+async def test_a_workflow_service_that_is_away_slows_no_poll(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    position = await alone.open_position(bot)
+    workflows = SilentWorkflows()
+    prompt = PromptExits(workflows, alone.exit_service, alone.placing)
+    dispatch = ExitDispatch(alone.database, prompt, alone.venue, realm=Realm.SIMULATED)
+
+    async with polling(dispatch):
+        await asyncio.sleep(0.5)
+        await ask(alone, position)
+        await until(lambda: sells(alone, bot) == 1, 2)
+    await prompt.close(0)
+
+
+async def test_bots_that_cannot_be_woken_keep_no_other(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exit_dispatch, "AGAIN_AT_ONCE", 1)
+    held = [await alone.start_bot() for _ in range(3)]
+    other = await alone.start_bot()
+    position = await alone.open_position(other)
+    for bot in held:
+        await ask(alone, await alone.open_position(bot))
+    workflows = SilentWorkflows()
+
+    async def wake(_user_id: UUID, bot_id: UUID) -> None:
+        if bot_id != other.bot_id:
+            await asyncio.Event().wait()
+        workflows.woken.append(bot_id)
+
+    monkeypatch.setattr(workflows, "wake_exits", wake)
+    dispatch = ExitDispatch(alone.database, workflows, alone.venue, realm=Realm.SIMULATED)
+    async with polling(dispatch):
+        await asyncio.sleep(3)  # all three wait for the one place
+        await ask(alone, position)
+        await until(lambda: workflows.woken == [other.bot_id], 1)
+
+
+async def test_a_position_that_came_due_while_its_bot_was_being_woken_is_not_taken_for_woken(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await alone.start_bot()
+    await ask(alone, await alone.open_position(bot))
+    second = await alone.open_position(bot, "ETH-USD")
+    is_over = asyncio.Event()
+    asked: list[UUID] = []
+
+    async def wake(_user_id: UUID, bot_id: UUID) -> None:
+        asked.append(bot_id)
+        await is_over.wait()
+
+    monkeypatch.setattr(alone.workflows, "wake_exits", wake)
+    dispatch = dispatch_of(alone)
+    await polled(dispatch)
+    await ask(alone, second)
+    await polled(dispatch)
+    meanwhile = len(asked)
+
+    is_over.set()
+    await polled(dispatch)
+
+    assert (meanwhile, len(asked)) == (1, 2)
+
+
+@pytest.mark.parametrize("failure", [WorkflowServiceRefused("too many signals"), ValueError("?")])
+async def test_a_bot_that_the_workflow_service_refuses_costs_no_other(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(exit_dispatch, "WATCH_SECONDS", 0.0)
+    refused, other = await alone.start_bot(), await alone.start_bot()
+    for bot in (refused, other):
+        await ask(alone, await alone.open_position(bot))
+    workflows = RefusingWorkflows(failure)
+    workflows.refused.add(refused.bot_id)
+    dispatch = ExitDispatch(alone.database, workflows, alone.venue, realm=Realm.SIMULATED)
+
+    async with polling(dispatch) as loop:
+        await until(lambda: workflows.woken == [other.bot_id], 5)
+        await asyncio.sleep(1)
+        assert not loop.done()
+
+
+async def test_exits_of_a_bot_that_is_refused_leave_all_the_same(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    await ask(alone, await alone.open_position(bot))
+    alone.account(bot).answers.append(Answer.TIME_OUT)  # so that something is left
+    workflows = RefusingWorkflows(WorkflowServiceRefused("too many signals"))
+    workflows.refused.add(bot.bot_id)
+    prompt = PromptExits(workflows, alone.exit_service, alone.placing)
+    dispatch = ExitDispatch(alone.database, prompt, alone.venue, realm=Realm.SIMULATED)
+
+    async with polling(dispatch) as loop:
+        await until(lambda: sells(alone, bot) == 1, 5)
+        await asyncio.sleep(1)
+        assert not loop.done()
+    await prompt.close(0)
+
+
+@asynccontextmanager
+async def polling(dispatch: ExitDispatch) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(dispatch.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(is_so: Callable[[], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not is_so():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+def sells(engine: Engine, bot: RunningBot) -> int:
+    return sum(request.side is Side.SELL for request in engine.account(bot).sends)
+
+
 # --- kill switches that are to close positions ------------------------------------------------
 
 
@@ -209,3 +365,18 @@ async def requested(engine: Engine, position: Position) -> str | None:
     )
     reason: str | None = row["close_requested"]
     return reason
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+async def test_a_bot_whose_exits_workflow_is_refused_is_told_of_the_command(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    workflows = RefusingWorkflows(WorkflowServiceRefused("too many signals"))
+    workflows.refused.add(bot.bot_id)
+    alone.workflows = workflows
+    alone.wire()
+
+    await alone.trading.stop(bot.trader.principal, close_positions=True, emergency=False)
+
+    assert workflows.told == [(bot.bot_id, BotSignal.STOP)]
