@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, func, nulls_first, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode, VenueKey
@@ -42,13 +44,21 @@ from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
 from services.orders.settling import OrderSettling, is_doubted
+from services.orders.turns import Turns, UserAccount
 from services.orders.under_way import is_under_way
 
-AT_ONCE = 8
 PAPER_PATIENCE = 9
 """Paper accounts wait this many intervals longer: nobody but us moves their books."""
 
 _log = structlog.get_logger("nija.reconcile")
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A reconciliation that may take several turns: since when, and the orders it looked up."""
+
+    at: datetime
+    looked_up: set[UUID] = field(default_factory=set)
 
 
 class Reconciling:
@@ -68,6 +78,29 @@ class Reconciling:
         self._settling = settling
         self._clock = clock
         self._interval = timedelta(seconds=interval_seconds)
+        self._turns = Turns(self._try)
+        self._begun: dict[UUID, _Begun] = {}
+        self._has_begun_all = False
+
+    async def run(self, interval_seconds: float) -> None:
+        """Reconcile until cancelled, by rounds that wait for no account.
+
+        The first gives everybody a turn: a crash may have been anywhere. It is not repeated because
+        something else fails, which may be every second for long: asking venues for every account as
+        often would use up what they allow.
+        """
+        try:
+            while True:
+                for part in (self._tell_of_late_exits, self._begin, self._remove_emptied):
+                    try:
+                        await part()
+                    except (SQLAlchemyError, OSError) as failure:
+                        _log.warning(
+                            "reconcile.later", part=part.__name__, error=type(failure).__name__
+                        )
+                await asyncio.sleep(interval_seconds)
+        finally:
+            await self._turns.stop()
 
     async def reconcile_due(self, *, everybody: bool) -> None:
         """Reconcile every account that trades and whose last time is too long ago.
@@ -75,18 +108,18 @@ class Reconciling:
         An account with an order whose absence may be doubted counts as trading. Connections that
         were kept for such an order, or for a run that has ended since, go afterwards.
         """
-        await tell_of_late_exits(self._database, self._clock)
-        due = await self._due(everybody=everybody)
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(user_id: UUID, account_id: UUID) -> None:
-            async with gate:
-                await self._try(user_id, account_id)
-
-        await asyncio.gather(*(one(user_id, account_id) for user_id, account_id in due))
+        await self._tell_of_late_exits()
+        await asyncio.gather(*self._turns.begin(await self._due(everybody=everybody)))
         await self._remove_emptied()
 
-    async def _due(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
+    async def _tell_of_late_exits(self) -> None:
+        await tell_of_late_exits(self._database, self._clock)
+
+    async def _begin(self) -> None:
+        self._turns.begin(await self._due(everybody=not self._has_begun_all))
+        self._has_begun_all = True
+
+    async def _due(self, *, everybody: bool) -> Sequence[UserAccount]:
         now = self._clock.now()
         before, tried_at = now - self._interval, col(Account.reconcile_tried_at)
         live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
@@ -105,6 +138,7 @@ class Reconciling:
                 | (tried_at < before - PAPER_PATIENCE * self._interval)
                 | ((col(Account.mode) == Mode.LIVE.value) & (tried_at < before))
             )
+        statement = statement.order_by(nulls_first(tried_at), col(Account.id))
         async with self._database.as_system() as session:
             return (await session.exec(statement)).all()
 
@@ -124,21 +158,15 @@ class Reconciling:
                 await remove_emptied(session, account_id, self._clock.now())
 
     async def _try(self, user_id: UUID, account_id: UUID) -> None:
-        error: str | None = None
+        error, began_at = None, self._clock.now()
         try:
-            await self.reconcile(user_id, account_id)
+            began_at = await self.reconcile(user_id, account_id)
         except VenueUnavailable:
             # Not knowing is not a difference: the last reconciliation stands, the next round asks
             # again.
             return
         except VenueRefusedKeys:
             error = "The broker refused the API keys"
-        except Exception as failure:  # noqa: BLE001 - a boundary, see below
-            # A boundary: whatever one account's rows or venue answers hold, the others go on.
-            _log.exception(
-                "reconcile.failed", account_id=str(account_id), error=type(failure).__name__
-            )
-            return
         async with self._database.for_user(user_id) as session:
             now = self._clock.now()
             account = (
@@ -158,24 +186,41 @@ class Reconciling:
             if error is None or await _is_removed(session, account):
                 # Refused keys have seen nothing, so they end no doubt; those of a connection that
                 # was removed never will.
-                account.reconciled_at = now
+                account.reconciled_at = began_at
             session.add(account)
 
-    async def reconcile(self, user_id: UUID, account_id: UUID) -> None:
+    async def reconcile(self, user_id: UUID, account_id: UUID) -> datetime:
         """Settle what is unsettled, then compare balances. Running it twice is running it once.
+
+        One that is cut off goes on behind the orders that it has looked up: with many of them, each
+        slow, it would otherwise never come to the last.
+
+        Returns:
+            Wall time at which it began: what was looked up was looked up since then.
 
         Raises:
             VenueUnavailable, VenueRefusedKeys: the venue could not be asked.
         """
+        begun = self._begun.pop(account_id, None) or _Begun(self._clock.now())
+        try:
+            await self._go_on(user_id, account_id, begun)
+        except asyncio.CancelledError:
+            self._begun[account_id] = begun
+            raise
+        return begun.at
+
+    async def _go_on(self, user_id: UUID, account_id: UUID, begun: _Begun) -> None:
         async with self._database.for_user(user_id) as session:
             ref = await account_ref(session, account_id)
             open_orders = await _unsettled(session, account_id)
             absent = await _doubted(session, account_id, self._clock.now())
             mark = await _mark(session, account_id)
-        for order_id in open_orders:
-            await self._settling.settle(user_id, order_id)
-        for order_id in absent:
-            await self._settling.settle(user_id, order_id, doubt_the_end=True)
+        unseen = [(order_id, False) for order_id in open_orders]
+        unseen += [(order_id, True) for order_id in absent]
+        for order_id, is_absent in unseen:
+            if order_id not in begun.looked_up:
+                await self._settling.settle(user_id, order_id, doubt_the_end=is_absent)
+                begun.looked_up.add(order_id)
         account = await self._venues.account(ref)
         observed = await account.balances()
         key = VenueKey(ref.venue, ref.realm)

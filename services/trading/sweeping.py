@@ -1,7 +1,9 @@
 """The sweeper: starts or tells every workflow that disagrees with its row, and reconciles accounts.
 
 One worker process sweeps at a time (`services.session_lock`). It is what turns a lost
-signal, a lost workflow start or a crash between commit and signal into a delay of some seconds.
+signal, a lost workflow start or a crash between commit and signal into a delay of some seconds. So
+nothing that takes its time keeps a round: accounts are reconciled beside the rounds, and what waits
+for a server within one has a deadline.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ NO_PROGRESS = timedelta(seconds=400)
 """A bot with a live run wakes at least every 150 s; one silent for longer is woken."""
 
 TELLING_AT_ONCE = 25
+PARTS_AT_ONCE = 4
+PART_SECONDS_MAX = 20.0
+"""How long one part of a round may take; the next round goes on with what it left."""
 
 _log = structlog.get_logger("nija.sweep")
 
@@ -73,10 +78,14 @@ class Sweeper:
         self._interval = interval_seconds
         self._no_progress = no_progress
         self._first = True
-        self._has_reconciled = False
 
     async def run(self) -> None:
-        """Sweep until cancelled; a server that is down is tried again at the next round."""
+        """Sweep and reconcile until cancelled; a server that is down is tried again."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._sweep_on())
+            loops.create_task(self._reconciling.run(self._interval))
+
+    async def _sweep_on(self) -> None:
         while True:
             is_whole = await self.sweep()
             await asyncio.sleep(self._interval if is_whole else min(self._interval, 1.0))
@@ -85,22 +94,27 @@ class Sweeper:
         """One round; the first wakes every live bot: starting and recovering are one path.
 
         Returns:
-            Whether all of it was done. A part that cannot do its work now (its server is away) does
-            not keep the parts after it from theirs.
+            Whether all of it was done. A part that cannot do its work now (its server is away, or
+            slow) does not keep the others from theirs.
         """
-        engine = (self._watch, self._wake_bots, self._reconcile)
-        chores = [await self._try(chore.sweep) for chore in self._chores]
-        parts = [await self._try(part) for part in engine]
-        if all(parts):
+        engine = (self._watch, self._wake_bots)
+        chores = [chore.sweep for chore in self._chores]
+        gate = asyncio.Semaphore(PARTS_AT_ONCE)
+        done = await asyncio.gather(*(self._try(part, gate) for part in (*engine, *chores)))
+        if all(done[: len(engine)]):
             self._first = False
-        return all(chores) and all(parts)
+        return all(done)
 
-    async def _try(self, part: Callable[[], Awaitable[object]]) -> bool:
+    async def _try(self, part: Callable[[], Awaitable[object]], gate: asyncio.Semaphore) -> bool:
+        name = getattr(part, "__qualname__", "")
         try:
-            await part()
+            async with gate, asyncio.timeout(PART_SECONDS_MAX):
+                await part()
         except (SQLAlchemyError, OSError, WorkflowServiceUnavailable, VenueUnavailable) as failure:
-            name = getattr(part, "__qualname__", "")
             _log.warning("sweep.failed", part=name, error=type(failure).__name__)
+            return False
+        except Exception as failure:  # noqa: BLE001 - a boundary: the other parts go on
+            _log.exception("sweep.failed", part=name, error=type(failure).__name__)
             return False
         return True
 
@@ -113,12 +127,6 @@ class Sweeper:
         if bots:
             _log.info("sweep.waking", bots=len(bots), first=self._first)
         await self._wake(bots)
-
-    async def _reconcile(self) -> None:
-        # The first of its own: the other parts may fail every second for long, and asking venues
-        # for every account as often would use up what they allow.
-        await self._reconciling.reconcile_due(everybody=not self._has_reconciled)
-        self._has_reconciled = True
 
     async def _disagreeing(self, *, everybody: bool) -> Sequence[tuple[UUID, UUID]]:
         live = select(BotRun.bot_id).where(BotRun.state != RunState.ENDED.value)
@@ -143,9 +151,14 @@ class Sweeper:
 
         async def wake(user_id: UUID, bot_id: UUID) -> None:
             async with gate:
-                with suppress(WorkflowServiceUnavailable):
-                    await self._workflows.signal_bot(
-                        user_id, bot_id, BotSignal.UPDATE_SETTINGS, Nudge()
+                try:
+                    with suppress(WorkflowServiceUnavailable):
+                        await self._workflows.signal_bot(
+                            user_id, bot_id, BotSignal.UPDATE_SETTINGS, Nudge()
+                        )
+                except Exception as failure:  # noqa: BLE001 - a boundary: the other bots go on
+                    _log.exception(
+                        "sweep.not_woken", bot_id=str(bot_id), error=type(failure).__name__
                     )
 
         await asyncio.gather(*(wake(user_id, bot_id) for user_id, bot_id in bots))

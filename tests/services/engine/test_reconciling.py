@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
-from domain.contracts.bots import BotSignal
+from domain.contracts.bots import BotSignal, Nudge, OrderResult
 from domain.markets import Mode, VenueKey
-from domain.orders import OrderState
-from domain.ports import WorkflowServiceUnavailable
+from domain.orders import Balances, OrderState
+from domain.ports import VenueUnavailable, WorkflowServiceUnavailable
+from services.orders.turns import Turns
+from services.trading import sweeping as sweeping_module
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, buy
 from tests.support.fake_venue import KEY, Answer
@@ -175,6 +180,25 @@ async def test_the_first_sweep_wakes_every_live_bot_and_starts_the_watch(alone: 
     assert alone.workflows.watched == [KEY]
 
 
+@asynccontextmanager
+async def sweeping(engine: Engine) -> AsyncIterator[None]:
+    """The sweeper's loop; a round is over, what it began may be under way."""
+    loop = asyncio.create_task(engine.sweeper.run())
+    await asyncio.sleep(0.5)
+    try:
+        yield
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def deposit_noted(engine: Engine, bot: RunningBot, amount: int) -> None:
+    """Wait until the account's one flow is this."""
+    async with asyncio.timeout(10):
+        while await flows(engine, bot) != [("USD", Decimal(amount), "external")]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_sweeps_that_fail_for_another_reason_do_not_reconcile_everybody_each_time(
     alone: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,12 +208,33 @@ async def test_sweeps_that_fail_for_another_reason_do_not_reconcile_everybody_ea
         raise WorkflowServiceUnavailable
 
     monkeypatch.setattr(alone.workflows, "ensure_watch", down)
+    monkeypatch.setattr(alone.sweeper, "_interval", 0.1)
     assert not await alone.sweeper.sweep()
-    alone.account(bot).deposit("USD", "1")
+    async with sweeping(alone):
+        alone.account(bot).deposit("USD", "1")
+        told = len(alone.workflows.told)
+        await asyncio.sleep(1)
 
-    assert not await alone.sweeper.sweep()
+        assert len(alone.workflows.told) > told
+        assert await flows(alone, bot) == []
 
-    assert await flows(alone, bot) == []
+
+async def test_a_slow_account_keeps_the_sweeper_from_nothing_else(alone: Engine) -> None:
+    slow, other = await alone.start_bot(), await alone.start_bot()
+
+    async def pages() -> Balances:
+        await asyncio.sleep(60)
+        raise VenueUnavailable("never before the test is over")
+
+    alone.account(slow).balances = pages  # type: ignore[method-assign]
+    alone.sweeper._interval = 0.1
+    async with sweeping(alone):
+        alone.workflows.told.clear()
+        alone.account(other).deposit("USD", "1")
+        alone.wall.advance(3_600)
+
+        await deposit_noted(alone, other, 1)
+        assert other.bot_id in {bot_id for bot_id, _ in alone.workflows.told}
 
 
 async def test_a_bot_that_agrees_with_its_row_is_left_alone(alone: Engine) -> None:
@@ -246,7 +291,55 @@ async def test_a_part_of_a_sweep_that_fails_keeps_no_other_from_its_work(alone: 
     assert not is_whole
     assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)]
     assert alone.workflows.watched == [KEY]
-    assert await flows(alone, bot) == [("USD", Decimal(250), "external")]
+    async with sweeping(alone):
+        await deposit_noted(alone, bot, 250)
+
+
+class _Defective:
+    """A chore that fails as nobody expected."""
+
+    async def sweep(self) -> int:
+        raise ValueError("a defect")
+
+
+class _Hanging:
+    """A chore whose server takes its time."""
+
+    async def sweep(self) -> int:
+        await asyncio.sleep(60)
+        return 0
+
+
+async def test_a_part_of_a_sweep_that_hangs_keeps_no_other_from_its_work(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await alone.start_bot()
+    monkeypatch.setattr(sweeping_module, "PART_SECONDS_MAX", 0.5)
+    alone.sweeper._chores = (_Hanging(), _Defective(), _Hanging())
+    alone.workflows.told.clear()
+
+    assert not await alone.sweeper.sweep()
+
+    assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)]
+
+
+async def test_a_bot_that_cannot_be_told_keeps_no_other_from_it(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, other = await alone.start_bot(), await alone.start_bot()
+    tell = alone.workflows.signal_bot
+    alone.workflows.told.clear()
+
+    async def refuse(user_id: UUID, bot_id: UUID, signal: BotSignal, message: Nudge) -> None:
+        if bot_id == refused.bot_id:
+            raise ValueError("exceeded workflow execution limit for signal events")
+        await tell(user_id, bot_id, signal, message)
+
+    monkeypatch.setattr(alone.workflows, "signal_bot", refuse)
+
+    await alone.sweeper.sweep()
+
+    assert alone.workflows.told == [(other.bot_id, BotSignal.UPDATE_SETTINGS)]
 
 
 async def test_with_the_workflow_service_away_accounts_are_reconciled_all_the_same(
@@ -260,11 +353,37 @@ async def test_with_the_workflow_service_away_accounts_are_reconciled_all_the_sa
     monkeypatch.setattr(alone.workflows, "ensure_watch", away)
     alone.workflows.is_down = True
 
-    await alone.sweeper.sweep()
-
-    assert await flows(alone, bot) == [("USD", Decimal(250), "external")]
+    async with sweeping(alone):
+        await deposit_noted(alone, bot, 250)
     monkeypatch.undo()
     alone.workflows.is_down = False
     alone.workflows.told.clear()
     await alone.sweeper.sweep()
     assert alone.workflows.told == [(bot.bot_id, BotSignal.UPDATE_SETTINGS)], "still the first one"
+
+
+async def test_a_reconciliation_that_is_cut_off_goes_on_where_it_was(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two orders whose look-ups are slow: a turn is long enough for one."""
+    bot = await alone.start_bot()
+    for symbol in ("BTC-USD", "ETH-USD"):
+        order_id = await alone.intend_entry(bot, symbol)
+        alone.account(bot).answers.append(Answer.TIME_OUT)
+        await alone.place(bot, order_id)
+    settle, asked = alone.settling.settle, list[UUID]()
+
+    async def slowly(user_id: UUID, order_id: UUID, *, doubt_the_end: bool = False) -> OrderResult:
+        asked.append(order_id)
+        await asyncio.sleep(0.6)
+        return await settle(user_id, order_id, doubt_the_end=doubt_the_end)
+
+    monkeypatch.setattr(alone.settling, "settle", slowly)
+    alone.reconciling._turns = Turns(alone.reconciling._try, seconds_max=1)
+
+    for _ in range(2):
+        await alone.reconciling.reconcile_due(everybody=True)
+    (account,) = await alone.rows("SELECT reconciled_at FROM accounts")
+
+    assert [asked[0], asked[1], asked[1]] == asked
+    assert account["reconciled_at"] is not None
