@@ -12,10 +12,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Protocol
 
 import structlog
 import uvloop
@@ -78,49 +77,52 @@ HEARTBEAT = timedelta(seconds=1)
 busy machine would then count as a death."""
 
 CONNECT_PAUSE_SECONDS = 0.5
+END_SECONDS_MAX = 10.0
+"""How long a process that ends waits for its activities and for Temporal, which may be away."""
+
 MAIN_NICENESS = 5
 """Where cores are scarce, whatever exits need (their worker, the servers, the API) goes first."""
 
 _log = structlog.get_logger("nija.worker")
 
 
-class Container(Protocol):
-    """What a worker of either role is built on."""
-
-    @property
-    def workflows(self) -> TemporalWorkflows:
-        """The connection to Temporal."""
-        ...
-
-
 async def run(settings: Settings) -> None:
     """Run the main worker until SIGTERM or SIGINT; finish what is being done, then end."""
     stop = _stop_event()
-    async with build_worker(settings) as container:
-        client = await _connect(container, stop)
-        if client is None:
-            return
-        async with container.chores as lock, _worker(client, settings.task_queue, container):
-            await _loop_until(
-                stop,
-                "main",
-                lock.while_held(container.sweeper.run),
-                lock.while_held(container.pump.run),
-            )
+    async with (
+        build_worker(settings) as container,
+        _serving(container.workflows, lambda it: _worker(it, settings.task_queue, container)),
+        container.chores as lock,
+    ):
+        await _loop_until(
+            stop,
+            "main",
+            lock.while_held(container.sweeper.run),
+            lock.while_held(container.pump.run),
+        )
 
 
 async def run_exits(settings: Settings) -> None:
-    """Run an exits worker until SIGTERM or SIGINT; finish what is being done, then end."""
+    """Run an exits worker until SIGTERM or SIGINT; finish what is being done, then end.
+
+    Prices are watched and exits leave whether or not Temporal answers, from the start on. At the
+    end others watch and poll at once, while what this process has in hand ends.
+    """
     stop = _stop_event()
-    async with build_exits(settings) as container:
-        client = await _connect(container, stop)
-        if client is None:
-            return
-        async with container.polling as lock, _exits_worker(client, settings.task_queue, container):
-            try:
-                await _loop_until(stop, "exits", lock.while_held(container.dispatch.run))
-            finally:
-                await container.prompt.close(PROMPT_SECONDS)
+    async with (
+        build_exits(settings) as container,
+        _serving(container.workflows, lambda it: _exits_worker(it, settings.task_queue, container)),
+    ):
+        try:
+            async with container.polling as polling, container.watching as watching:
+                await _loop_until(
+                    stop,
+                    "exits",
+                    polling.while_held(container.dispatch.run),
+                    watching.while_held(container.watches.run),
+                )
+        finally:
+            await container.prompt.close(PROMPT_SECONDS)
 
 
 def _stop_event() -> asyncio.Event:
@@ -148,15 +150,35 @@ async def _loop_until(stop: asyncio.Event, role: str, *loops: Coroutine[None, No
     _log.info("worker.stopped", role=role)
 
 
-async def _connect(container: Container, stop: asyncio.Event) -> Client | None:
-    while not stop.is_set():
+@asynccontextmanager
+async def _serving(
+    workflows: TemporalWorkflows, make: Callable[[Client], Worker]
+) -> AsyncIterator[None]:
+    """Run workflows and activities beside, whenever Temporal answers; nothing waits for that."""
+    ending = asyncio.Event()
+    task = asyncio.create_task(_serve(workflows, make, ending))
+    try:
+        yield
+    finally:
+        ending.set()
+        task.cancel()
+        await asyncio.wait({task}, timeout=END_SECONDS_MAX)
+
+
+async def _serve(
+    workflows: TemporalWorkflows, make: Callable[[Client], Worker], ending: asyncio.Event
+) -> None:
+    while not ending.is_set():
         try:
-            return await container.workflows.client()
+            client = await workflows.client()
+            async with make(client):
+                _log.info("worker.serves")
+                await asyncio.Event().wait()
         except WorkflowServiceUnavailable:
             _log.warning("worker.temporal_unavailable")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), CONNECT_PAUSE_SECONDS)
-    return None
+        except Exception as failure:  # noqa: BLE001 - a boundary: the loops need no Temporal
+            _log.exception("worker.serving_failed", error=type(failure).__name__)
+        await asyncio.sleep(CONNECT_PAUSE_SECONDS)
 
 
 def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Worker:

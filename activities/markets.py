@@ -1,4 +1,4 @@
-"""The long-lived watch of one venue's prices."""
+"""What stands for the watch of a venue's prices in Temporal."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from activities.beating import heartbeating
 from domain.contracts.bots import WatchInput, WatchResult
 
 if TYPE_CHECKING:
-    from services.markets.watching import VenueWatching
+    from services.markets.watch_keeping import WatchKeeping
 
 
 class MarketActivities:
-    """Watching, one service call.
+    """Following a watch, one service call.
 
-    `watching` is None in the main worker: the watch of an installation that had only that one ends
-    there at once and goes on in the exits worker.
+    `watches` is None in the main worker: the workflow of an installation that had only that one
+    goes on in the exits worker.
     """
 
-    def __init__(self, watching: VenueWatching | None) -> None:
-        self._watching = watching
+    def __init__(self, watches: WatchKeeping | None) -> None:
+        self._watches = watches
 
     @activity.defn(name="markets.watch")
     async def watch(self, request: WatchInput) -> WatchResult:
-        """Judge prices and announce bars for some minutes; the workflow starts it again.
+        """Follow the watch of a venue for some minutes; the workflow starts it again.
 
-        A worker that is told to stop gives the watch back at once: what it saw is committed.
+        The exits workers keep the watch without Temporal, so nothing is lost with this activity.
         """
-        if self._watching is None:
+        if self._watches is None:
             return WatchResult()
         async with heartbeating():
-            watching = asyncio.create_task(self._watching.watch(request))
+            following = asyncio.create_task(self._watches.follow(request))
             stopping = asyncio.create_task(activity.wait_for_worker_shutdown())
             try:
-                await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                return watching.result() if watching.done() else WatchResult()
+                await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                return following.result() if following.done() else WatchResult()
             finally:
-                watching.cancel()
+                following.cancel()
                 stopping.cancel()
-                await asyncio.gather(watching, stopping, return_exceptions=True)
+                await asyncio.gather(following, stopping, return_exceptions=True)

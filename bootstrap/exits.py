@@ -12,10 +12,11 @@ from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from adapters.temporal.client import TemporalWorkflows
 from bootstrap.core import Core, metrics_runtime, open_core, required
+from services.markets.watch_keeping import WatchKeeping
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
 from services.orders.settling import OrderSettling
-from services.session_lock import EXITS_LOCK, SessionLock
+from services.session_lock import EXITS_LOCK, WATCH_LOCK, SessionLock
 from services.trading.exit_dispatch import ExitDispatch
 from services.trading.exiting import ExitService
 from services.trading.prompt_exits import PromptExits
@@ -24,10 +25,13 @@ from settings import Settings
 POLLING_SILENCE_SECONDS = 5
 """After which another exits worker polls in place of one that froze."""
 
+WATCHING_SILENCE_SECONDS = 3
+"""After which another exits worker watches prices in place of one that froze."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExitsContainer:
-    """Activities and the poll of an exits worker."""
+    """Activities and the loops of an exits worker, each with its lock."""
 
     workflows: TemporalWorkflows
     exits: ExitActivities
@@ -36,6 +40,8 @@ class ExitsContainer:
     dispatch: ExitDispatch
     prompt: PromptExits
     polling: SessionLock
+    watches: WatchKeeping
+    watching: SessionLock
 
 
 @asynccontextmanager
@@ -58,25 +64,27 @@ def assemble_exits(core: Core) -> ExitsContainer:
     )
     exits, placing = ExitService(database, clock), OrderPlacing(database, venues, clock, settling)
     prompt = PromptExits(core.workflows, exits, placing)
-    watching = VenueWatching(
-        database,
+    watches = WatchKeeping(
+        VenueWatching(
+            database,
+            venues,
+            prompt,
+            clock,
+            interval_seconds=settings.watch_interval_seconds,
+            scan_length=timedelta(seconds=float(settings.scan_seconds)),
+        ),
         venues,
-        prompt,
-        clock,
-        interval_seconds=settings.watch_interval_seconds,
-        scan_length=timedelta(seconds=float(settings.scan_seconds)),
+        realm=core.realm,
     )
+    url = required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL")
     return ExitsContainer(
         workflows=core.workflows,
         exits=ExitActivities(exits),
         orders=OrderActivities(placing, settling),
-        markets=MarketActivities(watching),
+        markets=MarketActivities(watches),
         dispatch=ExitDispatch(database, prompt, venues, realm=core.realm),
         prompt=prompt,
-        polling=SessionLock(
-            required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
-            EXITS_LOCK,
-            "exits",
-            silence_seconds=POLLING_SILENCE_SECONDS,
-        ),
+        polling=SessionLock(url, EXITS_LOCK, "exits", silence_seconds=POLLING_SILENCE_SECONDS),
+        watches=watches,
+        watching=SessionLock(url, WATCH_LOCK, "watch", silence_seconds=WATCHING_SILENCE_SECONDS),
     )

@@ -23,6 +23,9 @@ CHORES_LOCK = 0x73776570
 EXITS_LOCK = 0x65786974
 """Of the exits worker that polls for exits that are due."""
 
+WATCH_LOCK = 0x77617463
+"""Of the exits worker that watches prices."""
+
 PING_SECONDS = 1.0
 SILENCE_SECONDS_MAX = 15
 CONNECT_SECONDS = 5

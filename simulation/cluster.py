@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from simulation.gateways import KEY
 from simulation.processes import Process, outside
 from simulation.sessions import Sessions
 from simulation.system import Ground, Services, wire
@@ -79,7 +80,10 @@ class Cluster:
         if name in WORKERS:
             return (self._lead("sweep", process, services.sweeper.run),)
         if name in EXITS_WORKERS:
-            return (self._lead("poll", process, services.dispatch.run),)
+            return (
+                self._lead("poll", process, services.dispatch.run),
+                self._lead("watch", process, lambda: services.watching.watch(KEY)),
+            )
         return ()
 
     async def _lead(

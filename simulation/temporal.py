@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
-from domain.contracts.bots import BotRef, BotSignal, Nudge, TradeSignal, WatchInput
+from domain.contracts.bots import BotRef, BotSignal, Nudge, TradeSignal
 from domain.contracts.kill_switches import (
     KillSwitchCounts,
     KillSwitchEnd,
@@ -49,7 +49,6 @@ class Temporal(Workflows):
         self._followed: dict[UUID, asyncio.Task[None]] = {}
         self._switches: dict[UUID, asyncio.Task[None]] = {}
         self._changed: dict[UUID, asyncio.Event] = {}
-        self._watch: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self.on_end: Callable[[asyncio.Task[Any]], None] = lambda _task: None
         self.down_until = 0.0
@@ -100,12 +99,10 @@ class Temporal(Workflows):
             raise WorkflowServiceUnavailable
 
     async def ensure_watch(self, key: VenueKey) -> None:
-        """Start the watch where it does not run."""
+        """Answer or not; what stands for a watch does nothing."""
         await asyncio.sleep(self._latency())
         if self._is_down:
             raise WorkflowServiceUnavailable
-        if self._watch is None:
-            self._watch = self._run(self._watch_prices(key))
 
     async def follow_alert(self, user_id: UUID, alert_id: UUID, *, delay_seconds: float) -> None:
         """Follow an alert where nobody does."""
@@ -123,16 +120,6 @@ class Temporal(Workflows):
             self._switches[switch_id] = self._run(self._tell(switch_id))
 
     # --- workflows --------------------------------------------------------------------------
-
-    async def _watch_prices(self, key: VenueKey) -> None:
-        request = WatchInput(venue=key.venue, realm=key.realm.value)
-        while True:
-            await self.activities.execute(
-                "watch",
-                lambda services: services.watching.watch(request),
-                policies.WATCH,
-                exits=True,
-            )
 
     async def _follow(self, user_id: UUID, alert_id: UUID, delay_seconds: float) -> None:
         wait: float | None = delay_seconds

@@ -8,7 +8,7 @@ API_BESIDES = 24
 """Of an API process besides its pools: alerts, alerts that leave, live updates, the listener."""
 
 WORKER_BESIDES = 6
-"""Of a worker besides its pools: reports, the lock of its loops."""
+"""Of a worker besides its pools: reports, the locks of its loops."""
 
 SPARE = 40
 """For commands, backups, people, the supervisor's screen, and children that are being replaced."""

@@ -1,4 +1,4 @@
-"""Keeps one venue watched: runs the watching activity for ever, in whichever exits worker lives."""
+"""Stands for a venue's watch in Temporal; the exits workers keep the watch itself without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WatchWorkflow:
 
     @workflow.run
     async def run(self, request: WatchInput) -> None:
-        """Watch, then continue as new, in the exits worker if this began in the main one."""
+        """Follow it, then continue as new, in the exits worker if this began in the main one."""
         await workflow.execute_activity_method(
             MarketActivities.watch,
             request,

@@ -9,6 +9,7 @@ together; only then are the bots told, and the next look waits for that only a m
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,8 +20,8 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
-from domain.contracts.bots import BotSignal, Nudge, WatchInput, WatchResult
-from domain.markets import Candle, Quote, Realm, VenueClock, VenueKey
+from domain.contracts.bots import BotSignal, Nudge
+from domain.markets import Candle, Quote, VenueClock, VenueKey
 from domain.ports import (
     MarketData,
     Venues,
@@ -41,7 +42,9 @@ from services.markets.listing import MarketListing
 from services.markets.seen import store_seen
 from services.markets.wanted import WantedMarkets, wanted_markets
 
-WATCH_LENGTH = timedelta(minutes=10)
+LOOK_SECONDS_MAX = 15.0
+"""Every question of a look has a deadline; this is for what hangs all the same."""
+
 TELLING_AT_ONCE = 50
 CLOCK_SECONDS = 0.5
 BESIDE_SECONDS = 0.5
@@ -50,7 +53,7 @@ _log = structlog.get_logger("nija.watch")
 
 
 class VenueWatching:
-    """Runs one venue's watch for a while; a lost worker's watch is taken over by another."""
+    """Runs the watches of venues, each until it is cancelled."""
 
     def __init__(
         self,
@@ -70,36 +73,43 @@ class VenueWatching:
         self._scan_length = scan_length
         self._candles: dict[VenueKey, ClosedCandles] = {}
         self._listings: dict[VenueKey, MarketListing] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: defaultdict[VenueKey, set[asyncio.Task[None]]] = defaultdict(set)
+        self._looks: Counter[VenueKey] = Counter()
 
-    async def watch(self, request: WatchInput) -> WatchResult:
-        """Look again and again for some minutes; a look that fails is followed by another."""
-        key = VenueKey(request.venue, Realm(request.realm))
-        ends_at = self._clock.now() + WATCH_LENGTH
-        looks = 0
+    async def watch(self, key: VenueKey) -> None:
+        """Look again and again until cancelled; a look that fails is followed by another."""
         try:
-            await self._beside(self._wake_unanswered(key))
-            while self._clock.now() < ends_at:
+            await self._beside(key, self._wake_unanswered(key))
+            while True:
                 started = asyncio.get_running_loop().time()
                 try:
-                    await self.look(key)
+                    async with asyncio.timeout(LOOK_SECONDS_MAX):
+                        await self.look(key)
                 except (VenueUnavailable, SQLAlchemyError, OSError) as failure:
                     _log.warning("watch.failed", venue=str(key), error=type(failure).__name__)
-                looks += 1
+                self._looks[key] += 1
                 spent = asyncio.get_running_loop().time() - started
                 await asyncio.sleep(max(self._interval - spent, self._interval / 10))
         finally:
-            await self.close()
-        return WatchResult(looks=looks)
+            await self._end(key)
+
+    def looks(self, key: VenueKey) -> int:
+        """How often this process has looked at a venue in its watch."""
+        return self._looks[key]
 
     async def close(self) -> None:
         """Abandon questions that are under way; what bots were not told, their rows say."""
-        for candles in self._candles.values():
+        for key in {*self._candles, *self._background}:
+            await self._end(key)
+
+    async def _end(self, key: VenueKey) -> None:
+        candles = self._candles.pop(key, None)
+        if candles is not None:
             await candles.close()
-        self._candles.clear()
-        for task in self._background:
+        background = self._background.pop(key, set())
+        for task in background:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*background, return_exceptions=True)
 
     async def look(self, key: VenueKey) -> None:
         """Look once: ask, judge and commit what could be had, then tell the bots.
@@ -137,11 +147,11 @@ class VenueWatching:
                 judged_until=judged_until,
                 error=_error(is_seen=is_seen, is_silent=is_silent),
             )
-        await self._beside(self._wake_exits(fired))
+        await self._beside(key, self._wake_exits(fired))
         since = state.judged_until if state is not None and before is not None else None
-        await self._beside(self._announce(key, clock.now, since, judged_until))
+        await self._beside(key, self._announce(key, clock.now, since, judged_until))
         listing = self._listings.setdefault(key, MarketListing(self._database, key))
-        await self._beside(listing.note(market, wanted, self._clock.now()))
+        await self._beside(key, listing.note(market, wanted, self._clock.now()))
         if is_silent:
             raise VenueUnavailable("No market of the venue gives a price")
 
@@ -242,11 +252,12 @@ class VenueWatching:
         if since is None or BAR.floor(since) != BAR.floor(judged_until):
             await self._tell(await self._bots(key), BotSignal.BAR_CLOSED, BAR.floor(judged_until))
 
-    async def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _beside(self, key: VenueKey, work: Coroutine[Any, Any, None]) -> None:
         """Let work end beside the next looks if it takes longer than a moment."""
         task = asyncio.create_task(_logged(work))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        background = self._background[key]
+        background.add(task)
+        task.add_done_callback(background.discard)
         await asyncio.wait({task}, timeout=BESIDE_SECONDS)
 
     async def _bots(self, key: VenueKey) -> set[BotId]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import worker
 from adapters.clock import SystemClock
@@ -54,6 +56,17 @@ class Platform:
 
 
 @asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a loop beside the block."""
+    task = asyncio.create_task(loop)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
 async def stepped_platform(
     urls: DatabaseUrls, temporal_address: str, simulator: Simulator, **settings: object
 ) -> AsyncIterator[Platform]:
@@ -84,6 +97,7 @@ async def stepped_platform(
             async with (
                 worker._worker(client, chosen.task_queue, container),
                 worker._exits_worker(client, chosen.task_queue, exits),
+                running(exits.watches.run()),
             ):
                 yield Platform(
                     database=database,

@@ -59,12 +59,12 @@ class Exits:
 
 
 class Watches:
-    """Watches until it is told to end."""
+    """Follow a watch until they are told to end."""
 
     def __init__(self) -> None:
         self.was_cancelled = False
 
-    async def watch(self, request: WatchInput) -> WatchResult:
+    async def follow(self, request: WatchInput) -> WatchResult:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
