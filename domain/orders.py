@@ -76,7 +76,7 @@ class OrderState(StrEnum):
 
     intended -> sending -> open | filled | cancelled | refused | unknown; unknown and sending are
     settled by looking the order up. `denied` is our own refusal before anything was sent; `absent`
-    means the venue never had it.
+    means the venue never had it, or that nobody can ask it any more (`outcome_unknown`).
     """
 
     INTENDED = "intended"

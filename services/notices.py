@@ -34,6 +34,7 @@ class NoticeKind(StrEnum):
     SURPLUS_EXIT = "surplus_exit"
     EXIT_FAILING = "exit_failing"
     ORDER_VANISHED = "order_vanished"
+    ORDER_UNRESOLVED = "order_unresolved"
     CLOSED_ELSEWHERE = "closed_elsewhere"
     MARKET_HALTED = "market_halted"
     LIMIT_NEAR = "limit_near"

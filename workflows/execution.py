@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID
 
 from temporalio import workflow
@@ -29,6 +31,7 @@ class OrderExecution:
         self._on_due = on_due
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._sending: set[UUID] = set()
+        self._refused_keys: dict[UUID, int] = {}
 
     @property
     def count(self) -> int:
@@ -46,6 +49,8 @@ class OrderExecution:
         A run that is closing still sends, and leaves looking up to the next one.
         """
         for order in orders:
+            if self._refused_keys.get(order.order_id, order.keys) != order.keys:
+                del self._refused_keys[order.order_id]  # they were replaced: it need not wait
             is_wanted = order.state is OrderState.INTENDED or not closing
             if is_wanted and order.order_id not in self._tasks:
                 self._tasks[order.order_id] = asyncio.create_task(self._carry_out_one(order))
@@ -60,7 +65,7 @@ class OrderExecution:
             if not result.state.is_final:
                 result = await self._settle(request, order)
             if not result.state.is_final:
-                await workflow.sleep(policies.UNSETTLED_PAUSE)
+                await self._pause(order, result)
         except ActivityError:
             # Sending or looking up did not end. The row says how far it came.
             await workflow.sleep(policies.UNSETTLED_PAUSE)
@@ -68,6 +73,20 @@ class OrderExecution:
             del self._tasks[order.order_id]
             if result.guard_due or not result.state.is_final:
                 self._on_due()
+
+    async def _pause(self, order: OrderTask, result: OrderResult) -> None:
+        """Wait before the next look-up; with keys that are refused, until there are others."""
+        seconds = result.keys_refused_seconds
+        if seconds is None:
+            await workflow.sleep(policies.UNSETTLED_PAUSE)
+            return
+        self._refused_keys[order.order_id] = order.keys
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: order.order_id not in self._refused_keys,
+                timeout=timedelta(seconds=seconds),
+            )
+        self._refused_keys.pop(order.order_id, None)
 
     async def _place(self, request: OrderInput, order: OrderTask) -> OrderResult:
         self._sending.add(order.order_id)

@@ -102,12 +102,16 @@ class BotInput(Contract):
 
 
 class OrderTask(Contract):
-    """A live order that needs the next step: sending, or looking up."""
+    """A live order that needs the next step: sending, or looking up.
+
+    `keys` is the version of its account's keys; a pause because they are refused ends with them.
+    """
 
     order_id: UUID
     state: OrderState
     leg: str = ""
     symbol: str = ""
+    keys: int = 0
 
 
 class GuardResult(Contract):
@@ -151,12 +155,17 @@ class OrderInput(Contract):
 
 
 class OrderResult(Contract):
-    """Where an order stands; `guard_due` is false where its booking left nothing to guard."""
+    """Where an order stands; `guard_due` is false where its booking left nothing to guard.
+
+    `keys_refused_seconds` is set where its keys are refused: how long to wait for other keys before
+    it is looked up again all the same.
+    """
 
     state: OrderState
     filled_quantity: Decimal = Decimal(0)
     guard_due: bool = True
     summary: str = ""
+    keys_refused_seconds: float | None = None
 
 
 class BotStatus(Contract):

@@ -57,6 +57,7 @@ _URGENT = frozenset(
         "surplus_exit",
         "exit_failing",
         "order_vanished",
+        "order_unresolved",
         "closed_elsewhere",
         "market_halted",
         "payment_failed",

@@ -196,6 +196,21 @@ def _vanished(facts: Facts) -> Words:
     return Words(title, Section(title, sentences))
 
 
+def _unresolved(facts: Facts) -> Words:
+    venue = str(facts.get("venue") or "The broker").capitalize()
+    title = f"{facts['symbol']}: what became of an order is not known"
+    happened = f"You removed {venue} before it had said what became of this order."
+    if facts.get("leg") == "entry":
+        left = "If it was filled, it is in your account and nobody watches it."
+    else:
+        left = (
+            "The position stays open in the books as far as it is known, without stop and targets;"
+            " it may have been sold. Once you have looked you can write it off."
+        )
+    sentences = (happened, left, f"Please look at your account at {venue}.")
+    return Words(title, Section(title, sentences, _trade_figures(facts)))
+
+
 # --- alerts --------------------------------------------------------------------------------------
 
 
@@ -336,6 +351,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "surplus_exit": _surplus,
     "exit_failing": _exit_failing,
     "order_vanished": _vanished,
+    "order_unresolved": _unresolved,
     "closed_elsewhere": _closed_elsewhere,
     "market_halted": _market_halted,
     "emergency_stop": _emergency_stop,

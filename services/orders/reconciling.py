@@ -7,7 +7,7 @@ missed is settled first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -42,6 +42,7 @@ from services.orders.comparing import (
 )
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
+from services.orders.keyless import end_orders_without_keys
 from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
 from services.orders.settling import OrderSettling, is_doubted
 from services.orders.turns import Turns, UserAccount
@@ -91,13 +92,8 @@ class Reconciling:
         """
         try:
             while True:
-                for part in (self._tell_of_late_exits, self._begin, self._remove_emptied):
-                    try:
-                        await part()
-                    except (SQLAlchemyError, OSError) as failure:
-                        _log.warning(
-                            "reconcile.later", part=part.__name__, error=type(failure).__name__
-                        )
+                for part in (self._tell, self._begin, self._end_without_keys, self._remove_emptied):
+                    await self._do(part)
                 await asyncio.sleep(interval_seconds)
         finally:
             await self._turns.stop()
@@ -108,11 +104,20 @@ class Reconciling:
         An account with an order whose absence may be doubted counts as trading. Connections that
         were kept for such an order, or for a run that has ended since, go afterwards.
         """
-        await self._tell_of_late_exits()
+        await self._tell()
         await asyncio.gather(*self._turns.begin(await self._due(everybody=everybody)))
+        await self._end_without_keys()
         await self._remove_emptied()
 
-    async def _tell_of_late_exits(self) -> None:
+    async def _do(self, part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await part()
+        except (SQLAlchemyError, OSError) as failure:
+            _log.warning("reconcile.later", part=part.__name__, error=type(failure).__name__)
+        except Exception as failure:  # noqa: BLE001 - a boundary: the other parts go on
+            _log.exception("reconcile.defect", part=part.__name__, error=type(failure).__name__)
+
+    async def _tell(self) -> None:
         await tell_of_late_exits(self._database, self._clock)
 
     async def _begin(self) -> None:
@@ -141,6 +146,9 @@ class Reconciling:
         statement = statement.order_by(nulls_first(tried_at), col(Account.id))
         async with self._database.as_system() as session:
             return (await session.exec(statement)).all()
+
+    async def _end_without_keys(self) -> None:
+        await end_orders_without_keys(self._database, self._venues, self._clock)
 
     async def _remove_emptied(self) -> None:
         live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
@@ -179,11 +187,12 @@ class Reconciling:
             ).one_or_none()
             if account is None:  # its user was deleted meanwhile
                 return
-            if error is not None and account.reconcile_error is None:
+            is_removed = await _is_removed(session, account)
+            if error is not None and account.reconcile_error is None and not is_removed:
                 about, facts = f"{account_id.hex}:{now:%Y-%m-%d}", {"venue": account.venue}
                 await tell(session, user_id, NoticeKind.KEYS_REFUSED, about, now=now, facts=facts)
             account.reconcile_error, account.reconcile_tried_at = error, now
-            if error is None or await _is_removed(session, account):
+            if error is None or is_removed:
                 # Refused keys have seen nothing, so they end no doubt; those of a connection that
                 # was removed never will.
                 account.reconciled_at = began_at

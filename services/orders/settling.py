@@ -42,6 +42,7 @@ from services.notices import NoticeKind, tell
 from services.orders.booking import book, lock_position_and_order
 from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
+from services.orders.refused_keys import pause_with_refused_keys
 from services.orders.venue_time import time_of_look_up
 
 LOOKUP_MARGIN = timedelta(minutes=5)
@@ -131,6 +132,15 @@ class OrderSettling:
         if not result.state.is_final:
             await self._note_lateness(order)
         return result
+
+    async def settle_or_pause(self, user_id: UUID, order_id: UUID) -> OrderResult:
+        """As `settle`, for who asks until there is an end: with refused keys, after a pause."""
+        try:
+            return await self.settle(user_id, order_id)
+        except VenueRefusedKeys:
+            order, _ours, _ref = await self._load(user_id, order_id)
+            pause = pause_with_refused_keys(order, self._clock.now())
+            return _result(order).model_copy(update={"keys_refused_seconds": pause})
 
     async def _note_lateness(self, order: Order) -> None:
         """Have the user told of an exit whose fate takes its time, whatever keeps it."""

@@ -11,6 +11,10 @@ LOST = "never_arrived"
 """The venue never had the order, or does not know it any more."""
 
 
+OUTCOME_UNKNOWN = "outcome_unknown"
+"""Its connection was removed before the venue had said what became of it."""
+
+
 def unfilled_reason(state: str, refusal_code: str | None) -> str:
     """The reason of an entry order that ended without a fill; a refusal carries its own code."""
     match OrderState(state):
@@ -19,6 +23,6 @@ def unfilled_reason(state: str, refusal_code: str | None) -> str:
         case OrderState.DENIED:
             return refusal_code or OrderState.DENIED.value
         case OrderState.ABSENT:
-            return LOST
+            return OUTCOME_UNKNOWN if refusal_code == OUTCOME_UNKNOWN else LOST
         case _:
             return NO_LIQUIDITY

@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotRef, OrderTask
 from domain.contracts.exits import ExitsDue
-from domain.orders import FINAL_STATES, Leg, OrderState
+from domain.orders import FINAL_STATES, Leg
 from domain.ports import AccountRef, WallClock
 from models.bots import BotRun
 from models.connections import Account, Connection
@@ -28,6 +28,7 @@ from services.accounts import ref_of
 from services.database import Database
 from services.orders.due_exits import is_to_leave
 from services.trading.leaving import Leaving, MarkOrder, leave
+from services.trading.live_orders import live_orders
 
 LOCKED_RECHECK_SECONDS = 0.25
 """The wait for a row that another transaction holds, or for a database that is away."""
@@ -86,7 +87,7 @@ class ExitService:
         if len(made) < len(due):
             # Another process may have made them at the same moment.
             async with self._database.for_user(ref.user_id) as session:
-                live = await _live_exits(session, ref.bot_id)
+                live = await live_orders(session, ref.bot_id, exits_only=True)
         orders = {order.order_id: order for order in (*live, *made)}
         return ExitsDue(orders=tuple(orders.values()), recheck_seconds=min(waits, default=None))
 
@@ -94,7 +95,7 @@ class ExitService:
         """The positions of a bot that are to be left and have no live exit, and its live exits."""
         async with self._database.for_user(ref.user_id) as session:
             due = await _due_positions(session, ref.bot_id)
-            return due, await _live_exits(session, ref.bot_id)
+            return due, await live_orders(session, ref.bot_id, exits_only=True)
 
     async def leave(self, ref: BotRef, due: DuePosition, mark: MarkOrder | None = None) -> Leaving:
         """Make the exit order of one position: it, and the wait before it can be made.
@@ -156,21 +157,3 @@ async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePos
         )
     ).all()
     return [DuePosition(found, ref_of(account, version or 0)) for found, account, version in rows]
-
-
-async def _live_exits(session: AsyncSession, bot_id: UUID) -> tuple[OrderTask, ...]:
-    rows = (
-        await session.exec(
-            select(Order.id, Order.state, Order.leg, Order.symbol)
-            .where(
-                Order.bot_id == bot_id,
-                Order.leg != Leg.ENTRY.value,
-                col(Order.state).not_in(_FINAL),
-            )
-            .order_by(col(Order.intended_at))
-        )
-    ).all()
-    return tuple(
-        OrderTask(order_id=order_id, state=OrderState(state), leg=leg, symbol=symbol)
-        for order_id, state, leg, symbol in rows
-    )

@@ -14,21 +14,17 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotRef, GuardResult, OrderTask
-from domain.orders import (
-    FINAL_STATES,
-    OrderState,
-)
 from domain.ports import WallClock
 from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
 from models.connections import Account
-from models.trading import Order, Position
+from models.trading import Position
 from services.database import Database
 from services.orders.due_exits import is_to_leave
 from services.orders.emptied import remove_emptied
 from services.trading.leaving import leave
+from services.trading.live_orders import live_orders
 
-_FINAL = tuple(state.value for state in FINAL_STATES)
 _LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 
 _log = structlog.get_logger("nija.bots")
@@ -53,7 +49,7 @@ class GuardService:
                 return GuardResult(finished=True)
             runs = await _runs(session, bot.id)
             recheck = await self._make_exits(session, bot, runs)
-            tasks = await _live_orders(session, bot.id)
+            tasks = await live_orders(session, bot.id)
             await self._end_runs(session, bot, runs, tasks)
             live = [run for run in runs if run.state != RunState.ENDED]
             open_positions = await _count_open(session, [run.id for run in live])
@@ -166,20 +162,6 @@ async def _positions_to_leave(session: AsyncSession, run: BotRun) -> Sequence[Po
             .with_for_update()
         )
     ).all()
-
-
-async def _live_orders(session: AsyncSession, bot_id: UUID) -> tuple[OrderTask, ...]:
-    rows = (
-        await session.exec(
-            select(Order.id, Order.state, Order.leg, Order.symbol)
-            .where(Order.bot_id == bot_id, col(Order.state).not_in(_FINAL))
-            .order_by(col(Order.intended_at))
-        )
-    ).all()
-    return tuple(
-        OrderTask(order_id=order_id, state=OrderState(state), leg=leg, symbol=symbol)
-        for order_id, state, leg, symbol in rows
-    )
 
 
 async def _count_open(session: AsyncSession, run_ids: Sequence[UUID]) -> int:

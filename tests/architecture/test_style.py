@@ -36,6 +36,7 @@ BOUNDARIES = {
     "services/markets/watch_keeping.py": "whatever breaks a venue's watch off, it begins again",
     "worker.py": "the loops of a worker go on whatever becomes of its connection to Temporal",
     "services/alerts/sweeping.py": "one user's trouble is not the others'",
+    "services/orders/reconciling.py": "one part's trouble is not the others'",
     "services/orders/turns.py": "one account's trouble is not the others'",
     "services/trading/exit_dispatch.py": "one bot or venue that cannot be told is not the others'",
     "services/trading/exiting.py": "one position's rows are not the others'",

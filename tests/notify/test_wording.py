@@ -32,3 +32,13 @@ def test_a_halted_market_is_told_of() -> None:
     words = words_of("market_halted", facts)
     assert words.subject == "[Paper] BONK-USD cannot be traded at Coinbase"
     assert ("Quantity", "1000000000000") in words.section.figures
+
+
+def test_an_order_of_unknown_fate_is_told_as_that() -> None:
+    facts = {"symbol": "BTC-USD", "venue": "coinbase", "leg": "stop", "remaining": "3"}
+    exit_ = words_of("order_unresolved", facts)
+    entry = words_of("order_unresolved", facts | {"leg": "entry"})
+
+    assert exit_.subject == "BTC-USD: what became of an order is not known"
+    assert any("may have been sold" in text for text in exit_.section.sentences)
+    assert any("If it was filled" in text for text in entry.section.sentences)

@@ -24,6 +24,7 @@ from tests.support.sandbox import sandboxed
 from workflows.exits import ExitWorkflow
 
 WAIT_SECONDS = 15.0
+KEYS_PAUSE = 3_600.0
 
 
 @dataclass
@@ -36,6 +37,7 @@ class ExitRows:
     failures: int = 0
     places_as: dict[UUID, OrderState] = field(default_factory=dict)
     settles_as: dict[UUID, OrderState] = field(default_factory=dict)
+    refuses_keys: set[UUID] = field(default_factory=set)
     place_fails: set[UUID] = field(default_factory=set)
     place_holds: asyncio.Event | None = None
     placed: Counter[UUID] = field(default_factory=Counter)
@@ -82,6 +84,8 @@ class FakeExitActivities:
     @activity.defn(name="orders.settle")
     async def settle(self, request: OrderInput) -> OrderResult:
         self._rows.settled[request.order_id] += 1
+        if request.order_id in self._rows.refuses_keys:
+            return OrderResult(state=OrderState.UNKNOWN, keys_refused_seconds=KEYS_PAUSE)
         return self._end(request, self._rows.settles_as.get(request.order_id, OrderState.FILLED))
 
     def _end(self, request: OrderInput, state: OrderState) -> OrderResult:

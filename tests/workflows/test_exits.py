@@ -54,6 +54,29 @@ async def test_an_unknown_exit_is_looked_up_until_it_is_final_and_never_sent_aga
     assert stage.rows.placed[exit_.order_id] == 1
 
 
+async def test_a_pause_for_refused_keys_ends_with_other_keys_and_keeps_nothing_else(
+    stage: ExitsStage,
+) -> None:
+    exit_ = stage.rows.intend()
+    stage.rows.places_as[exit_.order_id] = OrderState.UNKNOWN
+    stage.rows.refuses_keys.add(exit_.order_id)
+    await stage.wake()
+    await stage.until(lambda: stage.rows.settled[exit_.order_id] == 1)
+
+    other = stage.rows.intend(Leg.TARGET_1)
+    await stage.wake()
+    await stage.until(lambda: stage.rows.placed[other.order_id] == 1)
+    await asyncio.sleep(1.5)
+    asked = stage.rows.settled[exit_.order_id]
+    replaced = stage.rows.orders[exit_.order_id].model_copy(update={"keys": 2})
+    stage.rows.orders[exit_.order_id] = replaced
+    stage.rows.refuses_keys.clear()
+    await stage.wake()
+    await stage.ended()
+
+    assert (asked, stage.rows.settled[exit_.order_id]) == (1, 2)
+
+
 async def test_a_send_that_never_left_is_tried_again(stage: ExitsStage) -> None:
     """The row still says intended: a send that fails before its mark was none."""
     exit_ = stage.rows.intend()

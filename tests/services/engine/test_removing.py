@@ -10,8 +10,10 @@ from adapters.vault import Vault, generate_key
 from domain.markets import Mode, Realm
 from models.connections import ConnectionStatus
 from services.connections import Connections
-from services.orders.settling import DOUBT_LENGTH
+from services.orders.settling import DOUBT_LENGTH, IN_FLIGHT_MAX
+from services.orders.unfilled import unfilled_reason
 from services.reads import Reads
+from services.trading.exit_dispatch import ExitDispatch
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, Engine, RunningBot
 from tests.support.fake_venue import Answer
@@ -108,6 +110,108 @@ async def test_a_connection_with_a_position_is_not_swept_away(alone: Engine) -> 
     await _pass(alone, DOUBT_LENGTH.total_seconds())
 
     assert await _connection(alone, bot) == KEPT
+
+
+@pytest.mark.parametrize("answer", [Answer.TIME_OUT, Answer.REST])
+async def test_an_exit_without_an_end_ends_after_its_keys_were_taken_by_force(
+    alone: Engine, answer: Answer
+) -> None:
+    bot = await _live_bot(alone)
+    position = await alone.open_position(bot)
+    await alone.fire(position, "stop")
+    (exit_,) = (await alone.guard(bot)).orders
+    alone.account(bot).answers.append(answer)
+    await alone.place(bot, exit_.order_id)
+    assert await _remove(alone, bot, force=True) == ("removed", 1)
+    alone.account(bot).refuses_keys = True
+
+    await alone.reconciling.reconcile_due(everybody=True)
+    early = await alone.order(exit_.order_id)
+    await _pass(alone, IN_FLIGHT_MAX.total_seconds() + 1)
+    await _pass(alone, 1)
+
+    assert not early.settled_at, "its send may be on its way"
+    order, position = await alone.order(exit_.order_id), await alone.position(bot)
+    assert (order.state, order.refusal_code) == ("absent", "outcome_unknown")
+    assert (position.state, position.open_quantity) == ("open", position.entry_quantity)
+    assert (position.exit_state, position.exit_error) == ("failing", order.refusal_reason)
+    assert await alone.rows("SELECT id FROM triggers WHERE state IN ('armed', 'fired')") == []
+    notices = await alone.rows("SELECT kind FROM notices ORDER BY created_at, kind")
+    assert [row["kind"] for row in notices][1:] == ["order_unresolved"], "no keys to complain of"
+    await _pass(alone, DOUBT_LENGTH.total_seconds() + 1)
+    await _pass(alone, 31)
+    assert await _doubted_orders(alone) == []
+    dispatch = ExitDispatch(alone.database, alone.workflows, alone.venue, realm=Realm.SIMULATED)
+    assert await dispatch.poll() == 0
+    await alone.trading.write_off_position(bot.trader.principal, position.id)
+    assert (await alone.position(bot)).state == "closed"
+
+
+async def test_an_entry_without_an_end_ends_after_its_keys_were_taken_by_force(
+    alone: Engine,
+) -> None:
+    bot = await _live_bot(alone)
+    order_id = await alone.intend_entry(bot)
+    alone.account(bot).answers.append(Answer.TIME_OUT)
+    await alone.place(bot, order_id)
+    await _remove(alone, bot, force=True)
+    alone.account(bot).refuses_keys = True
+
+    await _pass(alone, IN_FLIGHT_MAX.total_seconds() + 1)
+
+    order = await alone.order(order_id)
+    assert unfilled_reason(order.state, order.refusal_code) == "outcome_unknown"
+    assert (await alone.position(bot)).state == "cancelled"
+    assert (await alone.guard(bot)).finished
+    notices = await alone.rows("SELECT facts FROM notices WHERE kind = 'order_unresolved'")
+    assert [row["facts"]["leg"] for row in notices] == ["entry"]
+
+
+async def test_an_order_without_keys_that_filled_after_all_is_booked(alone: Engine) -> None:
+    """A process that still has the keys, or had asked before they went, may learn its end."""
+    bot = await _live_bot(alone)
+    await alone.fire(await alone.open_position(bot), "stop")
+    (exit_,) = (await alone.guard(bot)).orders
+    alone.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    await alone.place(bot, exit_.order_id)
+    await _remove(alone, bot, force=True)
+    alone.account(bot).refuses_keys = True
+    await _pass(alone, IN_FLIGHT_MAX.total_seconds() + 1)
+    alone.account(bot).refuses_keys = False
+
+    await alone.settling.settle(bot.trader.user_id, exit_.order_id, doubt_the_end=True)
+
+    position = await alone.position(bot)
+    assert (position.state, position.exit_state) == ("closed", None)
+
+
+async def test_refused_keys_are_asked_with_longer_and_longer_pauses(alone: Engine) -> None:
+    bot = await _live_bot(alone)
+    await alone.fire(await alone.open_position(bot), "stop")
+    (exit_,) = (await alone.guard(bot)).orders
+    alone.account(bot).answers.append(Answer.TIME_OUT)
+    await alone.place(bot, exit_.order_id)
+    alone.account(bot).refuses_keys = True
+    pauses = []
+
+    for _ in range(40):
+        result = await alone.settling.settle_or_pause(bot.trader.user_id, exit_.order_id)
+        assert result.keys_refused_seconds is not None
+        pauses.append(result.keys_refused_seconds)
+        alone.wall.advance(result.keys_refused_seconds)
+
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (1, 300)
+    alone.account(bot).refuses_keys = False
+    result = await alone.settling.settle_or_pause(bot.trader.user_id, exit_.order_id)
+    assert result.keys_refused_seconds is None
+
+
+async def _doubted_orders(engine: Engine) -> object:
+    return await engine.rows(
+        "SELECT o.id FROM orders o JOIN accounts a ON a.id = o.account_id"
+        " WHERE o.state = 'absent' AND o.settled_at > a.reconciled_at - interval '30 minutes'"
+    )
 
 
 async def _live_bot(engine: Engine) -> RunningBot:

@@ -1,0 +1,108 @@
+"""Ending orders of unknown fate whose keys were removed by force: nobody can look them up any more.
+
+What became of such an order at the venue stays unknown, and its row, its position and a notice say
+so. Nothing is booked for it: a position keeps what is known of it, without stop and targets, until
+its user has looked and writes it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.markets import Realm, VenueKey
+from domain.orders import Leg, OrderState
+from domain.ports import Venues, WallClock
+from domain.positions import PositionState
+from models.connections import Account, Connection, ConnectionStatus
+from models.trading import ExitState, Order, Position
+from services.database import Database
+from services.notices import NoticeKind, tell
+from services.orders.booking import book, lock_position_and_order
+from services.orders.protection import cancel_triggers
+from services.orders.settling import IN_FLIGHT_MAX
+from services.orders.under_way import is_under_way
+from services.orders.unfilled import OUTCOME_UNKNOWN
+from services.orders.venue_time import time_without_asking
+
+REASON = "The connection was removed before the broker had said what became of the order"
+
+_log = structlog.get_logger("nija.orders")
+
+
+async def end_orders_without_keys(database: Database, venues: Venues, clock: WallClock) -> None:
+    """End every order that was sent, has no end and whose connection was removed.
+
+    One whose send may be on its way is left to the next time. Each is a transaction of its own.
+    """
+    now = clock.now()
+    async with database.as_system() as session:
+        found = await _found(session, now)
+    for user_id, order_id in found:
+        try:
+            async with database.for_user(user_id) as session:
+                await _end(session, venues, order_id, now)
+        except (SQLAlchemyError, OSError) as failure:
+            _log.warning("order.not_ended", order_id=str(order_id), error=type(failure).__name__)
+
+
+async def _found(
+    session: AsyncSession, now: datetime, order_id: UUID | None = None
+) -> Sequence[tuple[UUID, UUID]]:
+    statement = (
+        select(col(Order.user_id), col(Order.id))
+        .join(Account, col(Account.id) == Order.account_id)
+        .join(Connection, col(Connection.id) == Account.connection_id)
+        .where(
+            Connection.status == ConnectionStatus.REMOVED.value,
+            is_under_way(),
+            col(Order.sent_at).is_(None) | (col(Order.sent_at) < now - IN_FLIGHT_MAX),
+        )
+        .order_by(col(Order.id))
+    )
+    if order_id is not None:
+        statement = statement.where(Order.id == order_id)
+    return (await session.exec(statement)).all()
+
+
+async def _end(session: AsyncSession, venues: Venues, order_id: UUID, now: datetime) -> None:
+    position, order = await lock_position_and_order(session, order_id)
+    if not await _found(session, now, order_id):  # sent again, or settled, meanwhile
+        return
+    account = (await session.exec(select(Account).where(Account.id == order.account_id))).one()
+    key = VenueKey(account.venue, Realm(account.realm))
+    await book(
+        session,
+        order_id,
+        fills=(),
+        state=OrderState.ABSENT,
+        at=await time_without_asking(session, venues, key, order, now),
+        wall=now,
+        refusal=(OUTCOME_UNKNOWN, REASON),
+    )
+    # Nothing can be sold without keys, so nothing is to be woken for it.
+    await cancel_triggers(session, position.id)
+    if position.state == PositionState.OPEN and order.leg != Leg.ENTRY:
+        _note_failing(session, position, now)
+    facts = {
+        "position_id": position.id.hex,
+        "symbol": order.symbol,
+        "leg": order.leg,
+        "venue": account.venue,
+        "remaining": f"{position.open_quantity.normalize():f}",
+    }
+    kind = NoticeKind.ORDER_UNRESOLVED
+    await tell(session, order.user_id, kind, order.id.hex, now=now, facts=facts)
+    _log.warning("order.unresolved", order_id=str(order.id), leg=order.leg, symbol=order.symbol)
+
+
+def _note_failing(session: AsyncSession, position: Position, now: datetime) -> None:
+    position.exit_due_at = position.exit_due_at or now
+    position.exit_state, position.exit_error = ExitState.FAILING, REASON
+    session.add(position)

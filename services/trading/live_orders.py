@@ -1,0 +1,48 @@
+"""The orders of a bot that need the next step, for whoever carries them out."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.contracts.bots import OrderTask
+from domain.orders import FINAL_STATES, Leg, OrderState
+from models.connections import Account, Connection
+from models.trading import Order
+from services.database import all_rows
+
+_FINAL = tuple(state.value for state in FINAL_STATES)
+
+
+async def live_orders(
+    session: AsyncSession, bot_id: UUID, *, exits_only: bool = False
+) -> tuple[OrderTask, ...]:
+    """A bot's orders that have no end, in the sequence in which they were intended."""
+    statement = (
+        select(
+            col(Order.id),
+            col(Order.state),
+            col(Order.leg),
+            col(Order.symbol),
+            col(Connection.version),
+        )
+        .join(Account, col(Account.id) == Order.account_id)
+        .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
+        .where(col(Order.bot_id) == bot_id, col(Order.state).not_in(_FINAL))
+        .order_by(col(Order.intended_at))
+    )
+    if exits_only:
+        statement = statement.where(col(Order.leg) != Leg.ENTRY.value)
+    return tuple(
+        OrderTask(
+            order_id=order_id,
+            state=OrderState(state),
+            leg=leg,
+            symbol=symbol,
+            keys=version or 0,
+        )
+        for order_id, state, leg, symbol, version in await all_rows(session, statement)
+    )
