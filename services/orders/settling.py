@@ -7,7 +7,6 @@ The venue's own report is the only source; what it amounts to is decided by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.contracts.bots import OrderResult
 from domain.markets import VenueKey
 from domain.money import ZERO
-from domain.orders import FillReport, Leg, OrderReport, OrderState, Side
+from domain.orders import Leg, OrderReport, OrderState, Side
 from domain.ports import (
     AccountRef,
     VenueAccount,
@@ -42,18 +41,9 @@ from services.notices import NoticeKind, tell
 from services.orders.booking import book, lock_position_and_order
 from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
+from services.orders.looking import filled_of, look_at, look_widely_at
 from services.orders.refused_keys import pause_with_refused_keys
 from services.orders.venue_time import time_of_look_up
-
-LOOKUP_MARGIN = timedelta(minutes=5)
-"""How long before the recorded sending a look-up starts, for clocks that disagree."""
-
-LOOKUP_MARGIN_WIDE = timedelta(days=1)
-"""The same before an order is taken for absent: the venue's clock may have been ahead when it was
-sent, and its order then lies before the times that we noted."""
-
-FILLS_MARGIN = timedelta(days=30)
-"""The same for the fills of an order that is named; nothing else is listed with them."""
 
 SEND_LENGTH_MAX = timedelta(seconds=12)
 """Wall time after which a send counts as unanswered."""
@@ -177,7 +167,7 @@ class OrderSettling:
         account = await self._venues.account(ref)
         try:
             async with asyncio.timeout(seconds_max):
-                seen = await _seen(account, order)
+                seen = await look_at(account, order)
         except TimeoutError:
             raise VenueUnavailable("The venue takes its time to show the order") from None
         key = VenueKey(ref.venue, ref.realm)
@@ -186,7 +176,7 @@ class OrderSettling:
         now = max([now, *(fill.filled_at for fill in fills)])
         if report is not None and order.missed_at is not None:
             await self._note_missed(order, None)
-        if report is None and not _filled(ours, fills):
+        if report is None and not filled_of(ours, fills):
             if account.repeats_known_orders and _may_resend(order):
                 if self._is_resend_due(order):
                     return await self._resend(order)
@@ -198,7 +188,7 @@ class OrderSettling:
                 return _result(order)
         correction = settle(ours, report, fills, now=now, grace=self._grace)
         if ours.state.needs_lookup and correction and correction.state is OrderState.ABSENT:
-            report, fills = await _seen_widely(account, order)
+            report, fills = await look_widely_at(account, order)
             correction = settle(ours, report, fills, now=now, grace=self._grace)
         result = await self._correct(order, ours, ref, report, correction, now)
         if report is None or report.state.is_final or result.state.is_final:
@@ -390,63 +380,6 @@ async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
         return True
     run = await session.get(BotRun, position.run_id)
     return run is None or run.state != RunState.ENTERING
-
-
-async def _seen(
-    account: VenueAccount, order: Order
-) -> tuple[OrderReport | None, Sequence[FillReport]]:
-    """What the venue shows of an order: its report, if it lists it, and its fills."""
-    report = await _find(account, order, _first_time(order) - LOOKUP_MARGIN)
-    known_as = order.venue_order_id if report is None else report.venue_order_id
-    if known_as is None:
-        return report, ()
-    return report, await _fills_of(account, order, known_as)
-
-
-async def _seen_widely(
-    account: VenueAccount, order: Order
-) -> tuple[OrderReport | None, Sequence[FillReport]]:
-    """A last look for an order that is about to be taken for absent, further back."""
-    since = _first_time(order) - LOOKUP_MARGIN_WIDE
-    report = await account.find_order(order.client_order_id, order.symbol, since=since)
-    if report is None:
-        return None, ()
-    return report, await _fills_of(account, order, report.venue_order_id)
-
-
-def _first_time(order: Order) -> datetime:
-    """A venue time before which an order was not sent, unless the venue's clock was wrong then.
-
-    Intended at a time that the venue's clock had shown; sent at one that may have been reckoned.
-    Where the venue's time is ours, our own clock says so too.
-    """
-    first = order.venue_first_sent_at or order.venue_sent_at or order.created_at
-    return min(first, order.created_at, order.intended_at)
-
-
-async def _fills_of(
-    account: VenueAccount, order: Order, venue_order_id: str
-) -> Sequence[FillReport]:
-    since = _first_time(order) - FILLS_MARGIN
-    return await account.fills(symbol=order.symbol, venue_order_id=venue_order_id, since=since)
-
-
-def _filled(ours: OurOrder, fills: Sequence[FillReport]) -> Decimal:
-    """What is known to be filled of an order, booked or not."""
-    by_id = dict(ours.fills or {}) | {
-        fill.venue_fill_id: fill.quantity
-        for fill in fills
-        if fill.venue_order_id == ours.venue_order_id
-    }
-    return sum(by_id.values(), ZERO)
-
-
-async def _find(account: VenueAccount, order: Order, since: datetime) -> OrderReport | None:
-    if order.venue_order_id is not None:
-        report = await account.order(order.venue_order_id, order.symbol)
-        if report is not None:
-            return report
-    return await account.find_order(order.client_order_id, order.symbol, since=since)
 
 
 def _may_resend(order: Order) -> bool:
