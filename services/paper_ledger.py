@@ -1,4 +1,8 @@
-"""The durable books of paper accounts: the paper venue's own side of every order."""
+"""The durable books of paper accounts: the paper venue's own side of every order.
+
+Many paper exits may leave at the same moment, and making the next ones needs connections too. So a
+ledger uses few at a time, and gives them back where an account is held.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,9 @@ from domain.reconciliation import flows_of
 from models.connections import Account
 from models.ledgers import PaperBalance, PaperFill, PaperOrder
 from services.database import Database
+from services.orders.row_locks import RowsHeld, RowTurns
 
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('paper:' || :account, 0))")
+_ONE_AT_A_TIME = text("SELECT pg_try_advisory_xact_lock(hashtextextended('paper:' || :account, 0))")
 
 
 class PostgresPaperLedger:
@@ -39,15 +44,17 @@ class PostgresPaperLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._turns = RowTurns(of_one=1)
 
     async def balances(self, ref: AccountRef) -> Balances:
         """What the account holds."""
-        async with self._database.for_user(ref.user_id) as session:
-            rows = (
-                await session.exec(
-                    select(PaperBalance).where(PaperBalance.account_id == ref.account_id)
-                )
-            ).all()
+        statement = select(PaperBalance).where(PaperBalance.account_id == ref.account_id)
+
+        async def read() -> Sequence[PaperBalance]:
+            async with self._database.for_user(ref.user_id) as session:
+                return (await session.exec(statement)).all()
+
+        rows = await self._turns.carry_out(ref.account_id, read)
         return {row.currency: CurrencyBalance(row.currency, row.total, row.held) for row in rows}
 
     async def find(
@@ -63,8 +70,12 @@ class PostgresPaperLedger:
             statement = statement.where(PaperOrder.client_order_id == client_order_id)
         if venue_order_id is not None:
             statement = statement.where(PaperOrder.id == UUID(venue_order_id))
-        async with self._database.for_user(ref.user_id) as session:
-            row = (await session.exec(statement)).one_or_none()
+
+        async def read() -> PaperOrder | None:
+            async with self._database.for_user(ref.user_id) as session:
+                return (await session.exec(statement)).one_or_none()
+
+        row = await self._turns.carry_out(ref.account_id, read)
         return None if row is None else _report(row)
 
     async def execute(
@@ -78,52 +89,36 @@ class PostgresPaperLedger:
         state: str,
         at: datetime,
     ) -> OrderReport | PlaceOutcome:
-        """Record an order with its fills and move the balances, all or nothing."""
-        async with self._database.for_user(ref.user_id) as session:
-            # The lock of a reset or a comparison keeps orders out; that of intents does not, since
-            # an exit waits for no decision on entries.
-            await session.exec(
-                select(Account.id)
-                .where(Account.id == ref.account_id)
-                .with_for_update(read=True, key_share=True)
-            )
-            # One order of an account at a time, so funds are never spent twice.
-            await (await session.connection()).execute(
-                _ONE_AT_A_TIME, {"account": str(ref.account_id)}
-            )
-            known = (
-                await session.exec(
-                    select(PaperOrder).where(
-                        PaperOrder.account_id == ref.account_id,
-                        PaperOrder.client_order_id == request.client_order_id,
+        """Record an order with its fills and move the balances, all or nothing.
+
+        Raises:
+            RowsHeld: another transaction holds the account; nothing was recorded.
+        """
+
+        async def record() -> OrderReport | PlaceOutcome:
+            async with self._database.for_user(ref.user_id) as session:
+                await _take_account(session, ref)
+                known = (
+                    await session.exec(
+                        select(PaperOrder).where(
+                            PaperOrder.account_id == ref.account_id,
+                            PaperOrder.client_order_id == request.client_order_id,
+                        )
                     )
-                )
-            ).one_or_none()
-            if known is not None:
-                return _report(known)
-            short_of = await _move(session, ref, base, quote, fills)
-            if short_of is not None:
-                await session.rollback()
-                return Refused("insufficient_funds", f"The order needs more {short_of}")
-            order = PaperOrder(
-                id=UUID(paper_order_id(ref.account_id, request.client_order_id)),
-                user_id=ref.user_id,
-                account_id=ref.account_id,
-                client_order_id=request.client_order_id,
-                symbol=request.symbol,
-                side=request.side,
-                type=request.type,
-                time_in_force=request.time_in_force,
-                quantity=request.quantity,
-                limit_price=request.limit_price,
-                filled_quantity=sum((fill.quantity for fill in fills), ZERO),
-                state=state,
-                created_at=at,
-            )
-            session.add(order)
-            await session.flush()
-            session.add_all(_fill_row(ref, order, fill) for fill in fills)
-            return _report(order)
+                ).one_or_none()
+                if known is not None:
+                    return _report(known)
+                short_of = await _move(session, ref, base, quote, fills)
+                if short_of is not None:
+                    await session.rollback()
+                    return Refused("insufficient_funds", f"The order needs more {short_of}")
+                order = _order_row(ref, request, fills, state, at)
+                session.add(order)
+                await session.flush()
+                session.add_all(_fill_row(ref, order, fill) for fill in fills)
+                return _report(order)
+
+        return await self._turns.carry_out(ref.account_id, record)
 
     async def open_orders(self, ref: AccountRef) -> Sequence[OrderReport]:
         """Resting paper orders."""
@@ -161,6 +156,28 @@ class PostgresPaperLedger:
         return [_fill_report(row) for row in rows]
 
 
+async def _take_account(session: AsyncSession, ref: AccountRef) -> None:
+    """Let no other order of the account in, so funds are never spent twice, and no reset.
+
+    The lock of a reset or a comparison keeps orders out; that of intents does not, since an exit
+    waits for no decision on entries. Neither is waited for with a connection.
+
+    Raises:
+        RowsHeld: another transaction holds it.
+    """
+    found = await session.exec(
+        select(Account.id)
+        .where(Account.id == ref.account_id)
+        .with_for_update(read=True, key_share=True, skip_locked=True)
+    )
+    if found.first() is None:
+        raise RowsHeld("account")
+    connection = await session.connection()
+    taken = await connection.execute(_ONE_AT_A_TIME, {"account": str(ref.account_id)})
+    if not taken.scalar_one():
+        raise RowsHeld("ledger")
+
+
 async def _move(
     session: AsyncSession, ref: AccountRef, base: str, quote: str, fills: Sequence[FillReport]
 ) -> str | None:
@@ -180,6 +197,26 @@ async def _move(
         row.total += delta
         session.add(row)
     return None
+
+
+def _order_row(
+    ref: AccountRef, request: OrderRequest, fills: Sequence[FillReport], state: str, at: datetime
+) -> PaperOrder:
+    return PaperOrder(
+        id=UUID(paper_order_id(ref.account_id, request.client_order_id)),
+        user_id=ref.user_id,
+        account_id=ref.account_id,
+        client_order_id=request.client_order_id,
+        symbol=request.symbol,
+        side=request.side,
+        type=request.type,
+        time_in_force=request.time_in_force,
+        quantity=request.quantity,
+        limit_price=request.limit_price,
+        filled_quantity=sum((fill.quantity for fill in fills), ZERO),
+        state=state,
+        created_at=at,
+    )
 
 
 def _fill_row(ref: AccountRef, order: PaperOrder, fill: FillReport) -> PaperFill:

@@ -45,6 +45,7 @@ from services.orders.exit_requests import conclude_requests, request_of
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.orders.recording import record_execution
+from services.orders.row_locks import lock_position_and_order
 from services.orders.telling import TARGET_LEGS, tell_of_trade
 
 _log = structlog.get_logger("nija.orders")
@@ -62,6 +63,7 @@ async def book(
     refusal: tuple[str, str] | None = None,
     came_back: bool = False,
     market: MarketRules | None = None,
+    waits: bool = True,
 ) -> Order:
     """Book a report about one order.
 
@@ -76,11 +78,15 @@ async def book(
         refusal: code and reason, when refused or denied.
         came_back: the venue has an order that was taken for over; its own word replaces our end.
         market: what the venue publishes now, where an exit was refused for the market's rules.
+        waits: whether rows that are held are waited for.
 
     Returns:
         The order after booking.
+
+    Raises:
+        RowsHeld: another transaction holds its rows, and they were not to be waited for.
     """
-    position, order = await lock_position_and_order(session, order_id)
+    position, order = await lock_position_and_order(session, order_id, waits=waits)
     if venue_order_id is not None:
         order.venue_order_id = venue_order_id
     is_revived = came_back and (state.is_final or order.leg == Leg.ENTRY)
@@ -125,37 +131,6 @@ async def _mark_dust(session: AsyncSession, position: Position, order: Order) ->
             symbol=position.symbol,
             quantity=str(position.open_quantity),
         )
-
-
-async def lock_position_and_order(session: AsyncSession, order_id: UUID) -> tuple[Position, Order]:
-    """Lock the account (shared), the order's position, the order: always in this sequence.
-
-    A hunt locks the account and then positions; a fill's foreign key shares the account. Taken the
-    other way round the two would wait for each other.
-    """
-    await session.exec(
-        select(Account.id)
-        .join(Order, col(Order.account_id) == Account.id)
-        .where(Order.id == order_id)
-        .with_for_update(read=True, key_share=True, of=Account)
-    )
-    position = (
-        await session.exec(
-            select(Position)
-            .join(Order, col(Order.position_id) == Position.id)
-            .where(Order.id == order_id)
-            .with_for_update(of=Position)
-        )
-    ).one()
-    order = (
-        await session.exec(
-            select(Order)
-            .where(Order.id == order_id)
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-    ).one()
-    return position, order
 
 
 async def _insert_fills(

@@ -24,8 +24,9 @@ from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitState, Order, Position
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.booking import book, lock_position_and_order
+from services.orders.booking import book
 from services.orders.protection import cancel_triggers
+from services.orders.row_locks import lock_position_and_order
 from services.orders.settling import IN_FLIGHT_MAX
 from services.orders.under_way import is_under_way
 from services.orders.unfilled import OUTCOME_UNKNOWN

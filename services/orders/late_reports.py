@@ -24,9 +24,10 @@ from domain.strategies.apex import ExitReason
 from models.trading import Fill, Order
 from services import audit
 from services.audit import AuditEvent
-from services.orders.booking import lock_position_and_order, move_balances
+from services.orders.booking import move_balances
 from services.orders.gone import refold_alone
 from services.orders.market_rules import rules_from_record
+from services.orders.row_locks import lock_position_and_order
 
 SETTLES_WITHIN = timedelta(days=1)
 """Venue time after a fill in which its commission may still be settled."""

@@ -8,7 +8,6 @@ id it knows with the order it has.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
 from domain.exits import exit_limit_price
-from domain.markets import MarketRules, MarketStatus, Mode, VenueKey
+from domain.markets import MarketRules, MarketStatus, VenueKey
 from domain.orders import (
     Accepted,
     CurrencyBalance,
@@ -45,22 +44,22 @@ from models.controls import KillSwitch
 from models.trading import Order, Position
 from services.accounts import account_ref, let_entries_pass
 from services.database import Database
-from services.orders.booking import book, lock_position_and_order
-from services.orders.dust import BY_RULES, last_price
-from services.orders.sending import deadline, free_after_refusal, send_order
-from services.orders.settling import (
-    NOT_JUDGED,
-    RESEND_REFUSED,
-    OrderSettling,
+from services.orders.booking import book
+from services.orders.dust import last_price
+from services.orders.row_locks import RowTurns, lock_position_and_order
+from services.orders.sending import (
+    deadline,
+    free_after_refusal,
+    rules_after_refusal,
+    send_order,
+    state_after_failure,
 )
+from services.orders.settling import OrderSettling
 from services.orders.venue_time import time_without_asking
 from services.trading.entry_terms import EntryTerms, hold_terms, refusal_by_terms
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
 """Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
-
-RULES_SECONDS_MAX = 3.0
-"""How long a refusal by the market's rules waits to be booked for the rules of now."""
 
 KEYS_REFUSED = ("keys_refused", "The broker refused the API keys")
 
@@ -104,11 +103,6 @@ class Marked:
     venue_now: datetime
     deadline: float
 
-    @property
-    def is_on_paper(self) -> bool:
-        """Whether sending it takes connections to the database, which keeps paper accounts."""
-        return self.sendable.ref.mode is Mode.PAPER
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -132,6 +126,7 @@ class OrderPlacing:
         self._venues = venues
         self._clock = clock
         self._settling = settling
+        self._marking = RowTurns()
 
     async def place(self, user_id: UUID, order_id: UUID) -> OrderResult:
         """Send an order if it is still only intended, then settle what can be settled at once.
@@ -146,11 +141,19 @@ class OrderPlacing:
             return marked
         return await self.conclude(await self.send(marked))
 
-    async def mark(self, user_id: UUID, order_id: UUID) -> Marked | OrderResult:
+    async def mark(
+        self, user_id: UUID, order_id: UUID, *, waits: bool = True
+    ) -> Marked | OrderResult:
         """Commit that an order leaves, if it is still intended; how it stands where it does not.
+
+        Args:
+            user_id: whose order it is.
+            order_id: the order.
+            waits: whether an exit's rows that another transaction holds are asked for again.
 
         Raises:
             VenueUnavailable: the entry is still intended.
+            RowsHeld: another transaction holds the exit's rows.
         """
         sendable = await self._load(user_id, order_id)
         if sendable is None:
@@ -161,9 +164,15 @@ class OrderPlacing:
         try:
             account = await self._venues.account(sendable.ref)
         except VenueRefusedKeys:
-            return await self._end_without_keys(user_id, order_id, venue_now)
+            return await self._end_without_keys(sendable.order, venue_now, waits=waits)
         until = deadline(is_entry=sendable.is_entry)
-        order = await self._mark_sending(user_id, order_id, sendable, venue_now)
+        account_id = sendable.ref.account_id
+
+        async def mark() -> Order | None:
+            return await self._mark_sending(user_id, order_id, sendable, venue_now)
+
+        is_alone = sendable.is_entry or not waits  # an entry's own transaction waits for its rows
+        order = await (mark() if is_alone else self._marking.carry_out(account_id, mark))
         if order is None:
             return await self._settling.result(user_id, order_id)
         return Marked(sendable, account, order, venue_now, until)
@@ -234,7 +243,9 @@ class OrderPlacing:
         with requests_for(Purpose.LOOK_UP):
             if isinstance(outcome, Accepted):
                 return await self._settle(order, marked.sendable.ref, outcome, venue_now)
-            market = await self._rules_now(marked.sendable, outcome)
+            market = await rules_after_refusal(
+                self._venues.market_data(marked.sendable.key), order, outcome
+            )
             free = await free_after_refusal(marked.account, order, outcome)
         return await self._record_failure(order, outcome, venue_now, market, free)
 
@@ -284,7 +295,7 @@ class OrderPlacing:
                 await let_entries_pass(session)
                 await _hold_bot(session, order_id)
                 terms = await hold_terms(session, user_id, self._clock.now())
-            position, order = await lock_position_and_order(session, order_id)
+            position, order = await lock_position_and_order(session, order_id, waits=is_entry)
             if order.state != OrderState.INTENDED:
                 return None
             refusal = (
@@ -324,21 +335,25 @@ class OrderPlacing:
         order.limit_price = exit_limit_price(Side(order.side), price, rules, tries=0)
 
     async def _end_without_keys(
-        self, user_id: UUID, order_id: UUID, venue_now: datetime
+        self, order: Order, venue_now: datetime, *, waits: bool
     ) -> OrderResult:
         """End an order that cannot be sent for want of keys.
 
         An exit ends as one that the venue refused and is made again with growing pauses; one that
         was sent before is of unknown fate until the venue can be asked.
         """
-        async with self._database.for_user(user_id) as session:
-            _position, order = await lock_position_and_order(session, order_id)
-            if order.state == OrderState.INTENDED:
-                state = OrderState.UNKNOWN if order.sends else OrderState.REFUSED
-                if Leg(order.leg).is_entry:
-                    state = OrderState.DENIED
-                await self._book_unsent(session, order_id, state, KEYS_REFUSED, venue_now)
-        return await self._settling.result(user_id, order_id)
+
+        async def end() -> None:
+            async with self._database.for_user(order.user_id) as session:
+                _position, row = await lock_position_and_order(session, order.id, waits=False)
+                if row.state == OrderState.INTENDED:
+                    state = OrderState.UNKNOWN if row.sends else OrderState.REFUSED
+                    if Leg(row.leg).is_entry:
+                        state = OrderState.DENIED
+                    await self._book_unsent(session, row.id, state, KEYS_REFUSED, venue_now)
+
+        await (self._marking.carry_out(order.account_id, end) if waits else end())
+        return await self._settling.result(order.user_id, order.id)
 
     async def _book_unsent(
         self,
@@ -395,30 +410,22 @@ class OrderPlacing:
             return "stale", "The decision is older than a bar"
         return await refusal_by_terms(session, terms, run, position, order, venue_now)
 
-    async def _rules_now(self, sendable: _Sendable, outcome: PlaceOutcome) -> MarketRules | None:
-        """The market's present rules, where an exit was refused for them."""
-        if sendable.is_entry or not (isinstance(outcome, Refused) and outcome.code in BY_RULES):
-            return None
-        market_data = self._venues.market_data(sendable.key)
-        try:
-            async with asyncio.timeout(RULES_SECONDS_MAX):
-                rules = await market_data.fresh_rules()
-        except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
-            return None  # the next refusal asks again
-        return rules.get(sendable.order.symbol)
-
     async def _record(self, order: Order, accepted: Accepted, venue_now: datetime) -> OrderResult:
-        async with self._database.for_user(order.user_id) as session:
-            order = await book(
-                session,
-                order.id,
-                fills=(),
-                state=OrderState.OPEN,
-                venue_order_id=accepted.venue_order_id,
-                at=venue_now,
-                wall=self._clock.now(),
-            )
-        return OrderResult(state=OrderState(order.state))
+        async def record() -> Order:
+            async with self._database.for_user(order.user_id) as session:
+                return await book(
+                    session,
+                    order.id,
+                    fills=(),
+                    state=OrderState.OPEN,
+                    venue_order_id=accepted.venue_order_id,
+                    at=venue_now,
+                    wall=self._clock.now(),
+                    waits=False,
+                )
+
+        row = await self._settling.turns.carry_out(order.account_id, record)
+        return OrderResult(state=OrderState(row.state))
 
     async def _record_failure(
         self,
@@ -430,21 +437,26 @@ class OrderPlacing:
     ) -> OrderResult:
         """Book what a send that was not accepted tells about the order.
 
-        That is nothing once the order was sent again, or found at the venue, meanwhile. A refused
-        repetition says nothing about the send before it, and is made again if the order was not
-        even looked at.
+        That is nothing once the order was sent again, or found at the venue, meanwhile.
         """
-        match outcome:
-            case Refused(code, reason) if sent.sends > 1 and code in NOT_JUDGED:
-                state, refusal = OrderState.UNKNOWN, (code, reason)
-            case Refused(code, reason) if sent.sends > 1:
-                state, refusal = OrderState.UNKNOWN, (RESEND_REFUSED, f"{code}: {reason}")
-            case Refused(code, reason):
-                state, refusal = OrderState.REFUSED, (code, reason)
-            case Unknown(reason):
-                state, refusal = OrderState.UNKNOWN, ("unknown", reason)
+        state, refusal = state_after_failure(sent, outcome)
+        row = await self._settling.turns.carry_out(
+            sent.account_id,
+            lambda: self._book_failure(sent, state, refusal, venue_now, market, free),
+        )
+        return OrderResult(state=OrderState(row.state))
+
+    async def _book_failure(
+        self,
+        sent: Order,
+        state: OrderState,
+        refusal: tuple[str, str],
+        venue_now: datetime,
+        market: MarketRules | None,
+        free: CurrencyBalance | None,
+    ) -> Order:
         async with self._database.for_user(sent.user_id) as session:
-            position, order = await lock_position_and_order(session, sent.id)
+            position, order = await lock_position_and_order(session, sent.id, waits=False)
             if free is not None:
                 position.sellable_quantity = free.available
                 session.add(position)
@@ -462,7 +474,7 @@ class OrderPlacing:
                     refusal=refusal,
                     market=market,
                 )
-        return OrderResult(state=OrderState(order.state))
+        return order
 
 
 def _exit_refusal(position: Position, order: Order) -> tuple[str, str] | None:

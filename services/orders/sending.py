@@ -8,11 +8,13 @@ import psycopg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.markets import MarketRules
 from domain.money import ZERO
 from domain.orders import (
     CurrencyBalance,
     Leg,
     OrderRequest,
+    OrderState,
     OrderType,
     PlaceOutcome,
     Refused,
@@ -20,13 +22,21 @@ from domain.orders import (
     TimeInForce,
     Unknown,
 )
-from domain.ports import VenueAccount, VenueRefusedKeys, VenueUnavailable
+from domain.ports import MarketData, VenueAccount, VenueRefusedKeys, VenueUnavailable
 from models.trading import Order
-from services.orders.dust import INSUFFICIENT_FUNDS
-from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX
+from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS
+from services.orders.settling import (
+    ENTRY_SEND_LENGTH_MAX,
+    NOT_JUDGED,
+    RESEND_REFUSED,
+    SEND_LENGTH_MAX,
+)
 
 BALANCES_SECONDS_MAX = 3.0
 """How long a refusal for want of funds waits to be booked for what the account has free."""
+
+RULES_SECONDS_MAX = 3.0
+"""How long a refusal by the market's rules waits to be booked for the rules of now."""
 
 _log = structlog.get_logger("nija.orders")
 
@@ -72,6 +82,40 @@ async def free_after_refusal(
         return None
     free = balances.get(base, CurrencyBalance(base, ZERO))
     return free if free.is_known else None
+
+
+async def rules_after_refusal(
+    market_data: MarketData, order: Order, outcome: Refused | Unknown
+) -> MarketRules | None:
+    """The market's present rules, where an exit was refused for them."""
+    is_by_rules = isinstance(outcome, Refused) and outcome.code in BY_RULES
+    if not is_by_rules or order.leg == Leg.ENTRY:
+        return None
+    try:
+        async with asyncio.timeout(RULES_SECONDS_MAX):
+            rules = await market_data.fresh_rules()
+    except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
+        return None  # the next refusal asks again
+    return rules.get(order.symbol)
+
+
+def state_after_failure(
+    sent: Order, outcome: Refused | Unknown
+) -> tuple[OrderState, tuple[str, str]]:
+    """The state and the refusal that a send that was not accepted leaves.
+
+    A refused repetition says nothing about the send before it, and is made again if the order was
+    not even looked at.
+    """
+    match outcome:
+        case Refused(code, reason) if sent.sends > 1 and code in NOT_JUDGED:
+            return OrderState.UNKNOWN, (code, reason)
+        case Refused(code, reason) if sent.sends > 1:
+            return OrderState.UNKNOWN, (RESEND_REFUSED, f"{code}: {reason}")
+        case Refused(code, reason):
+            return OrderState.REFUSED, (code, reason)
+        case Unknown(reason):
+            return OrderState.UNKNOWN, ("unknown", reason)
 
 
 def request_of(order: Order) -> OrderRequest:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,11 +38,12 @@ from models.trading import Fill, Order, Position
 from services.accounts import account_ref
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.booking import book, lock_position_and_order
+from services.orders.booking import book
 from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.looking import filled_of, look_at, look_widely_at
 from services.orders.refused_keys import pause_with_refused_keys
+from services.orders.row_locks import RowTurns, lock_position_and_order
 from services.orders.venue_time import time_of_look_up
 
 SEND_LENGTH_MAX = timedelta(seconds=12)
@@ -83,7 +84,11 @@ _log = structlog.get_logger("nija.orders")
 
 
 class OrderSettling:
-    """Looks orders up and books what is found."""
+    """Looks orders up and books what is found.
+
+    Attributes:
+        turns: who books next.
+    """
 
     def __init__(
         self, database: Database, venues: Venues, clock: WallClock, *, grace: timedelta
@@ -92,7 +97,8 @@ class OrderSettling:
         self._venues = venues
         self._clock = clock
         self._grace = grace
-        self._cancelling = OrderCancelling(database, clock)
+        self.turns = RowTurns()
+        self._cancelling = OrderCancelling(database, clock, self.turns)
 
     async def result(self, user_id: UUID, order_id: UUID) -> OrderResult:
         """Where an order stands by our own books."""
@@ -246,21 +252,25 @@ class OrderSettling:
 
     async def _resend(self, order: Order) -> OrderResult:
         """Let an exit be sent once more under its client order id; its row stays the same."""
-        async with self._database.for_user(order.user_id) as session:
-            _position, row = await lock_position_and_order(session, order.id)
-            if (row.state, row.sends) != (order.state, order.sends):
-                return _result(row)
-            row.state = OrderState.INTENDED
-            row.missed_at = None
-            session.add(row)
-        _log.warning(
-            "order.resend",
-            order_id=str(order.id),
-            leg=order.leg,
-            symbol=order.symbol,
-            sends=order.sends,
-        )
-        return _result(row)
+
+        async def intend() -> Order:
+            async with self._database.for_user(order.user_id) as session:
+                _position, row = await lock_position_and_order(session, order.id, waits=False)
+                if (row.state, row.sends) != (order.state, order.sends):
+                    return row
+                row.state = OrderState.INTENDED
+                row.missed_at = None
+                session.add(row)
+            _log.warning(
+                "order.resend",
+                order_id=str(order.id),
+                leg=order.leg,
+                symbol=order.symbol,
+                sends=order.sends,
+            )
+            return row
+
+        return _result(await self.turns.carry_out(order.account_id, intend))
 
     def _end_unlisted(self, order: Order, ours: OurOrder, correction: Correction) -> Correction:
         """Judge an order that the venue had accepted and does not know any more by its fills.
@@ -284,8 +294,14 @@ class OrderSettling:
 
     async def _note_missed(self, order: Order, at: datetime | None) -> None:
         order.missed_at = at
-        async with self._database.for_user(order.user_id) as session:
-            await session.exec(update(Order).where(col(Order.id) == order.id).values(missed_at=at))
+
+        async def note() -> None:
+            async with self._database.for_user(order.user_id) as session:
+                _position, row = await lock_position_and_order(session, order.id, waits=False)
+                row.missed_at = at
+                session.add(row)
+
+        await self.turns.carry_out(order.account_id, note)
 
     async def _tell_of_vanished(self, order: Order, ref: AccountRef) -> None:
         if not self._has_passed(order.sent_at, self._grace):
@@ -326,30 +342,35 @@ class OrderSettling:
             _log.error("order.anomaly", order_id=str(order.id), anomaly=anomaly.value)
         if not correction.changes(ours):
             return _result(order)
-        is_absent = correction.state is OrderState.ABSENT
-        async with self._database.for_user(order.user_id) as session:
-            order = await book(
-                session,
-                order.id,
-                fills=correction.new_fills,
-                state=correction.state,
-                venue_order_id=correction.venue_order_id,
-                at=now,
-                wall=self._clock.now(),
-                refusal=_absence(order) if is_absent else None,
-                came_back=Anomaly.CAME_BACK in correction.anomalies,
-            )
-            guard_due = await _is_guard_due(session, order)
+
+        async def carry_out() -> tuple[Order, bool]:
+            is_absent = correction.state is OrderState.ABSENT
+            async with self._database.for_user(order.user_id) as session:
+                booked = await book(
+                    session,
+                    order.id,
+                    fills=correction.new_fills,
+                    state=correction.state,
+                    venue_order_id=correction.venue_order_id,
+                    at=now,
+                    wall=self._clock.now(),
+                    refusal=_absence(order) if is_absent else None,
+                    came_back=Anomaly.CAME_BACK in correction.anomalies,
+                    waits=False,
+                )
+                return booked, await _is_guard_due(session, booked)
+
+        booked, guard_due = await self.turns.carry_out(order.account_id, carry_out)
         _log.info(
             "order.settled",
-            order_id=str(order.id),
-            leg=order.leg,
-            symbol=order.symbol,
-            side=order.side,
-            state=order.state,
-            filled_quantity=str(order.filled_quantity),
+            order_id=str(booked.id),
+            leg=booked.leg,
+            symbol=booked.symbol,
+            side=booked.side,
+            state=booked.state,
+            filled_quantity=str(booked.filled_quantity),
         )
-        return _result(order, guard_due=guard_due)
+        return _result(booked, guard_due=guard_due)
 
 
 def is_doubted(now: datetime) -> ColumnElement[bool]:

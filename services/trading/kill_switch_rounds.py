@@ -40,7 +40,8 @@ from services import audit
 from services.audit import AuditEvent
 from services.database import Database
 from services.notices import NoticeKind, tell
-from services.orders.booking import book, lock_position_and_order
+from services.orders.booking import book
+from services.orders.row_locks import lock_position_and_order
 from services.refusals import unless_refused
 from services.trading.ending import live_runs
 from services.trading.kill_switch_closing import COVERED, ask_covered_positions, exit_cause

@@ -18,7 +18,8 @@ from models.bots import RunState
 from models.connections import Account, ConnectionStatus
 from models.trading import Position
 from services.errors import NotRunning
-from services.orders.booking import book, lock_position_and_order
+from services.orders.booking import book
+from services.orders.row_locks import lock_position_and_order
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, close
 from tests.support.fake_venue import Answer
