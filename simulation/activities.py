@@ -18,7 +18,6 @@ import sqlalchemy.exc
 from domain.ports import VenueRefusedKeys, VenueUnavailable, WorkflowServiceUnavailable
 from simulation.cluster import Cluster, Worker
 from simulation.system import Services
-from simulation.temporal_server import TemporalServer
 from simulation.trace import Trace
 from simulation.violations import Violation
 from workflows import policies
@@ -56,7 +55,6 @@ class Activities:
 
     Args:
         cluster: the processes.
-        server: hands activities out and takes their results back, when it answers.
         random_: picks the worker, and the attempts that are given up too early.
         fail: told of what no activity may fail with.
     """
@@ -64,13 +62,11 @@ class Activities:
     def __init__(
         self,
         cluster: Cluster,
-        server: TemporalServer,
         random_: random.Random,
         trace: Trace,
         fail: Callable[[Violation], None],
     ) -> None:
         self.cluster = cluster
-        self._server = server
         self.given_up_rate = 0.0
         self._random = random_
         self._trace = trace
@@ -89,10 +85,8 @@ class Activities:
         pause = retry.initial_interval.total_seconds()
         longest = (retry.maximum_interval or timedelta(seconds=100)).total_seconds()
         while True:
-            await self._server.answers()
             worker = await self.cluster.some_worker(exits=exits)
             ended, answer = await self._attempt(worker, name, call, options)
-            await self._server.answers()
             if ended:
                 result: Answer = answer
                 return result
@@ -111,8 +105,6 @@ class Activities:
     ) -> tuple[bool, Any]:
         process = worker.process
         task = process.spawn(call(worker.services))
-        if "heartbeat_timeout" in options:
-            self._server.watch_heartbeats(task)
         limit = options["start_to_close_timeout"].total_seconds()
         is_given_up = self._random.random() < self.given_up_rate
         if is_given_up:
@@ -130,7 +122,6 @@ class Activities:
             asyncio.get_running_loop().call_later(ZOMBIE_SECONDS, task.cancel)
             return False, None
         if task.cancelled():
-            self._trace.add("temporal", f"{name} cancelled in {process.name}")
             return False, None
         failure = task.exception()
         if failure is None:

@@ -19,9 +19,6 @@ SETTLED_SECONDS = 20.0
 
 EXIT_SECONDS_MAX = 30.0
 DRILLED_MAX = 6
-WATCH_SECONDS_MAX = 45.0
-"""Twice the simulation's pause between two looks, and a little."""
-
 
 _OPEN = """
 SELECT p.id, p.symbol, p.account_id, p.user_id FROM positions p
@@ -34,8 +31,6 @@ ORDER BY p.id
 """
 _EXITS = "SELECT client_order_id FROM orders WHERE position_id = :id AND leg <> 'entry'"
 
-_SEEN = "SELECT venue, seen_at FROM venue_states ORDER BY venue"
-
 
 async def drill(scenario: Scenario, database: SteppedDatabase) -> None:
     """Have some positions closed while nothing answers but what an exit needs.
@@ -45,8 +40,6 @@ async def drill(scenario: Scenario, database: SteppedDatabase) -> None:
     """
     loop = asyncio.get_running_loop()
     await asyncio.sleep(SETTLED_SECONDS)
-    if scenario.drills_without_temporal():
-        scenario.temporal.server.go_down(2 * EXIT_SECONDS_MAX + WATCH_SECONDS_MAX)
     scenario.faults.fail_beside_exits(loop.time() + 2 * EXIT_SECONDS_MAX)
     began = loop.time()
     taken = scenario.venue.taken()
@@ -80,18 +73,3 @@ async def drill(scenario: Scenario, database: SteppedDatabase) -> None:
                 f" {EXIT_SECONDS_MAX:.0f} s while what exits do not need was failing",
             )
     scenario.faults.outages.clear()
-    await _check_watch(database)
-    scenario.temporal.server.come_back()
-
-
-async def _check_watch(database: SteppedDatabase) -> None:
-    """Prices are watched again soon, whether or not Temporal is back.
-
-    Raises:
-        Violation: nobody looks at them.
-    """
-    before = await read(database, _SEEN)
-    await asyncio.sleep(WATCH_SECONDS_MAX)
-    after = await read(database, _SEEN)
-    if not after or before == after:
-        raise Violation("watch_stands", f"no price was seen for {WATCH_SECONDS_MAX:.0f} s: {after}")

@@ -45,7 +45,6 @@ BURST_MAX = 5
 BETWEEN_ACTIONS = (0.05, 1.0, 8.0, 30.0)
 """Users come for some actions at short intervals, then leave their bots alone for long."""
 
-TEMPORAL_AWAY = (2.0, 8.0, 40.0, 150.0)
 LARGEST_ORDERS = (40, 90, 250)
 """What the venue then takes at most at a time, in its quote currency: an exit leaves in parts."""
 
@@ -185,11 +184,7 @@ class Scenario:
         self.cluster.on_error = self._on_end
         self.temporal.on_end = self._on_end
         self.temporal.activities = Activities(
-            self.cluster,
-            self.temporal.server,
-            _random(seed, "activities"),
-            self._trace,
-            self.fail,
+            self.cluster, _random(seed, "activities"), self._trace, self.fail
         )
         self.cluster.start_all()
 
@@ -248,7 +243,7 @@ class Scenario:
         self.venue.behave()
         self._sessions.slowness = self.cluster.crash_rate = 0.0
         self.temporal.activities.given_up_rate = self.temporal.loss_rate = 0.0
-        self.temporal.server.come_back()
+        self.temporal.down_until = 0.0
 
     async def _do(self, action: UserActions, until: float) -> None:
         while True:
@@ -274,9 +269,7 @@ class Scenario:
                     account = str(self._random.choice(self.users).account_ids[Mode.LIVE])
                     self._trace.add("venue", self.faults.refuse_keys(account, now))
                 case "temporal":
-                    seconds = self._random.choice(TEMPORAL_AWAY)
-                    self._trace.add("temporal", f"down for {seconds:.0f} s")
-                    self.temporal.server.go_down(seconds)
+                    self.temporal.down_until = now + self._random.choice((2.0, 8.0))
                 case "kill":
                     self.cluster.kill(self._random.choice((*WORKERS, *EXITS_WORKERS, API)))
                 case "largest":
@@ -298,10 +291,6 @@ class Scenario:
         """Wait a while of some mean length, but not beyond the end of the trouble."""
         left = max(0.0, until - self._loop.time())
         await asyncio.sleep(min(self._random.expovariate(1 / mean), left))
-
-    def drills_without_temporal(self) -> bool:
-        """Whether Temporal is away too while exits are drilled."""
-        return self._random.random() < 0.5
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -21,15 +21,11 @@ from simulation.activities import Activities
 from simulation.bots import BotActor, ExitsActor
 from simulation.processes import outside
 from simulation.system import Workflows
-from simulation.temporal_server import TemporalServer
 from simulation.trace import Trace
 from workflows import policies
 
 FLAT_PATIENCE = 600.0
 LOOK_PAUSE_MAX = 15.0
-UNANSWERED_SECONDS = (0.01, 5.0, 9.0)
-"""How long the client tries: a port that nobody listens on, a frozen server, retries of the SDK."""
-
 BARS_HEARD = 0.02
 """Share of the closed bars that a bot is woken for: most change nothing, and a wake-up that is lost
 is what a bot has to live with anyway."""
@@ -55,7 +51,7 @@ class Temporal(Workflows):
         self._changed: dict[UUID, asyncio.Event] = {}
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self.on_end: Callable[[asyncio.Task[Any]], None] = lambda _task: None
-        self.server = TemporalServer()
+        self.down_until = 0.0
         self.loss_rate = 0.0
 
     def busy(self) -> list[str]:
@@ -69,11 +65,8 @@ class Temporal(Workflows):
 
     async def is_available(self) -> bool:
         """Whether it answers."""
-        try:
-            await self._travel()
-        except WorkflowServiceUnavailable:
-            return False
-        return True
+        await asyncio.sleep(self._latency())
+        return not self._is_down
 
     async def signal_bot(
         self, user_id: UUID, bot_id: UUID, signal: BotSignal, message: Nudge | TradeSignal
@@ -107,7 +100,9 @@ class Temporal(Workflows):
 
     async def ensure_watch(self, key: VenueKey) -> None:
         """Answer or not; what stands for a watch does nothing."""
-        await self._travel()
+        await asyncio.sleep(self._latency())
+        if self._is_down:
+            raise WorkflowServiceUnavailable
 
     async def follow_alert(self, user_id: UUID, alert_id: UUID, *, delay_seconds: float) -> None:
         """Follow an alert where nobody does."""
@@ -197,27 +192,20 @@ class Temporal(Workflows):
 
     # --- parts ------------------------------------------------------------------------------
 
+    @property
+    def _is_down(self) -> bool:
+        return asyncio.get_running_loop().time() < self.down_until
+
     async def _reach(self) -> bool:
         """Travel there; whether the answer will be lost on the way back.
 
         Raises:
             WorkflowServiceUnavailable: it does not answer, or what was sent got lost.
         """
-        await self._travel()
-        if self._random.random() < self.loss_rate:
+        await asyncio.sleep(self._latency())
+        if self._is_down or self._random.random() < self.loss_rate:
             raise WorkflowServiceUnavailable
         return self._random.random() < self.loss_rate
-
-    async def _travel(self) -> None:
-        """Travel there.
-
-        Raises:
-            WorkflowServiceUnavailable: it does not answer; the client has waited for it.
-        """
-        await asyncio.sleep(self._latency())
-        if self.server.is_down:
-            await asyncio.sleep(self._random.choice(UNANSWERED_SECONDS))
-            raise WorkflowServiceUnavailable
 
     def _latency(self) -> float:
         return self._random.choice((0.002, 0.01, 0.04))

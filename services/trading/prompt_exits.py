@@ -14,8 +14,9 @@ the next poll finds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -39,12 +40,12 @@ MAKING_SECONDS_MAX = 8.0
 """How long reading a bot's rows or making one order may take; what hangs for ever, as on a network
 that swallows everything, must not hold a turn for ever. Longer than any wait for a lock."""
 
-AT_ONCE_OF_A_BOT = 2
-"""Answers of one bot that are being booked and orders of it that are sent on paper, so that an
-account whose rows are locked holds few connections. Its ledger takes one order at a time anyway."""
-
 OTHERS_SECONDS = 1.0
 """How long an exit that is to be repeated waits for the bot's others, which may be as well."""
+
+HANGING_SECONDS = 8.0
+"""After which an order that is sent or booked is the workflow's too, where its bot is woken again:
+the send has a deadline of its own, but a connection that was lost may never say so."""
 
 ROUNDS_MAX = 3
 """How often the rows are read for what is due after an exit, before the workflow goes on."""
@@ -54,7 +55,7 @@ RETRY_SECONDS_MAX = 8.0
 """The pauses of a bot whose workflow could not be woken before it is tried again here."""
 
 BotId = tuple[UUID, UUID]
-Sending = asyncio.Task[OrderResult | None]
+_T = TypeVar("_T")
 
 _log = structlog.get_logger("nija.exits")
 
@@ -76,30 +77,34 @@ class PromptExits:
         self._placing = placing
         self._turns = MakingTurns()
         self._booking = BookingPlaces()
-        self._in_hand: dict[BotId, asyncio.Task[None]] = {}
+        self._in_hand: dict[BotId, _Hand] = {}
         self._closing = asyncio.Event()
 
     async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
-        """Begin with a bot's exits; returns at once.
+        """Begin with a bot's exits, or look at its rows again where they are in hand.
+
+        Returns at once, and waits for no workflow service.
 
         Raises:
-            WorkflowServiceUnavailable: they are in hand already, and the workflow that is to look
-                at the rows once more could not be woken.
+            WorkflowServiceUnavailable: this process ends, and the workflow could not be woken.
         """
         bot = user_id, bot_id
-        if self._closing.is_set() or bot in self._in_hand:
+        if self._closing.is_set():
             await self._workflows.wake_exits(user_id, bot_id)
-            return
-        task = asyncio.create_task(self._carry_out(bot))
-        self._in_hand[bot] = task
-        task.add_done_callback(lambda ended: self._note_end(bot, ended))
+        elif bot in self._in_hand:
+            self._in_hand[bot].wake()
+        else:
+            self._begin(bot)
 
     async def close(self, seconds: float) -> None:
         """Begin nothing more and let what is in hand end; what does not is found by its rows."""
         self._closing.set()
         if not self._in_hand:
             return
-        _done, late = await asyncio.wait(self._in_hand.values(), timeout=seconds)
+        for hand in self._in_hand.values():
+            hand.moved.set()
+        tasks = [hand.task for hand in self._in_hand.values()]
+        _done, late = await asyncio.wait(tasks, timeout=seconds)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -128,98 +133,95 @@ class PromptExits:
 
     # --- carrying out -----------------------------------------------------------------------
 
-    def _note_end(self, bot: BotId, task: asyncio.Task[None]) -> None:
-        del self._in_hand[bot]
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            _log.error("exits.broke_off", bot_id=str(bot[1]), error=type(failure).__name__)
+    def _begin(self, bot: BotId) -> None:
+        hand = _Hand()
+        self._in_hand[bot] = hand
+        hand.task = asyncio.create_task(self._carry_out(bot, hand))
+        hand.task.add_done_callback(lambda ended: self._note_end(bot, hand, ended))
 
-    async def _carry_out(self, bot: BotId) -> None:
+    def _note_end(self, bot: BotId, hand: _Hand, task: asyncio.Task[None]) -> None:
+        del self._in_hand[bot]
+        if task.cancelled():
+            return
+        if (failure := task.exception()) is not None:
+            _log.error("exits.broke_off", bot_id=str(bot[1]), error=type(failure).__name__)
+        elif hand.is_woken and not self._closing.is_set():
+            self._begin(bot)  # woken while it ended
+
+    async def _carry_out(self, bot: BotId, hand: _Hand) -> None:
         """Carry exits out; what is left is the workflow's, or tried again while it cannot be told.
 
         Whoever woke this bot takes it for woken, and would not do so again for seconds.
         """
         pause = RETRY_SECONDS_FIRST
-        while not await self._carry_out_once(bot) and not self._closing.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._closing.wait()
+        while not await self._carry_out_once(bot, hand) and not self._closing.is_set():
+            until = _now() + pause
+            while not (hand.is_woken or self._closing.is_set() or _now() >= until):
+                await hand.wait(until)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
 
-    async def _carry_out_once(self, bot: BotId) -> bool:
+    async def _carry_out_once(self, bot: BotId, hand: _Hand) -> bool:
         """Carry out what is due; whether nothing is left but what the workflow was told of."""
         rest = _Rest(self._workflows, bot)
+        ref = BotRef(user_id=bot[0], bot_id=bot[1])
         try:
-            await self._carry_out_rounds(BotRef(user_id=bot[0], bot_id=bot[1]), rest)
+            for _ in range(ROUNDS_MAX):
+                is_due = await self._carry_out_due(ref, hand, rest)
+                if rest.is_any or not is_due:
+                    return rest.is_told
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
             _log.warning("exits.not_prompt", bot_id=str(bot[1]), error=_name(failure))
-            await rest.hand_over()
+        await rest.tell()
         return rest.is_told
 
-    async def _carry_out_rounds(self, ref: BotRef, rest: _Rest) -> None:
-        """Make, send and book until nothing is due or something is left to the workflow."""
-        for _ in range(ROUNDS_MAX):
-            is_due = await self._carry_out_due(ref, rest)
-            if rest.is_any or not is_due:
-                return
-        await rest.hand_over()
+    async def _carry_out_due(self, ref: BotRef, hand: _Hand, rest: _Rest) -> bool:
+        """Make, send and book what is due, and what becomes due meanwhile; whether more may be.
 
-    async def _carry_out_due(self, ref: BotRef, rest: _Rest) -> bool:
-        """Carry out what is due by now; whether more may be due after it.
-
-        What is left is handed over as soon as that is known: no exit waits for the end of another.
+        What is left is handed over as soon as that is known: no exit waits for the end of another,
+        nor for the workflow service.
         """
+        hand.is_woken = True
         async with asyncio.TaskGroup() as group:
-            sendings = await self._make_due(ref, rest, group)
-            if rest.is_any:
-                await rest.hand_over()
-            return await self._follow(sendings, rest)
+            going_on = _Round(group, hand, rest)
+            while True:
+                if hand.is_woken and not going_on.is_making:
+                    hand.is_woken = False
+                    going_on.make(self._make_due(ref, going_on))
+                going_on.note_results()
+                if going_on.is_over and not hand.is_woken:
+                    return going_on.is_due
+                await hand.wait(going_on.others_until)
 
-    async def _make_due(
-        self, ref: BotRef, rest: _Rest, group: asyncio.TaskGroup
-    ) -> Sequence[Sending]:
-        """Make what is due, and begin to send each order once it is made."""
-        sendings: list[Sending] = []
-        connections = asyncio.Semaphore(AT_ONCE_OF_A_BOT)
+    async def _make_due(self, ref: BotRef, going_on: _Round) -> None:
+        """Make what is due, and begin to send each order once it is made.
+
+        What has to be made goes first, then what others made and nobody has sent. Nothing is
+        raised: it would break off the sends that are on their way.
+        """
 
         def begin(marked: Marked | None) -> None:
             if marked is None:
-                rest.is_any = True
+                going_on.hand_over()
             else:
-                sendings.append(group.create_task(self._send(marked, connections)))
+                going_on.send(marked.order.id, self._send(marked))
 
-        with self._turns.waiting():
-            async with self._turns:
-                async with asyncio.timeout(MAKING_SECONDS_MAX):
-                    due, live = await self._exits.look(ref)
-                for order in live:
-                    # What has left already is looked up by the workflow.
-                    is_unsent = order.state is OrderState.INTENDED
-                    begin(await self._take(ref, order) if is_unsent else None)
-                for position in due:
-                    begin(await self._make(ref, position))
-        return sendings
-
-    async def _follow(self, sendings: Sequence[Sending], rest: _Rest) -> bool:
-        """Wait until orders have come to something; whether more may be due."""
-        loop = asyncio.get_running_loop()
-        is_due, until = False, None
-        under_way = list(sendings)
-        while under_way:
-            patience = None if until is None else max(0.0, until - loop.time())
-            ended, _ = await asyncio.wait(
-                under_way, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-            )
-            under_way = [it for it in under_way if it not in ended]
-            results = [it.result() for it in ended]
-            is_due = is_due or any(it is not None and it.guard_due for it in results)
-            if not all(it is not None and it.state.is_final for it in results):
-                await rest.hand_over()
-            elif not ended:
-                until = None
-                await rest.hand_over()
-            elif is_due and until is None and not rest.is_any:
-                until = loop.time() + OTHERS_SECONDS
-        return is_due
+        try:
+            with self._turns.waiting():
+                async with self._turns:
+                    ours = going_on.orders
+                    async with asyncio.timeout(MAKING_SECONDS_MAX):
+                        due, live = await self._exits.look(ref)
+                    for position in due:
+                        begin(await self._make(ref, position))
+                    for order in live:
+                        if order.order_id in ours:
+                            continue
+                        # What has left already is looked up by the workflow.
+                        is_unsent = order.state is OrderState.INTENDED
+                        begin(await self._take(ref, order) if is_unsent else None)
+        except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
+            _log.warning("exits.not_prompt", bot_id=str(ref.bot_id), error=_name(failure))
+            going_on.hand_over()
 
     async def _take(self, ref: BotRef, order: OrderTask) -> Marked | None:
         """Mark an exit that another made and has not sent yet; None where that is the workflow's.
@@ -229,7 +231,7 @@ class PromptExits:
         """
         try:
             async with asyncio.timeout(MAKING_SECONDS_MAX):
-                found = await self._placing.mark(ref.user_id, order.order_id)
+                found = await self._placing.mark(ref.user_id, order.order_id, waits=False)
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
             _note("order", order.order_id, failure)
             return None
@@ -238,7 +240,7 @@ class PromptExits:
     async def _make(self, ref: BotRef, due: DuePosition) -> Marked | None:
         """Make and mark an exit in one transaction; None where that is the workflow's.
 
-        Nothing is raised: it would break the sends of the bot's other exits off.
+        Nothing is raised: the bot's other exits are made all the same.
         """
         marked: Marked | None = None
         try:
@@ -257,17 +259,48 @@ class PromptExits:
             return None
         return marked
 
-    async def _send(self, marked: Marked, connections: asyncio.Semaphore) -> OrderResult | None:
+    async def _send(self, marked: Marked) -> OrderResult | None:
         """Send an order, then book its answer when there is a place; None where that failed."""
         try:
-            async with connections if marked.is_on_paper else nullcontext():
-                sent = await self._placing.send(marked)
+            sent = await self._placing.send(marked)
             await self._turns.none_waits(DEFER_SECONDS_MAX)
-            async with connections, self._booking.place():
+            async with self._booking.place():
                 return await self._placing.conclude(sent)
         except Exception as failure:  # noqa: BLE001 - a boundary: the row says that it is being sent
             _note("order", marked.order.id, failure)
             return None
+
+
+class _Hand:
+    """A bot whose exits are in hand.
+
+    Attributes:
+        task: what carries them out.
+        is_woken: whether its rows are to be looked at, once more.
+        moved: set when anything happened that its task waits for.
+    """
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.is_woken = False
+        self.moved = asyncio.Event()
+
+    def wake(self) -> None:
+        """Have the bot's rows looked at once more."""
+        self.is_woken = True
+        self.moved.set()
+
+    def note(self, _ended: object) -> None:
+        """Note that a task has ended."""
+        self.moved.set()
+
+    async def wait(self, until: float | None) -> None:
+        """Wait until anything happened, or a time of the loop's clock has come."""
+        self.moved.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self.moved.wait()
 
 
 class _Rest:
@@ -275,29 +308,104 @@ class _Rest:
 
     Attributes:
         is_any: whether anything is.
+        is_told: whether the workflow knows of all of it.
     """
 
     def __init__(self, workflows: WorkflowService, bot: BotId) -> None:
         self._workflows = workflows
         self._bot = bot
-        self._is_untold = False
         self.is_any = False
+        self.is_told = True
 
-    @property
-    def is_told(self) -> bool:
-        """Whether the workflow knows of all that is left."""
-        return not self._is_untold
-
-    async def hand_over(self) -> None:
+    async def tell(self) -> None:
         """Wake the workflow, which reads the rows."""
         self.is_any = True
         try:
             await self._workflows.wake_exits(*self._bot)
         except Exception as failure:  # noqa: BLE001 - a boundary: orders are on their way
             _log.warning("exits.not_woken", bot_id=str(self._bot[1]), error=_name(failure))
-            self._is_untold = True
+            self.is_told = False
         else:
-            self._is_untold = False
+            self.is_told = True
+
+
+class _Round:
+    """What of a bot's exits is made, sent, booked and handed over at present.
+
+    Attributes:
+        is_due: whether more may be due after what has ended.
+        others_until: how long an exit that is to be repeated waits for the others.
+    """
+
+    def __init__(self, group: asyncio.TaskGroup, hand: _Hand, rest: _Rest) -> None:
+        self._group = group
+        self._hand = hand
+        self._rest = rest
+        self._making: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._is_to_tell = False
+        self._sending: dict[UUID, tuple[asyncio.Task[OrderResult | None], float]] = {}
+        self.is_due = False
+        self.others_until: float | None = None
+
+    @property
+    def orders(self) -> frozenset[UUID]:
+        """The orders that are being sent or booked."""
+        return frozenset(self._sending)
+
+    @property
+    def is_making(self) -> bool:
+        """Whether orders are being made."""
+        return self._making is not None and not self._making.done()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that was begun has ended."""
+        is_telling = self._telling is not None and not self._telling.done()
+        return not (self.is_making or self._sending or is_telling)
+
+    def make(self, work: Coroutine[None, None, None]) -> None:
+        """Begin to make orders, beside those that are on their way."""
+        self._making = self._begin(work)
+        if any(_now() - began >= HANGING_SECONDS for _, began in self._sending.values()):
+            self.hand_over()
+
+    def send(self, order_id: UUID, work: Coroutine[None, None, OrderResult | None]) -> None:
+        """Begin to send an order and book what became of it."""
+        self._sending[order_id] = self._begin(work), _now()
+
+    def hand_over(self) -> None:
+        """Have the workflow woken for what is left, beside everything else."""
+        self._rest.is_any = self._is_to_tell = True
+        if self._telling is None or self._telling.done():
+            self._telling = self._begin(self._tell())
+
+    def note_results(self) -> None:
+        """Look at what has ended, and hand over what is left of it."""
+        ended = [order_id for order_id, (task, _) in self._sending.items() if task.done()]
+        results = [self._sending.pop(order_id)[0].result() for order_id in ended]
+        self.is_due = self.is_due or any(it is not None and it.guard_due for it in results)
+        if not all(it is not None and it.state.is_final for it in results):
+            self.hand_over()
+        elif self.others_until is not None and _now() >= self.others_until:
+            self.others_until = None
+            self.hand_over()
+        elif self.is_due and self.others_until is None and not self._rest.is_any:
+            self.others_until = _now() + OTHERS_SECONDS
+
+    def _begin(self, work: Coroutine[None, None, _T]) -> asyncio.Task[_T]:
+        task = self._group.create_task(work)
+        task.add_done_callback(self._hand.note)
+        return task
+
+    async def _tell(self) -> None:
+        while self._is_to_tell:
+            self._is_to_tell = False
+            await self._rest.tell()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _note(what: str, about: UUID, failure: Exception) -> None:

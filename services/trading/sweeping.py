@@ -37,14 +37,9 @@ NO_PROGRESS = timedelta(seconds=400)
 """A bot with a live run wakes at least every 150 s; one silent for longer is woken."""
 
 TELLING_AT_ONCE = 25
-CHORES_AT_ONCE = 4
-ROUND_SECONDS_MAX = 10.0
-"""How long a round waits for its parts; the next one begins those anew that have ended."""
-
-PART_SECONDS_MAX = 60.0
-"""How long one part may take; what it left is found by its next time."""
-
-Part = Callable[[], Awaitable[object]]
+PARTS_AT_ONCE = 4
+PART_SECONDS_MAX = 20.0
+"""How long one part of a round may take; the next round goes on with what it left."""
 
 _log = structlog.get_logger("nija.sweep")
 
@@ -83,8 +78,6 @@ class Sweeper:
         self._interval = interval_seconds
         self._no_progress = no_progress
         self._first = True
-        self._gate = asyncio.Semaphore(CHORES_AT_ONCE)
-        self._under_way: dict[Part, asyncio.Task[bool]] = {}
 
     async def run(self) -> None:
         """Sweep and reconcile until cancelled; a server that is down is tried again."""
@@ -93,45 +86,29 @@ class Sweeper:
             loops.create_task(self._reconciling.run(self._interval))
 
     async def _sweep_on(self) -> None:
-        try:
-            while True:
-                is_whole = await self.sweep()
-                await asyncio.sleep(self._interval if is_whole else min(self._interval, 1.0))
-        finally:
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
-            self._under_way.clear()
+        while True:
+            is_whole = await self.sweep()
+            await asyncio.sleep(self._interval if is_whole else min(self._interval, 1.0))
 
     async def sweep(self) -> bool:
         """One round; the first wakes every live bot: starting and recovering are one path.
 
         Returns:
             Whether all of it was done. A part that cannot do its work now (its server is away, or
-            slow) keeps neither the others nor the next round from theirs.
+            slow) does not keep the others from theirs.
         """
-        engine: tuple[Part, ...] = (self._watch, self._wake_bots)
-        parts = (*engine, *(chore.sweep for chore in self._chores))
-        for part in parts:
-            if part not in self._under_way:
-                work = self._try(part) if part in engine else self._try_chore(part)
-                self._under_way[part] = asyncio.create_task(work)
-        await asyncio.wait(self._under_way.values(), timeout=ROUND_SECONDS_MAX)
-        ended = {part: task.result() for part, task in self._under_way.items() if task.done()}
-        for part in ended:
-            del self._under_way[part]
-        if all(ended.get(part) for part in engine):
+        engine = (self._watch, self._wake_bots)
+        chores = [chore.sweep for chore in self._chores]
+        gate = asyncio.Semaphore(PARTS_AT_ONCE)
+        done = await asyncio.gather(*(self._try(part, gate) for part in (*engine, *chores)))
+        if all(done[: len(engine)]):
             self._first = False
-        return all(ended.get(part) for part in parts)
+        return all(done)
 
-    async def _try_chore(self, part: Part) -> bool:
-        async with self._gate:
-            return await self._try(part)
-
-    async def _try(self, part: Part) -> bool:
+    async def _try(self, part: Callable[[], Awaitable[object]], gate: asyncio.Semaphore) -> bool:
         name = getattr(part, "__qualname__", "")
         try:
-            async with asyncio.timeout(PART_SECONDS_MAX):
+            async with gate, asyncio.timeout(PART_SECONDS_MAX):
                 await part()
         except (SQLAlchemyError, OSError, WorkflowServiceUnavailable, VenueUnavailable) as failure:
             _log.warning("sweep.failed", part=name, error=type(failure).__name__)
