@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ from simulation.trace import Trace
 WORKERS = ("w1", "w2")
 EXITS_WORKERS = ("x1", "x2")
 API = "api"
+THAW_SECONDS = 20.0, 600.0
+"""Between two times that an exits worker watches although another holds the lock."""
+
+NOTICE_SECONDS = 6.0
 LEADER_SECONDS = 2.0
 """How soon a process takes over what a dead one did alone (`services.session_lock`)."""
 
@@ -80,9 +85,16 @@ class Cluster:
         if name in WORKERS:
             return (self._lead("sweep", process, services.sweeper.run),)
         if name in EXITS_WORKERS:
+            one_at_a_time = asyncio.Lock()
+
+            async def watch() -> None:
+                async with one_at_a_time:
+                    await services.watching.watch(KEY)
+
             return (
                 self._lead("poll", process, services.dispatch.run),
-                self._lead("watch", process, lambda: services.watching.watch(KEY)),
+                self._lead("watch", process, watch),
+                self._watch_too(process, watch),
             )
         return ()
 
@@ -95,6 +107,17 @@ class Cluster:
             await asyncio.sleep(self._random.uniform(0.1, LEADER_SECONDS))
         self._leaders[what] = process
         await run()
+
+    async def _watch_too(
+        self, process: Process, watch: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Watch beside the leader now and then, as a process that froze does until it notices."""
+        while True:
+            await asyncio.sleep(self._random.uniform(*THAW_SECONDS))
+            if self._leaders.get("watch") is not process:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._random.uniform(0.01, NOTICE_SECONDS)):
+                        await watch()
 
     def kill(self, name: str) -> None:
         """Kill a process wherever its tasks are; it comes back after a while."""
