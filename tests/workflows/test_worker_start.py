@@ -1,0 +1,86 @@
+"""The main worker's loops run from the start of its process on, whether or not Temporal answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+import worker
+from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.temporal.client import TemporalWorkflows
+from services.session_lock import CHORES_LOCK, SessionLock
+from settings import Settings
+from tests.support.stack import postgres_server
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with postgres_server() as server:
+        yield server
+
+
+class Loop:
+    """A loop that tells that it began."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def run(self) -> None:
+        self.begun.set()
+        await asyncio.Event().wait()
+
+
+async def test_the_sweeper_and_the_pump_wait_for_no_temporal(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper, pump = Loop(), Loop()
+
+    @asynccontextmanager
+    async def build(_settings: Settings) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(
+            workflows=TemporalWorkflows("127.0.0.1:1", "default", "nobody"),
+            chores=SessionLock(postgres.urls.system, CHORES_LOCK, "chores"),
+            sweeper=sweeper,
+            pump=pump,
+        )
+
+    monkeypatch.setattr(worker, "build_worker", build)
+    running = asyncio.create_task(worker.run(Settings()))
+
+    async with asyncio.timeout(10):
+        await sweeper.begun.wait()
+        await pump.begun.wait()
+    assert not running.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
+
+
+async def test_what_breaks_the_connection_off_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "CONNECT_PAUSE_SECONDS", 0.01)
+    workflows, attempts = TemporalWorkflows("", "default", "q"), 0
+    workflows._client = object()  # type: ignore[assignment]
+    serves = asyncio.Event()
+
+    @asynccontextmanager
+    async def make(_client: object) -> AsyncIterator[None]:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise RuntimeError("a fatal error of the SDK")
+        serves.set()
+        yield
+
+    async with worker._serving(workflows, make):  # type: ignore[arg-type]
+        await asyncio.wait_for(serves.wait(), 5)
+
+    assert attempts == 3
