@@ -16,6 +16,7 @@ import psycopg
 import sqlalchemy.exc
 
 from domain.ports import VenueRefusedKeys, VenueUnavailable, WorkflowServiceUnavailable
+from services.orders.row_locks import RowsHeld
 from simulation.cluster import Cluster, Worker
 from simulation.system import Services
 from simulation.trace import Trace
@@ -33,6 +34,7 @@ EXPECTED = (
     WorkflowServiceUnavailable,
     sqlalchemy.exc.TimeoutError,
     psycopg.errors.LockNotAvailable,
+    RowsHeld,
 )
 """What an activity may fail with; everything else is a defect."""
 
