@@ -17,6 +17,7 @@ from domain.markets import Realm
 from domain.ports import WallClock
 from services.database import Database
 from services.markets.request_budgets import RequestBudgets
+from services.orders.row_locks import CONNECTIONS_MAX
 from services.paper_ledger import PostgresPaperLedger
 from services.stored_credentials import StoredCredentials
 from settings import Settings
@@ -52,9 +53,22 @@ def required(value: str | None, name: str) -> str:
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, runtime: Runtime | None, *, ping_first: bool, pool_size: int
+    settings: Settings,
+    runtime: Runtime | None,
+    *,
+    ping_first: bool,
+    pool_size: int,
+    paper_at_once: int = CONNECTIONS_MAX,
 ) -> AsyncIterator[Core]:
-    """Open the parts; `ping_first` and `pool_size` as in `services.database`."""
+    """Open the parts.
+
+    Args:
+        settings: of the installation.
+        runtime: of Temporal's client.
+        ping_first: as in `services.database`.
+        pool_size: as in `services.database`.
+        paper_at_once: how many transactions of paper accounts are carried out at the same time.
+    """
     database = Database(
         required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
         required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
@@ -67,7 +81,7 @@ async def open_core(
         realm=Realm(settings.venues),
         simulator_url=settings.simulator_url,
         credentials=StoredCredentials(database, vault),
-        ledger=PostgresPaperLedger(database),
+        ledger=PostgresPaperLedger(database, at_once=paper_at_once),
         paper_fees=PaperFees(
             maker_rate=settings.paper_maker_fee_rate, taker_rate=settings.paper_taker_fee_rate
         ),

@@ -28,6 +28,7 @@ from services.billing.refreshing import Refreshing
 from services.database import Database
 from services.identity.mailed_links import MailedLinks
 from services.notifying.assembly import Notifying
+from services.orders.row_locks import UNBOUNDED
 from settings import Settings
 
 
@@ -85,7 +86,11 @@ async def open_ground(
     provider = _provider(settings)
     try:
         async with open_core(
-            settings, runtime, ping_first=ping_first, pool_size=settings.database_pool_size
+            settings,
+            runtime,
+            ping_first=ping_first,
+            pool_size=settings.database_pool_size,
+            paper_at_once=UNBOUNDED,
         ) as core:
             database, vault, workflows, clock = (
                 core.database,

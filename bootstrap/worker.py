@@ -39,6 +39,7 @@ from services.markets.halted import HaltedMarkets
 from services.notifying.pump import Pump
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
+from services.orders.row_locks import UNBOUNDED
 from services.orders.settling import OrderSettling
 from services.retention import Retention
 from services.session_lock import CHORES_LOCK, SessionLock
@@ -96,7 +97,11 @@ def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerCont
     )
     scan_length = timedelta(seconds=float(settings.scan_seconds))
     settling = OrderSettling(
-        database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
+        database,
+        venues,
+        clock,
+        grace=timedelta(seconds=settings.absence_grace_seconds),
+        bookings_at_once=UNBOUNDED,
     )
     evaluations = EvaluationService(database, venues, clock)
     following = AlertFollowing(database, ground.workflows, clock)

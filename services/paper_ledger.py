@@ -34,7 +34,7 @@ from domain.reconciliation import flows_of
 from models.connections import Account
 from models.ledgers import PaperBalance, PaperFill, PaperOrder
 from services.database import Database
-from services.orders.row_locks import RowsHeld, RowTurns
+from services.orders.row_locks import CONNECTIONS_MAX, RowsHeld, RowTurns
 
 _ONE_AT_A_TIME = text("SELECT pg_try_advisory_xact_lock(hashtextextended('paper:' || :account, 0))")
 
@@ -42,9 +42,9 @@ _ONE_AT_A_TIME = text("SELECT pg_try_advisory_xact_lock(hashtextextended('paper:
 class PostgresPaperLedger:
     """domain.ports.PaperLedger; every method is one transaction of the account's user."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, at_once: int = CONNECTIONS_MAX) -> None:
         self._database = database
-        self._turns = RowTurns(of_one=1)
+        self._turns = RowTurns(of_one=1, of_all=at_once)
 
     async def balances(self, ref: AccountRef) -> Balances:
         """What the account holds."""

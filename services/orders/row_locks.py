@@ -33,6 +33,10 @@ CONNECTIONS_MAX = 4
 """Transactions of one account, and of all, that are carried out at the same time: they may still
 wait for rows that are not asked for so, and connections must be left for making exits."""
 
+UNBOUNDED = 1_000
+"""For a process whose pool other work shares (a main worker's hunts, say): bookings that waited for
+each other before they wait for a connection would get a small part of the pool only."""
+
 _T = TypeVar("_T")
 
 

@@ -43,7 +43,7 @@ from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.looking import filled_of, look_at, look_widely_at
 from services.orders.refused_keys import pause_with_refused_keys
-from services.orders.row_locks import RowTurns, lock_position_and_order
+from services.orders.row_locks import CONNECTIONS_MAX, RowTurns, lock_position_and_order
 from services.orders.venue_time import time_of_look_up
 
 SEND_LENGTH_MAX = timedelta(seconds=12)
@@ -91,13 +91,19 @@ class OrderSettling:
     """
 
     def __init__(
-        self, database: Database, venues: Venues, clock: WallClock, *, grace: timedelta
+        self,
+        database: Database,
+        venues: Venues,
+        clock: WallClock,
+        *,
+        grace: timedelta,
+        bookings_at_once: int = CONNECTIONS_MAX,
     ) -> None:
         self._database = database
         self._venues = venues
         self._clock = clock
         self._grace = grace
-        self.turns = RowTurns()
+        self.turns = RowTurns(of_all=bookings_at_once)
         self._cancelling = OrderCancelling(database, clock, self.turns)
 
     async def result(self, user_id: UUID, order_id: UUID) -> OrderResult:
