@@ -39,6 +39,9 @@ HANG_SECONDS = 60
 BOUGHT_SECONDS_MAX = 60.0
 CROSSED_SECONDS_MAX = 30.0
 BELOW = Decimal("0.9999")
+FAR = Decimal(2)
+"""Of the price: a stop that the next minute crosses, a target that no minute reaches."""
+
 MINUTES_MAX = 400
 
 _OPEN = """
@@ -76,6 +79,7 @@ async def _measure(stack: RunningStack, count: int, positions: int) -> dict[str,
     bots = await wait_running(stack, count)
     run = _Run(stack, traders)
     await run.buy(bots[:positions])
+    await run.keep_targets_away()
     calm = await run.cross(positions // 4)
     await run.hang()
     return {
@@ -102,6 +106,13 @@ class _Run:
         # An entry whose fate is open stays so while the market stands still: its clock does too.
         with suppress(TimeoutError):
             await until(lambda: self._is_quiet(causes), BOUGHT_SECONDS_MAX)
+
+    async def keep_targets_away(self) -> None:
+        """Leave positions to their stops: the market would reach their targets meanwhile."""
+        far = FAR * await self._price()
+        for position in await rows(self._stack, _OPEN, (PAIR,)):
+            target = far.quantize(Decimal(position["step"]), ROUND_DOWN)
+            await self._modify(position, take_profit=target)
 
     async def hang(self) -> None:
         """Let the endpoints hang, and give every bot a bar to decide on."""
@@ -156,15 +167,19 @@ class _Run:
 
     async def _put_stop(self, position: dict[str, Any], price: Decimal) -> Decimal | None:
         stop = (price * BELOW).quantize(Decimal(position["step"]), ROUND_DOWN)
+        return stop if await self._modify(position, stop_loss=stop) else None
+
+    async def _modify(self, position: dict[str, Any], **prices: Decimal) -> bool:
+        """Move a stop or targets; False where the position has left by now."""
         answer = await self._api.patch(
             f"/api/v1/account/positions/pos_{position['id'].hex}",
-            json={"stop_loss": float(stop)},  # a JSON number; its digits survive
+            json={name: float(price) for name, price in prices.items()},  # their digits survive
             headers={"Authorization": self._traders[position["user_id"]].authorization},
         )
-        if answer.status_code == httpx.codes.NOT_FOUND:  # it has left by now
-            return None
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
         answer.raise_for_status()
-        return stop
+        return True
 
     async def _advance(self) -> None:
         answer = await self._simulator.post("/control/advance", json={"minutes": 1})

@@ -125,6 +125,14 @@ class Shop:
             await asyncio.sleep(PAUSE_SECONDS)
         await self._wake_up()
 
+    async def until_period_begins(self, moment: str) -> None:
+        """Wait for a renewal: whoever looked just before it may have set the timer anew first."""
+        for _ in range(PATIENCE):
+            if (begins := (await self.current())["current_period_start"]) == moment:
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise AssertionError(f"the period begins at {begins}")
+
     # --- Stripe -----------------------------------------------------------------------------
 
     async def post(self, event: dict[str, Any], *, secret: str = SECRET) -> httpx.Response:
