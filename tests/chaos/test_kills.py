@@ -9,7 +9,7 @@ import pytest
 from chaos.run import Options, run
 
 OPTIONS = Options(
-    kills=12, bots=10, seed=8, alerts_per_second=6.0, warm_up_seconds=15.0, stop_seconds_max=20
+    kills=12, bots=10, seed=8, alerts_per_second=6.0, warm_up_seconds=25.0, stop_seconds_max=20
 )
 """The bound of stops is wide: other tests share the cores."""
 
