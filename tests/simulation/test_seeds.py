@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 2
+SEEDS = 3
 AGAIN = "102"
 HOURS, BOTS = "0.25", "3"
 
