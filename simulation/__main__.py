@@ -19,7 +19,7 @@ if os.environ.get("PYTHONHASHSEED") != "0":
     os.environ["PYTHONHASHSEED"] = "0"
     os.execv(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]])  # noqa: S606 - ourselves
 
-from simulation.ledger import Ledger
+from simulation.ledger import Ledger, fingerprint
 from simulation.runs import run_seeds
 from simulation.scenario import Plan
 
@@ -49,7 +49,7 @@ def main() -> int:
     totals: dict[str, float] = {}
     left, ledger = plans, None
     if wanted.ledger is not None:
-        ledger = Ledger(wanted.ledger, _commit())
+        ledger = Ledger(wanted.ledger, fingerprint(), _commit())
         left, totals = ledger.left_of(plans)
     of_seed = {plan.seed: plan for plan in plans}
     for result in run_seeds(left, wanted.processes):

@@ -1,13 +1,44 @@
-"""A file of results: one line a seed, so that a long run goes on where it was interrupted."""
+"""A file of results: one line a seed, so that a long run goes on where it was interrupted.
+
+A result counts for the code it was made with: `fingerprint` names that code, so results of other
+code stay in the file and their seeds are run again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from simulation.scenario import Plan, Result
+
+
+ROOT = Path(__file__).parents[1]
+CODE = (
+    "activities",
+    "adapters",
+    "domain",
+    "migrations",
+    "models",
+    "services",
+    "simulation",
+    "simulator",
+    "workflows",
+)
+"""The packages that a seed runs, and those that could change what it runs."""
+
+
+def fingerprint(root: Path = ROOT) -> str:
+    """Name the code that a seed runs: a digest of the packages' source files and their paths."""
+    digest = hashlib.sha256()
+    for package in CODE:
+        for path in sorted((root / package).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()[:16]
 
 
 class BadLedger(ValueError):
@@ -19,21 +50,25 @@ class Ledger:
 
     Args:
         path: the file; it need not be there yet.
-        commit: the code that runs now, written beside each result.
+        code: the `fingerprint` of the code that runs now.
+        commit: the same as git names it, written beside each result for people.
     """
 
-    def __init__(self, path: Path, commit: str) -> None:
+    def __init__(self, path: Path, code: str, commit: str) -> None:
         self._path = path
+        self._code = code
         self._commit = commit
 
     def left_of(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, float]]:
-        """The plans without a result, and the sums of the figures of those with one.
+        """The plans without a result of this code, and the sums of the figures of those with one.
 
         Raises:
             BadLedger: a line cannot be read.
         """
         figures = {
-            (line["seed"], line["hours"], line["bots"]): line["figures"] for line in self._lines()
+            (line["seed"], line["hours"], line["bots"]): line["figures"]
+            for line in self._lines()
+            if line.get("code") == self._code
         }
         wanted = {plan: figures.get((plan.seed, plan.hours, plan.bots)) for plan in plans}
         sums: dict[str, float] = {}
@@ -50,6 +85,7 @@ class Ledger:
             "seed": plan.seed,
             "hours": plan.hours,
             "bots": plan.bots,
+            "code": self._code,
             "commit": self._commit,
             "digest": result.digest,
             "figures": {name: round(figure, 3) for name, figure in result.figures.items()},
