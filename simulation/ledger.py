@@ -14,7 +14,6 @@ from typing import Any
 
 from simulation.scenario import Plan, Result
 
-
 ROOT = Path(__file__).parents[1]
 CODE = (
     "activities",
