@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy.exc
 
 from domain.ports import VenueRefusedKeys, VenueUnavailable, WorkflowServiceUnavailable
-from services.orders.row_locks import RowsHeld
+from services.orders.row_locks import RowsLocked
 from simulation.cluster import Cluster, Worker
 from simulation.system import Services
 from simulation.trace import Trace
@@ -34,7 +34,7 @@ EXPECTED = (
     WorkflowServiceUnavailable,
     sqlalchemy.exc.TimeoutError,
     psycopg.errors.LockNotAvailable,
-    RowsHeld,
+    RowsLocked,
 )
 """What an activity may fail with; everything else is a defect."""
 

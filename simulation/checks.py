@@ -42,7 +42,7 @@ class Checks:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         ground = scenario.ground
-        self._database = SteppedDatabase(ground.urls, ground.sessions, Process("check", 1))
+        self._database = SteppedDatabase(ground.urls, ground.scheduler, Process("check", 1))
         self.points = 0
         self.paper_orders = 0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from simulation.gateways import KEY
 from simulation.processes import Process, outside
-from simulation.sessions import Sessions
+from simulation.statements import StatementScheduler
 from simulation.system import Ground, Services, wire
 from simulation.trace import Trace
 
@@ -55,13 +55,13 @@ class Cluster:
         self.crash_rate = 0.0
         self.crashes = 0
         self.on_error: Callable[[asyncio.Task[Any]], None] = lambda _task: None
-        ground.sessions.before_statement = self._maybe_die
-        ground.sessions.after_statement = self._maybe_die
+        ground.scheduler.before_statement = self._maybe_die
+        ground.scheduler.after_statement = self._maybe_die
 
     @property
-    def sessions(self) -> Sessions:
+    def scheduler(self) -> StatementScheduler:
         """All connections."""
-        return self._ground.sessions
+        return self._ground.scheduler
 
     def start_all(self) -> None:
         """Start every process."""
@@ -127,7 +127,7 @@ class Cluster:
         self.crashes += 1
         self._trace.add(worker.process.name, "dies")
         worker.process.die()
-        self.sessions.drop(worker.process)
+        self.scheduler.drop(worker.process)
         outside(self._come_back(name))
 
     async def _come_back(self, name: str) -> None:
@@ -161,4 +161,4 @@ class Cluster:
         for name in tuple(self._running):
             worker = self._running.pop(name)
             worker.process.die()
-            self.sessions.drop(worker.process)
+            self.scheduler.drop(worker.process)

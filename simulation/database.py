@@ -29,7 +29,7 @@ from adapters.embedded.process import Command
 from migrations.run import upgrade
 from services.database import Database, driver_url
 from simulation.processes import Process
-from simulation.sessions import Sessions, SteppedConnection
+from simulation.statements import StatementScheduler, SteppedConnection
 
 # Nothing here outlives a run, so nothing is synced; nothing may depend on real time or on chance.
 SETTINGS = {
@@ -108,10 +108,10 @@ def _at(url: str, database: str) -> str:
 
 
 class SteppedDatabase(Database):
-    """The services' two doors, with connections that wait for their turn."""
+    """The services' two doors, with connections whose statements are scheduled."""
 
-    def __init__(self, urls: DatabaseUrls, sessions: Sessions, process: Process) -> None:
-        self._sessions = sessions
+    def __init__(self, urls: DatabaseUrls, scheduler: StatementScheduler, process: Process) -> None:
+        self._scheduler = scheduler
         self._process = process
         super().__init__(urls.app, urls.system, pool_size=POOL_SIZE, ping_first=False)
 
@@ -120,7 +120,7 @@ class SteppedDatabase(Database):
     ) -> AsyncEngine:
         async def connect(*_: object, **options: Any) -> SteppedConnection:
             return await SteppedConnection.open(
-                self._sessions, self._process, **options, options=SESSION_OPTIONS
+                self._scheduler, self._process, **options, options=SESSION_OPTIONS
             )
 
         return create_async_engine(

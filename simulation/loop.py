@@ -1,7 +1,7 @@
 """An event loop with virtual time: whenever nothing can go on, time moves to the next timer.
 
 No real input or output happens in it. A statement to the database is carried out synchronously by
-`simulation.sessions`, which the loop asks for the next one whenever every task waits.
+`simulation.statements`, which the loop asks for the next one whenever every task waits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LEAST_DELAY = 1e-6
 _Args = TypeVarTuple("_Args")
 
 
-class Turns(Protocol):
+class IdleWork(Protocol):
     """Work that is carried out while every task waits."""
 
     def take_next(self) -> bool:
@@ -27,7 +27,7 @@ class Turns(Protocol):
 
 
 class _NoInput(selectors.BaseSelector):
-    """A selector that never looks at a file: it hands out turns, or moves the time."""
+    """A selector that never looks at a file: it has idle work done, or moves the time."""
 
     def __init__(self, on_idle: Callable[[float | None], None]) -> None:
         self._on_idle = on_idle
@@ -56,14 +56,14 @@ class _NoInput(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Runs callbacks in their order, turns when there are no callbacks, timers when neither."""
+    """Runs callbacks in their order, idle work when there are none, timers when neither."""
 
     def __init__(self) -> None:
         super().__init__(_NoInput(self._idle))
         self._virtual_now = 0.0
         self._clock_resolution = 1e-9
         self._task_count = 0
-        self.turns: Turns | None = None
+        self.idle_work: IdleWork | None = None
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
@@ -76,7 +76,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         *args: *_Args,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Wait at least a moment: rounding must not let a loop turn without time going on."""
+        """Wait at least a moment: rounding must not let a loop spin without time going on."""
         if when > self._virtual_now:
             when = max(when, self._virtual_now + LEAST_DELAY)
         return super().call_at(when, callback, *args, context=context)
@@ -87,7 +87,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._task_count
 
     def _idle(self, seconds_to_timer: float | None) -> None:
-        if self.turns is not None and self.turns.take_next():
+        if self.idle_work is not None and self.idle_work.take_next():
             return
         if seconds_to_timer is None:
             raise Violation("stalled", "every task waits and no timer runs")

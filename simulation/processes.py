@@ -63,7 +63,7 @@ class Process:
             raise asyncio.CancelledError
 
     def die(self) -> None:
-        """Take down every task, wherever it waits; connections are the sessions' business."""
+        """Take down every task, wherever it waits; connections are the scheduler's business."""
         self.is_alive = False
         self.death.set_result(None)
         for task in tuple(self._tasks):

@@ -29,7 +29,7 @@ from simulation.database import SimulationPostgres, fresh_database
 from simulation.hands import Hands
 from simulation.loop import VirtualLoop
 from simulation.processes import task_factory
-from simulation.sessions import Sessions
+from simulation.statements import StatementScheduler
 from simulation.system import Ground, WallTime
 from simulation.temporal import Temporal
 from simulation.trace import Trace
@@ -98,13 +98,13 @@ def run_seed(plan: Plan, server: SimulationPostgres) -> Result:
         loop = VirtualLoop()
         loop.set_task_factory(task_factory)
         asyncio.set_event_loop(loop)
-        sessions = Sessions(_random(plan.seed, "sessions"), urls.superuser)
-        loop.turns = sessions
+        scheduler = StatementScheduler(_random(plan.seed, "sessions"), urls.superuser)
+        loop.idle_work = scheduler
         result = Result(plan.seed)
         trace = Trace(loop.time, None if plan.keeps_trace else 400)
         scenario = None
         try:
-            scenario = Scenario(plan, loop, sessions, trace, Path(folder))
+            scenario = Scenario(plan, loop, scheduler, trace, Path(folder))
             with _logged_to(trace, scenario.fail):
                 loop.run_until_complete(scenario.run(urls))
         except Violation as violation:
@@ -115,7 +115,7 @@ def run_seed(plan: Plan, server: SimulationPostgres) -> Result:
                 scenario.take_down()
                 _end_tasks(loop)
                 scenario.venue.close()
-            sessions.close()
+            scheduler.close()
             asyncio.set_event_loop(None)
             loop.close()
     result.trace, result.digest = list(trace), trace.digest
@@ -127,11 +127,16 @@ class Scenario:
     """Everything of one run."""
 
     def __init__(
-        self, plan: Plan, loop: VirtualLoop, sessions: Sessions, trace: Trace, folder: Path
+        self,
+        plan: Plan,
+        loop: VirtualLoop,
+        scheduler: StatementScheduler,
+        trace: Trace,
+        folder: Path,
     ) -> None:
         self._plan = plan
         self._loop = loop
-        self._sessions = sessions
+        self._scheduler = scheduler
         self._trace = trace
         self._failed: asyncio.Future[None] = loop.create_future()
         self._random = _random(plan.seed, "scenario")
@@ -178,7 +183,7 @@ class Scenario:
         seed = self._plan.seed
         self.temporal = Temporal(_random(seed, "temporal"), self._trace)
         self.ground = ground = Ground(
-            urls, self._sessions, self.venue, self.temporal, WallTime(self._loop)
+            urls, self._scheduler, self.venue, self.temporal, WallTime(self._loop)
         )
         self.cluster = Cluster(ground, _random(seed, "cluster"), self._trace)
         self.cluster.on_error = self._on_end
@@ -228,7 +233,7 @@ class Scenario:
         assert self.cluster is not None
         random_ = self._random
         self.venue.misbehave()
-        self._sessions.slowness = random_.choice((0.0, 0.002, 0.01))
+        self._scheduler.slowness = random_.choice((0.0, 0.002, 0.01))
         self.cluster.crash_rate = random_.choice((0.0, 3e-5, 1e-4))
         self.temporal.activities.given_up_rate = random_.choice((0.0, 0.01))
         self.temporal.loss_rate = random_.choice((0.0, 0.02, 0.1))
@@ -241,7 +246,7 @@ class Scenario:
         ]
         await asyncio.gather(*doings)
         self.venue.behave()
-        self._sessions.slowness = self.cluster.crash_rate = 0.0
+        self._scheduler.slowness = self.cluster.crash_rate = 0.0
         self.temporal.activities.given_up_rate = self.temporal.loss_rate = 0.0
         self.temporal.down_until = 0.0
 
@@ -336,8 +341,8 @@ class Scenario:
             "faults_in_flight": self.faults.in_flight,
             "other_faults": self.faults.others,
             "crashes": self.cluster.crashes if self.cluster else 0,
-            "statements": self._sessions.statements,
-            "lock_waits": self._sessions.lock_waits,
+            "statements": self._scheduler.statements,
+            "lock_waits": self._scheduler.lock_waits,
             "calls": self.callers.calls if hasattr(self, "callers") else 0,
             "confirmations": self.confirmations.made,
             "quiet_points": self.checks.points if hasattr(self, "checks") else 0,

@@ -40,7 +40,7 @@ from simulation.database import SESSION_OPTIONS, SteppedDatabase
 from simulation.gateways import KEY, Gateways
 from simulation.loop import VirtualLoop
 from simulation.processes import Process
-from simulation.sessions import Sessions, SteppedConnection
+from simulation.statements import StatementScheduler, SteppedConnection
 from simulation.venue import START, Venue
 
 GRACE = timedelta(seconds=30)
@@ -73,9 +73,9 @@ class WallTime(WallClock):
 class Pool:
     """What the intake of alerts asks of psycopg's pool: one connection for each call."""
 
-    def __init__(self, url: str, sessions: Sessions, process: Process) -> None:
+    def __init__(self, url: str, scheduler: StatementScheduler, process: Process) -> None:
         self._url = url
-        self._sessions = sessions
+        self._scheduler = scheduler
         self._process = process
         self._free: list[SteppedConnection] = []
 
@@ -96,7 +96,7 @@ class Pool:
             connection = self._free.pop()
         else:
             connection = await SteppedConnection.open(
-                self._sessions,
+                self._scheduler,
                 self._process,
                 self._url,
                 autocommit=True,
@@ -149,7 +149,7 @@ class Ground:
     """What every process of a run stands on."""
 
     urls: DatabaseUrls
-    sessions: Sessions
+    scheduler: StatementScheduler
     venue: Venue
     workflows: Workflows
     clock: WallTime
@@ -158,7 +158,7 @@ class Ground:
 def wire(ground: Ground, process: Process) -> Services:
     """Make all services anew, as a process that starts does."""
     clock, workflows = ground.clock, ground.workflows
-    database = SteppedDatabase(ground.urls, ground.sessions, process)
+    database = SteppedDatabase(ground.urls, ground.scheduler, process)
     venues = Gateways(ground.venue, process, PostgresPaperLedger(database))
     settling = OrderSettling(database, venues, clock, grace=GRACE)
     evaluations = EvaluationService(database, venues, clock)
@@ -219,7 +219,7 @@ def wire(ground: Ground, process: Process) -> Services:
 
 def _intake(ground: Ground, process: Process, database: SteppedDatabase) -> AlertIntake:
     def pool(url: str, _name: str) -> Any:
-        return Pool(url, ground.sessions, process)
+        return Pool(url, ground.scheduler, process)
 
     return AlertIntake(
         ground.urls.app,

@@ -1,11 +1,11 @@
 """Connections whose statements are carried out one at a time, in an order that the seed picks.
 
-psycopg waits for the server in one place, `AsyncConnection.wait`. Here a statement first waits for
-its turn; then it is sent and its answer is read without letting anything else run. A statement that
-waits for a lock at the server is set aside, and is gone on with right after the statement that let
-it go. Its server process is stopped meanwhile: of several that one lock was kept from, the server
-lets each go on at once, and which of them comes first to the next lock would be chance. So the
-order of everything that happens in the database depends on the seed alone.
+psycopg waits for the server in one place, `AsyncConnection.wait`. Here a statement first waits
+until it is scheduled; then it is sent and its answer is read without letting anything else run. A
+statement that waits for a lock at the server is set aside, and is gone on with right after the
+statement that let it go. Its server process is stopped meanwhile: of several that one lock was kept
+from, the server lets each go on at once, and which of them comes first to the next lock would be
+chance. So the order of everything that happens in the database depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ class Statement:
             raise Violation("database", "a cancelled statement did not end")
 
 
-class Sessions:
-    """All connections of a run, and whose turn it is.
+class StatementScheduler:
+    """All connections of a run, and which statement is next.
 
     Args:
         random_: picks the next statement and how slow it is.
@@ -135,7 +135,7 @@ class Sessions:
         self._monitor.close()
 
     async def run(self, connection: SteppedConnection, work: Any) -> Any:
-        """Carry a statement out when its turn comes."""
+        """Carry a statement out once it is scheduled."""
         connection.process.require_alive()
         loop = asyncio.get_running_loop()
         if self._random.random() < self.slowness:
@@ -293,9 +293,9 @@ def _ended(work: Any) -> Any:
 
 
 class SteppedConnection(AsyncConnection[Any]):
-    """A connection that waits for its turn."""
+    """A connection whose statements wait until they are scheduled."""
 
-    sessions: Sessions
+    scheduler: StatementScheduler
     process: Process
 
     @property
@@ -309,12 +309,12 @@ class SteppedConnection(AsyncConnection[Any]):
         interval: float = 0.1,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own parameter
     ) -> Any:
-        """Carry a generator out when its turn comes; at once where it asks the server nothing."""
+        """Carry a generator out once it is scheduled; at once where it asks the server nothing."""
         if gen.__qualname__ == _ENTERING or (
             self.is_between_transactions and gen.__name__ in _ENDINGS
         ):
             return _ended(gen)
-        return await self.sessions.run(self, gen)
+        return await self.scheduler.run(self, gen)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Any]:
@@ -323,7 +323,7 @@ class SteppedConnection(AsyncConnection[Any]):
 
     @classmethod
     async def open(
-        cls, sessions: Sessions, process: Process, conninfo: str = "", **options: Any
+        cls, scheduler: StatementScheduler, process: Process, conninfo: str = "", **options: Any
     ) -> Self:
         """Connect; the server answers at once, so nothing else runs meanwhile."""
         process.require_alive()
@@ -333,7 +333,7 @@ class SteppedConnection(AsyncConnection[Any]):
         options.pop("prepare_threshold", None)
         text = make_conninfo(conninfo, **options)
         made: Self = waiting.wait_conn(cls._connect_gen(text), interval=0.1, timeout=30.0)
-        made.sessions, made.process = sessions, process
+        made.scheduler, made.process = scheduler, process
         made._autocommit = autocommit  # as `AsyncConnection.connect` does
         if context is not None:
             made._adapters = AdaptersMap(context.adapters)
