@@ -1,7 +1,7 @@
-"""Who makes exit orders next, who books what became of them, and who waits for whom.
+"""Slots for making exit orders and for booking their answers: how many of each at once.
 
 In a burst an exits worker makes orders before it books. Nothing that hangs (a locked row, a venue
-that does not answer) may keep more than its own place, and that only for a while.
+that does not answer) may keep more than its own slot, and that only for a while.
 """
 
 from __future__ import annotations
@@ -10,62 +10,62 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-MAKING_AT_ONCE = 6
+EXIT_SLOTS = 6
 """Bots whose exit orders are being made and marked; more would only share the same core."""
 
-PATIENCE_SECONDS = 3.0
-"""How long a bot waits while nobody gets a turn before its workflow is woken instead: rows that are
-locked hold every turn."""
+SLOT_WAIT_SECONDS = 3.0
+"""How long a bot waits while no slot becomes free before its workflow is woken instead: rows that
+are locked may keep every slot."""
 
 STUCK_SECONDS = 0.5
-"""How long no turn begins or ends until bookings do not wait for those that make orders."""
+"""How long no slot is taken or given back until bookings do not wait for those that make orders."""
 
-BOOKING_AT_ONCE = 2
+BOOKING_SLOTS = 2
 """Answers that are being booked: fewer, so that what was sent does not delay what was not."""
 
 BOOKING_SECONDS = 0.1
-"""How long a booking keeps its place: one that takes longer waits for a venue or a lock, and works
+"""How long a booking keeps its slot: one that takes longer waits for a venue or a lock, and works
 on beside the next."""
 
 
-class MakingTurns:
-    """Who makes orders next, and whether anybody waits to."""
+class ExitSlots:
+    """Slots for making orders, and how many bots wait for one or have one."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(MAKING_AT_ONCE)
+        self._free = asyncio.Semaphore(EXIT_SLOTS)
         self._waiting = 0
         self._none = asyncio.Event()
         self._moved_at = 0.0
 
     async def __aenter__(self) -> None:
-        """Wait for a turn, for as long as turns are given.
+        """Wait for a slot, for as long as slots become free.
 
         Raises:
-            TimeoutError: none was given for `PATIENCE_SECONDS`.
+            TimeoutError: none became free for `SLOT_WAIT_SECONDS`.
         """
         loop = asyncio.get_running_loop()
-        if self._places.locked():
+        if self._free.locked():
             began = loop.time()
             while True:
                 try:
-                    async with asyncio.timeout(PATIENCE_SECONDS):
-                        await self._places.acquire()
+                    async with asyncio.timeout(SLOT_WAIT_SECONDS):
+                        await self._free.acquire()
                     break
                 except TimeoutError:
-                    if loop.time() - max(began, self._moved_at) >= PATIENCE_SECONDS:
+                    if loop.time() - max(began, self._moved_at) >= SLOT_WAIT_SECONDS:
                         raise
         else:
-            await self._places.acquire()
+            await self._free.acquire()
         self._moved_at = loop.time()
 
     async def __aexit__(self, *_: object) -> None:
-        """Give it to the next."""
+        """Give the slot back."""
         self._moved_at = asyncio.get_running_loop().time()
-        self._places.release()
+        self._free.release()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Hold until a bot's orders were made."""
+        """Count a bot until its orders were made."""
         self._waiting += 1
         self._none.clear()
         try:
@@ -78,7 +78,7 @@ class MakingTurns:
     async def none_waits(self, seconds: float) -> None:
         """Wait until nobody is about to make orders, for some seconds at most.
 
-        Where turns are stuck nobody is waited for: what keeps one bot's rows must not keep the
+        Where slots are stuck nobody is waited for: what keeps one bot's rows must not keep the
         repetition of another's exit.
         """
         loop = asyncio.get_running_loop()
@@ -89,23 +89,23 @@ class MakingTurns:
                     await self._none.wait()
 
 
-class BookingPlaces:
-    """A few places for bookings, each kept for a moment only."""
+class BookingSlots:
+    """Slots for bookings, each kept for a moment only."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(BOOKING_AT_ONCE)
+        self._free = asyncio.Semaphore(BOOKING_SLOTS)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold a place, for `BOOKING_SECONDS` at most."""
-        await self._places.acquire()
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold a slot, for `BOOKING_SECONDS` at most."""
+        await self._free.acquire()
         is_kept = True
 
         def give_back() -> None:
             nonlocal is_kept
             if is_kept:
                 is_kept = False
-                self._places.release()
+                self._free.release()
 
         timer = asyncio.get_running_loop().call_later(BOOKING_SECONDS, give_back)
         try:

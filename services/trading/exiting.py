@@ -31,7 +31,7 @@ from services.trading.leaving import Leaving, MarkOrder, leave
 from services.trading.live_orders import live_orders
 
 LOCKED_RECHECK_SECONDS = 0.25
-"""The wait for a row that another transaction holds, or for a database that is away."""
+"""The wait for a row that another transaction has locked, or for a database that is away."""
 
 FAILED_RECHECK_SECONDS = 5.0
 """The wait after an exit could not be made for a reason that is a defect of ours."""

@@ -28,7 +28,7 @@ from domain.orders import OrderState
 from domain.ports import WorkflowService
 from models.trading import Order, Position
 from services.orders.placing import Marked, OrderPlacing
-from services.trading.exit_turns import BookingPlaces, MakingTurns
+from services.trading.exit_slots import BookingSlots, ExitSlots
 from services.trading.exiting import DuePosition, ExitService
 
 DEFER_SECONDS_MAX = 8.0
@@ -38,7 +38,7 @@ is not waited for."""
 
 MAKING_SECONDS_MAX = 8.0
 """How long reading a bot's rows or making one order may take; what hangs for ever, as on a network
-that swallows everything, must not hold a turn for ever. Longer than any wait for a lock."""
+that swallows everything, must not hold a slot for ever. Longer than any wait for a lock."""
 
 OTHERS_SECONDS = 1.0
 """How long an exit that is to be repeated waits for the bot's others, which may be as well."""
@@ -75,8 +75,8 @@ class PromptExits:
         self._workflows = workflows
         self._exits = exits
         self._placing = placing
-        self._turns = MakingTurns()
-        self._booking = BookingPlaces()
+        self._exit_slots = ExitSlots()
+        self._booking_slots = BookingSlots()
         self._in_hand: dict[BotId, _Hand] = {}
         self._closing = asyncio.Event()
 
@@ -206,8 +206,8 @@ class PromptExits:
                 going_on.send(marked.order.id, self._send(marked))
 
         try:
-            with self._turns.waiting():
-                async with self._turns:
+            with self._exit_slots.waiting():
+                async with self._exit_slots:
                     ours = going_on.orders
                     async with asyncio.timeout(MAKING_SECONDS_MAX):
                         due, live = await self._exits.look(ref)
@@ -260,11 +260,11 @@ class PromptExits:
         return marked
 
     async def _send(self, marked: Marked) -> OrderResult | None:
-        """Send an order, then book its answer when there is a place; None where that failed."""
+        """Send an order, then book its answer when a slot is free; None where that failed."""
         try:
             sent = await self._placing.send(marked)
-            await self._turns.none_waits(DEFER_SECONDS_MAX)
-            async with self._booking.place():
+            await self._exit_slots.none_waits(DEFER_SECONDS_MAX)
+            async with self._booking_slots.slot():
                 return await self._placing.conclude(sent)
         except Exception as failure:  # noqa: BLE001 - a boundary: the row says that it is being sent
             _note("order", marked.order.id, failure)

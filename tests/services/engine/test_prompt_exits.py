@@ -18,7 +18,7 @@ from models.connections import Account
 from models.trading import Position
 from services.database import LOCK_TIMEOUT_MS
 from services.orders import settling
-from services.trading import exit_turns, prompt_exits
+from services.trading import exit_slots, prompt_exits
 from services.trading.prompt_exits import PromptExits
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, Engine, RunningBot
@@ -308,8 +308,8 @@ async def test_bookings_that_hang_keep_no_other_exit_from_being_repeated(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "ACCEPTED_SECONDS_MAX", 10 * SECONDS)
-    monkeypatch.setattr(exit_turns, "BOOKING_SECONDS", 0.01)
-    *held, bot = [await leaving_bot(engine) for _ in range(exit_turns.BOOKING_AT_ONCE + 2)]
+    monkeypatch.setattr(exit_slots, "BOOKING_SECONDS", 0.01)
+    *held, bot = [await leaving_bot(engine) for _ in range(exit_slots.BOOKING_SLOTS + 2)]
     for other in held:
         engine.account(other).hangs_at_look_ups = True
     engine.account(bot).answers.append(Answer.FILL_PART)
@@ -328,7 +328,7 @@ async def test_a_bot_whose_orders_cannot_be_made_keeps_no_booking(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prompt_exits, "DEFER_SECONDS_MAX", 10 * SECONDS)
-    monkeypatch.setattr(exit_turns, "STUCK_SECONDS", 0.01)
+    monkeypatch.setattr(exit_slots, "STUCK_SECONDS", 0.01)
     held, bot = [await leaving_bot(engine) for _ in range(2)]
     account, is_over = engine.venue.account, asyncio.Event()
 
@@ -348,11 +348,11 @@ async def test_a_bot_whose_orders_cannot_be_made_keeps_no_booking(
     await prompt.close(SECONDS)
 
 
-async def test_making_that_never_ends_gives_its_turn_back(
+async def test_making_that_never_ends_gives_its_slot_back(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exit_turns, "MAKING_AT_ONCE", 1)
-    monkeypatch.setattr(exit_turns, "PATIENCE_SECONDS", 10 * SECONDS)
+    monkeypatch.setattr(exit_slots, "EXIT_SLOTS", 1)
+    monkeypatch.setattr(exit_slots, "SLOT_WAIT_SECONDS", 10 * SECONDS)
     monkeypatch.setattr(prompt_exits, "MAKING_SECONDS_MAX", 1.0)
     held, bot = [await leaving_bot(engine) for _ in range(2)]
     account = engine.venue.account
@@ -370,7 +370,7 @@ async def test_making_that_never_ends_gives_its_turn_back(
     assert engine.workflows.woken == [held.bot_id]
 
 
-async def test_an_account_that_is_held_is_not_waited_for(engine: Engine) -> None:
+async def test_an_account_that_is_locked_is_not_waited_for(engine: Engine) -> None:
     bot = await leaving_bot(engine)
 
     async with engine.database.as_system() as session:
@@ -427,7 +427,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 async def test_bookings_wait_until_every_order_was_made(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exit_turns, "MAKING_AT_ONCE", 1)
+    monkeypatch.setattr(exit_slots, "EXIT_SLOTS", 1)
     bots = [await leaving_bot(engine) for _ in range(5)]
 
     with capture_logs() as logs:
@@ -437,11 +437,11 @@ async def test_bookings_wait_until_every_order_was_made(
     assert events == ["exit.intended"] * 5 + ["order.settled"] * 5
 
 
-async def test_turns_that_nobody_gets_are_not_waited_for_for_ever(
+async def test_slots_that_never_become_free_are_not_waited_for_for_ever(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exit_turns, "MAKING_AT_ONCE", 0)
-    monkeypatch.setattr(exit_turns, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(exit_slots, "EXIT_SLOTS", 0)
+    monkeypatch.setattr(exit_slots, "SLOT_WAIT_SECONDS", 0.01)
     bot = await leaving_bot(engine)
 
     await carried_out(prompt_of(engine), bot)
