@@ -1,7 +1,7 @@
 """The durable books of paper accounts: the paper venue's own side of every order.
 
 Many paper exits may leave at the same moment, and making the next ones needs connections too. So a
-ledger uses few at a time, and gives them back where an account is held.
+ledger uses few at a time, and gives them back where an account is locked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from domain.reconciliation import flows_of
 from models.connections import Account
 from models.ledgers import PaperBalance, PaperFill, PaperOrder
 from services.database import Database
-from services.orders.row_locks import CONNECTIONS_MAX, RowsHeld, RowTurns
+from services.orders.row_locks import CONNECTIONS_MAX, LockRetry, RowsLocked
 
 _ONE_AT_A_TIME = text("SELECT pg_try_advisory_xact_lock(hashtextextended('paper:' || :account, 0))")
 
@@ -44,7 +44,7 @@ class PostgresPaperLedger:
 
     def __init__(self, database: Database, *, at_once: int = CONNECTIONS_MAX) -> None:
         self._database = database
-        self._turns = RowTurns(of_one=1, of_all=at_once)
+        self._lock_retry = LockRetry(of_one=1, of_all=at_once)
 
     async def balances(self, ref: AccountRef) -> Balances:
         """What the account holds."""
@@ -54,7 +54,7 @@ class PostgresPaperLedger:
             async with self._database.for_user(ref.user_id) as session:
                 return (await session.exec(statement)).all()
 
-        rows = await self._turns.carry_out(ref.account_id, read)
+        rows = await self._lock_retry.carry_out(ref.account_id, read)
         return {row.currency: CurrencyBalance(row.currency, row.total, row.held) for row in rows}
 
     async def find(
@@ -75,7 +75,7 @@ class PostgresPaperLedger:
             async with self._database.for_user(ref.user_id) as session:
                 return (await session.exec(statement)).one_or_none()
 
-        row = await self._turns.carry_out(ref.account_id, read)
+        row = await self._lock_retry.carry_out(ref.account_id, read)
         return None if row is None else _report(row)
 
     async def execute(
@@ -92,7 +92,7 @@ class PostgresPaperLedger:
         """Record an order with its fills and move the balances, all or nothing.
 
         Raises:
-            RowsHeld: another transaction holds the account; nothing was recorded.
+            RowsLocked: another transaction has the account locked; nothing was recorded.
         """
 
         async def record() -> OrderReport | PlaceOutcome:
@@ -118,7 +118,7 @@ class PostgresPaperLedger:
                 session.add_all(_fill_row(ref, order, fill) for fill in fills)
                 return _report(order)
 
-        return await self._turns.carry_out(ref.account_id, record)
+        return await self._lock_retry.carry_out(ref.account_id, record)
 
     async def open_orders(self, ref: AccountRef) -> Sequence[OrderReport]:
         """Resting paper orders."""
@@ -163,7 +163,7 @@ async def _take_account(session: AsyncSession, ref: AccountRef) -> None:
     waits for no decision on entries. Neither is waited for with a connection.
 
     Raises:
-        RowsHeld: another transaction holds it.
+        RowsLocked: another transaction has it locked.
     """
     found = await session.exec(
         select(Account.id)
@@ -171,11 +171,11 @@ async def _take_account(session: AsyncSession, ref: AccountRef) -> None:
         .with_for_update(read=True, key_share=True, skip_locked=True)
     )
     if found.first() is None:
-        raise RowsHeld("account")
+        raise RowsLocked("account")
     connection = await session.connection()
     taken = await connection.execute(_ONE_AT_A_TIME, {"account": str(ref.account_id)})
     if not taken.scalar_one():
-        raise RowsHeld("ledger")
+        raise RowsLocked("ledger")
 
 
 async def _move(

@@ -25,7 +25,7 @@ class SharedQuestion(Generic[Answer]):
     def __init__(self, ask: Callable[[], Awaitable[Answer]], *, fresh_seconds: float = 0.0) -> None:
         self._ask = ask
         self._fresh_seconds = fresh_seconds
-        self._turn = asyncio.Lock()
+        self._asking = asyncio.Lock()
         self._boarding: asyncio.Task[Answer] | None = None
         self._last: tuple[float, Answer] | None = None
         self._tasks: set[asyncio.Task[Answer]] = set()
@@ -54,7 +54,7 @@ class SharedQuestion(Generic[Answer]):
 
     async def _fly(self) -> Answer:
         try:
-            await self._turn.acquire()
+            await self._asking.acquire()
         finally:
             # Whoever calls from here on needs a request that starts later than this one.
             self._boarding = None
@@ -65,7 +65,7 @@ class SharedQuestion(Generic[Answer]):
             self._last = (asyncio.get_running_loop().time(), answer)
             return answer
         finally:
-            self._turn.release()
+            self._asking.release()
 
     def _is_fresh(self, last: tuple[float, Answer]) -> bool:
         return asyncio.get_running_loop().time() - last[0] < self._fresh_seconds

@@ -36,17 +36,17 @@ class RequestPace:
         return len(self._queue)
 
     async def wait(self, seconds: float) -> None:
-        """Wait for this request's turn.
+        """Wait until this request may go.
 
         Args:
             seconds: how long after it the next one may go.
         """
-        turn = asyncio.get_running_loop().create_future()
+        go = asyncio.get_running_loop().create_future()
         rank = _RANKS[purpose_of_requests()]
-        heapq.heappush(self._queue, (rank, next(self._numbers), seconds, turn))
+        heapq.heappush(self._queue, (rank, next(self._numbers), seconds, go))
         self._let_go()
         try:
-            await turn
+            await go
         except asyncio.CancelledError:
             self._queue = [place for place in self._queue if not place[-1].done()]
             heapq.heapify(self._queue)
@@ -59,10 +59,10 @@ class RequestPace:
             if self._free_at > now:
                 self._timer = loop.call_at(self._free_at, self._time_is_up)
                 return
-            _rank, _number, seconds, turn = heapq.heappop(self._queue)
-            if not turn.done():
+            _rank, _number, seconds, go = heapq.heappop(self._queue)
+            if not go.done():
                 self._free_at = now + seconds
-                turn.set_result(None)
+                go.set_result(None)
 
     def _time_is_up(self) -> None:
         self._timer = None

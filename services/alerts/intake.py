@@ -196,7 +196,7 @@ class AlertIntake:
         self._dispatch = dispatch
         self._age_max = age_max
         self._a_minute = a_minute
-        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._app = pool(app_url, "alerts")
         self._system = pool(system_url, "alert-keys")
 
@@ -230,7 +230,7 @@ class AlertIntake:
         owner = await self._owner(key, offer.wish, now)
         row = judge(owner, offer, now, age_max=self._age_max)
         store = self._store_exit if row.is_exit else self._store
-        async with self._turns.setdefault(owner["key_id"], asyncio.Lock()):
+        async with self._locks.setdefault(owner["key_id"], asyncio.Lock()):
             for _ in range(_ATTEMPTS):
                 receipt = await store(owner, row, now, meter)
                 if receipt is not None:

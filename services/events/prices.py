@@ -24,7 +24,7 @@ from services.events.reading import EventsUnavailable, SystemReads
 
 PRICE_SECONDS = 1.0
 USERS_AT_ONCE = 50
-"""After so many users others get their turn: events go before prices."""
+"""After so many users the loop goes on with others: events go before prices."""
 
 _QUOTES = """
 SELECT s.venue, q.symbol, q.last, q.at
@@ -140,15 +140,15 @@ class Prices:
         self._books.pop(user_id, None)
 
     async def run(self, *, seconds: float = PRICE_SECONDS) -> None:
-        """Value until cancelled; a database that is down is asked again at the next turn."""
+        """Value until cancelled; a database that is down is asked again after that time."""
         while True:
             await asyncio.sleep(seconds)
             try:
-                await self.turn()
+                await self._value_all()
             except EventsUnavailable as failure:
                 _log.warning("events.no_prices", error=type(failure.__cause__).__name__)
 
-    async def turn(self) -> None:
+    async def _value_all(self) -> None:
         """Value once."""
         watchers = {
             user: watcher for user, watcher in self._watchers.items() if watcher.watches_values
@@ -161,7 +161,7 @@ class Prices:
         coins = Stablecoins(tuple((row["coin"], row["currency"]) for row in pegs))
         await self._read_books([user for user in watchers if user not in self._books])
         for number, (user, watcher) in enumerate(watchers.items(), start=1):
-            # A book that a committed event dropped meanwhile is read at the next turn.
+            # A book that a committed event dropped meanwhile is read the next time.
             if (book := self._books.get(user)) is not None:
                 _try(user, book, quotes, coins, watcher)
             if number % USERS_AT_ONCE == 0:

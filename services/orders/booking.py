@@ -78,13 +78,13 @@ async def book(
         refusal: code and reason, when refused or denied.
         came_back: the venue has an order that was taken for over; its own word replaces our end.
         market: what the venue publishes now, where an exit was refused for the market's rules.
-        waits: whether rows that are held are waited for.
+        waits: whether rows that are locked are waited for.
 
     Returns:
         The order after booking.
 
     Raises:
-        RowsHeld: another transaction holds its rows, and they were not to be waited for.
+        RowsLocked: another transaction has its rows locked, and they were not to be waited for.
     """
     position, order = await lock_position_and_order(session, order_id, waits=waits)
     if venue_order_id is not None:

@@ -18,7 +18,7 @@ from domain.ports import VenueAccount, WallClock
 from domain.requests import Purpose, requests_for
 from models.trading import CancelOutcome, Order
 from services.database import Database
-from services.orders.row_locks import RowTurns, lock_position_and_order
+from services.orders.row_locks import LockRetry, lock_position_and_order
 
 STUCK_AFTER = timedelta(seconds=10)
 """Wall time since an immediate order was sent after which it is cancelled."""
@@ -35,10 +35,10 @@ _log = structlog.get_logger("nija.orders")
 class OrderCancelling:
     """Cancels orders that are stuck at the venue."""
 
-    def __init__(self, database: Database, clock: WallClock, turns: RowTurns) -> None:
+    def __init__(self, database: Database, clock: WallClock, lock_retry: LockRetry) -> None:
         self._database = database
         self._clock = clock
-        self._turns = turns
+        self._lock_retry = lock_retry
 
     def is_due(self, order: Order) -> bool:
         """Whether an order that the venue still has open is to be cancelled, perhaps again."""
@@ -63,7 +63,9 @@ class OrderCancelling:
         Returns:
             What became of the request; None if the order needs none any more.
         """
-        if not await self._turns.carry_out(order.account_id, lambda: self._record_attempt(order)):
+        if not await self._lock_retry.carry_out(
+            order.account_id, lambda: self._record_attempt(order)
+        ):
             return None
         outcome = await _ask(account, venue_order_id, order)
         result, reason = _recorded_as(outcome)
@@ -74,7 +76,7 @@ class OrderCancelling:
                 row.cancel_outcome, row.cancel_reason = result, reason
                 session.add(row)
 
-        await self._turns.carry_out(order.account_id, record)
+        await self._lock_retry.carry_out(order.account_id, record)
         _log.warning(
             "order.cancel_asked",
             order_id=str(order.id),

@@ -46,7 +46,7 @@ from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book
 from services.orders.dust import last_price
-from services.orders.row_locks import RowTurns, lock_position_and_order
+from services.orders.row_locks import LockRetry, lock_position_and_order
 from services.orders.sending import (
     deadline,
     free_after_refusal,
@@ -126,7 +126,7 @@ class OrderPlacing:
         self._venues = venues
         self._clock = clock
         self._settling = settling
-        self._marking = RowTurns()
+        self._marking = LockRetry()
 
     async def place(self, user_id: UUID, order_id: UUID) -> OrderResult:
         """Send an order if it is still only intended, then settle what can be settled at once.
@@ -149,11 +149,11 @@ class OrderPlacing:
         Args:
             user_id: whose order it is.
             order_id: the order.
-            waits: whether an exit's rows that another transaction holds are asked for again.
+            waits: whether an exit's rows that another transaction has locked are asked for again.
 
         Raises:
             VenueUnavailable: the entry is still intended.
-            RowsHeld: another transaction holds the exit's rows.
+            RowsLocked: another transaction has the exit's rows locked.
         """
         sendable = await self._load(user_id, order_id)
         if sendable is None:
@@ -424,7 +424,7 @@ class OrderPlacing:
                     waits=False,
                 )
 
-        row = await self._settling.turns.carry_out(order.account_id, record)
+        row = await self._settling.lock_retry.carry_out(order.account_id, record)
         return OrderResult(state=OrderState(row.state))
 
     async def _record_failure(
@@ -440,7 +440,7 @@ class OrderPlacing:
         That is nothing once the order was sent again, or found at the venue, meanwhile.
         """
         state, refusal = state_after_failure(sent, outcome)
-        row = await self._settling.turns.carry_out(
+        row = await self._settling.lock_retry.carry_out(
             sent.account_id,
             lambda: self._book_failure(sent, state, refusal, venue_now, market, free),
         )

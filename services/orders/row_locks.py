@@ -1,9 +1,9 @@
-"""Locking the rows of an order, and asking again for those that another transaction holds.
+"""Locking the rows of an order, and retrying while another transaction has them locked.
 
-Who waits for a lock keeps a connection meanwhile. An account may be held for seconds (by a process
-that froze in the middle of a transaction, say), and its orders would take every connection of an
-exits worker: then the exits of all other accounts wait too. So whatever exits need asks for its
-rows without waiting, gives its connection back, and asks again a little later.
+Who waits for a lock keeps a connection meanwhile. An account may be locked for seconds (by a
+process that froze in the middle of a transaction, say), and its orders would take every connection
+of an exits worker: then the exits of all other accounts wait too. So whatever exits need locks its
+rows without waiting (SKIP LOCKED), gives its connection back, and retries a little later.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.connections import Account
 from models.trading import Order, Position
 
-HELD_SECONDS_MAX = 5.0
-"""How long rows that are held are asked for; as long as a statement waits for a lock."""
+LOCKED_SECONDS_MAX = 5.0
+"""How long locked rows are asked for; as long as a statement waits for a lock."""
 
-PAUSE_SECONDS = 0.05
+RETRY_SECONDS = 0.05
 TRIES_PER_SECOND = 100
-"""Between two tries of one transaction, and of all that meet held rows together at most."""
+"""Between two tries of one transaction, and of all that meet locked rows together at most."""
 
 CONNECTIONS_OF_AN_ACCOUNT = 2
 CONNECTIONS_MAX = 4
@@ -40,8 +40,8 @@ each other before they wait for a connection would get a small part of the pool 
 _T = TypeVar("_T")
 
 
-class RowsHeld(SQLAlchemyError):
-    """Another transaction holds the rows."""
+class RowsLocked(SQLAlchemyError):
+    """Another transaction has the rows locked."""
 
 
 async def lock_position_and_order(
@@ -55,10 +55,10 @@ async def lock_position_and_order(
     Args:
         session: a transaction of the order's user.
         order_id: the order.
-        waits: whether rows that are held are waited for.
+        waits: whether rows that are locked are waited for.
 
     Raises:
-        RowsHeld: another transaction holds one of them, and it was not to be waited for.
+        RowsLocked: one of them is, and it was not to be waited for.
     """
     skips = not waits
     account = await session.exec(
@@ -68,7 +68,7 @@ async def lock_position_and_order(
         .with_for_update(read=True, key_share=True, of=Account, skip_locked=skips)
     )
     if account.first() is None and skips:
-        raise RowsHeld("account")
+        raise RowsLocked("account")
     positions = (
         await session.exec(
             select(Position)
@@ -86,13 +86,13 @@ async def lock_position_and_order(
         )
     ).all()
     if skips and not (positions and orders):
-        raise RowsHeld("position")
+        raise RowsLocked("position")
     (position,), (order,) = positions, orders
     return position, order
 
 
-class RowTurns:
-    """Carries out transactions that ask for their rows without waiting, until they get them.
+class LockRetry:
+    """Carries out transactions that lock their rows without waiting, and retries while they cannot.
 
     Args:
         of_one: how many of an account at the same time.
@@ -103,35 +103,35 @@ class RowTurns:
         self, of_one: int = CONNECTIONS_OF_AN_ACCOUNT, of_all: int = CONNECTIONS_MAX
     ) -> None:
         self._of_one = of_one
-        self._places = asyncio.Semaphore(of_all)
+        self._slots = asyncio.Semaphore(of_all)
         self._accounts: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
-        self._held = 0
+        self._retrying = 0
 
     async def carry_out(self, account_id: UUID, transaction: Callable[[], Awaitable[_T]]) -> _T:
-        """Carry a transaction out, again and again while its rows are held.
+        """Carry a transaction out, again and again while its rows are locked.
 
         Args:
             account_id: whose rows it asks for.
             transaction: opens and ends it; whatever it changed is undone where it raises.
 
         Raises:
-            RowsHeld: they were for `HELD_SECONDS_MAX`.
+            RowsLocked: they were for `LOCKED_SECONDS_MAX`.
         """
         loop = asyncio.get_running_loop()
         account = self._accounts.setdefault(account_id, asyncio.Semaphore(self._of_one))
-        until = loop.time() + HELD_SECONDS_MAX
+        until = loop.time() + LOCKED_SECONDS_MAX
         while True:
             try:
-                async with account, self._places:
+                async with account, self._slots:
                     return await transaction()
-            except RowsHeld:
+            except RowsLocked:
                 if loop.time() >= until:
                     raise
-            await self._pause()
+            await self._wait()
 
-    async def _pause(self) -> None:
-        self._held += 1
+    async def _wait(self) -> None:
+        self._retrying += 1
         try:
-            await asyncio.sleep(max(PAUSE_SECONDS, self._held / TRIES_PER_SECOND))
+            await asyncio.sleep(max(RETRY_SECONDS, self._retrying / TRIES_PER_SECOND))
         finally:
-            self._held -= 1
+            self._retrying -= 1

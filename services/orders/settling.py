@@ -43,7 +43,7 @@ from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.looking import filled_of, look_at, look_widely_at
 from services.orders.refused_keys import pause_with_refused_keys
-from services.orders.row_locks import CONNECTIONS_MAX, RowTurns, lock_position_and_order
+from services.orders.row_locks import CONNECTIONS_MAX, LockRetry, lock_position_and_order
 from services.orders.venue_time import time_of_look_up
 
 SEND_LENGTH_MAX = timedelta(seconds=12)
@@ -87,7 +87,7 @@ class OrderSettling:
     """Looks orders up and books what is found.
 
     Attributes:
-        turns: who books next.
+        lock_retry: carries bookings out while other transactions hold rows.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class OrderSettling:
         self._venues = venues
         self._clock = clock
         self._grace = grace
-        self.turns = RowTurns(of_all=bookings_at_once)
-        self._cancelling = OrderCancelling(database, clock, self.turns)
+        self.lock_retry = LockRetry(of_all=bookings_at_once)
+        self._cancelling = OrderCancelling(database, clock, self.lock_retry)
 
     async def result(self, user_id: UUID, order_id: UUID) -> OrderResult:
         """Where an order stands by our own books."""
@@ -276,7 +276,7 @@ class OrderSettling:
             )
             return row
 
-        return _result(await self.turns.carry_out(order.account_id, intend))
+        return _result(await self.lock_retry.carry_out(order.account_id, intend))
 
     def _end_unlisted(self, order: Order, ours: OurOrder, correction: Correction) -> Correction:
         """Judge an order that the venue had accepted and does not know any more by its fills.
@@ -307,7 +307,7 @@ class OrderSettling:
                 row.missed_at = at
                 session.add(row)
 
-        await self.turns.carry_out(order.account_id, note)
+        await self.lock_retry.carry_out(order.account_id, note)
 
     async def _tell_of_vanished(self, order: Order, ref: AccountRef) -> None:
         if not self._has_passed(order.sent_at, self._grace):
@@ -366,7 +366,7 @@ class OrderSettling:
                 )
                 return booked, await _is_guard_due(session, booked)
 
-        booked, guard_due = await self.turns.carry_out(order.account_id, carry_out)
+        booked, guard_due = await self.lock_retry.carry_out(order.account_id, carry_out)
         _log.info(
             "order.settled",
             order_id=str(booked.id),

@@ -148,13 +148,13 @@ def path(candle: Candle, price_step: int, volume_step: int) -> tuple[Tick, ...]:
         price_step: Price increment in the market's units, for the half-way stops.
         volume_step: Size increment in those; all ticks but the last are multiples of it.
     """
-    turns = (
+    corners = (
         (candle.open, candle.low, candle.high, candle.close)
         if candle.close >= candle.open
         else (candle.open, candle.high, candle.low, candle.close)
     )
-    prices = [turns[0]]
-    for start, end in pairwise(turns):
+    prices = [corners[0]]
+    for start, end in pairwise(corners):
         half = (start + end) // 2 // price_step * price_step
         # A leg shorter than one increment would floor to a price outside the candle.
         prices += [half if min(start, end) <= half <= max(start, end) else end, end]

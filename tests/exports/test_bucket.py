@@ -88,10 +88,10 @@ async def test_more_files_and_uploads_than_one_page(store: S3Store, bucket: Buck
     events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=2)
     )
-    turn = _page_uploads(bucket)
+    page = _page_uploads(bucket)
 
     assert {one.name for one in await store.stored()} == names
-    bucket.client.meta.events.unregister("after-call.s3.ListMultipartUploads", turn)
+    bucket.client.meta.events.unregister("after-call.s3.ListMultipartUploads", page)
     assert bucket.uploads() == []
 
 
@@ -99,7 +99,7 @@ def _page_uploads(bucket: Bucket) -> Callable[..., None]:
     """Two a page; this server knows no pages of uploads."""
     asked: dict[str, str] = {}
 
-    def turn(parsed: dict[str, Any], **_: Any) -> None:
+    def turn_page(parsed: dict[str, Any], **_: Any) -> None:
         left = [one for one in parsed.get("Uploads", ()) if one["Key"] > asked.get("KeyMarker", "")]
         page = sorted(left, key=lambda one: str(one["Key"]))[:2]
         parsed |= {"Uploads": page, "IsTruncated": len(left) > len(page)}
@@ -112,8 +112,8 @@ def _page_uploads(bucket: Bucket) -> Callable[..., None]:
         "provide-client-params.s3.ListMultipartUploads",
         lambda params, **_: asked.update(params),
     )
-    events.register("after-call.s3.ListMultipartUploads", turn)
-    return turn
+    events.register("after-call.s3.ListMultipartUploads", turn_page)
+    return turn_page
 
 
 async def test_uploads_of_dead_processes_are_aborted(store: S3Store, bucket: Bucket) -> None:

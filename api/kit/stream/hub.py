@@ -229,7 +229,7 @@ class Hub:
             return await replay(self._live.reads, principal, channels, after=after, until=until)
 
     def values_wanted(self, user_id: UUID) -> None:
-        """Tell all values at the next turn."""
+        """Tell all values the next time they are valued."""
         self._live.prices.holdings_changed(user_id)
 
     def kill_switches_wanted(self, connection: Connection) -> None:

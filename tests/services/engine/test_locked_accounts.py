@@ -1,4 +1,4 @@
-"""Accounts that another transaction holds: their exits take no connections from the others'."""
+"""Accounts that another transaction has locked: their exits leave connections to the others'."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from services.accounts import account_ref
 from services.database import Database
 from services.orders import row_locks
 from services.orders.placing import OrderPlacing
-from services.orders.row_locks import RowsHeld
+from services.orders.row_locks import RowsLocked
 from services.orders.settling import OrderSettling
 from services.paper_ledger import PostgresPaperLedger
 from services.trading.exiting import ExitService
@@ -69,7 +69,7 @@ async def process(alone: Engine) -> AsyncIterator[ExitsProcess]:
     await database.close()
 
 
-async def test_a_held_accounts_exits_that_are_marked_keep_no_other_accounts(
+async def test_a_locked_accounts_exits_that_are_marked_keep_no_other_accounts(
     alone: Engine, process: ExitsProcess
 ) -> None:
     """More exits of one account than there are connections, carried out by its workflow."""
@@ -79,7 +79,7 @@ async def test_a_held_accounts_exits_that_are_marked_keep_no_other_accounts(
     bot, other = await leaving_bot(alone, *symbols), await leaving_bot(alone, "BTC-USD")
     orders = (await process.exits.make_due(bot.ref)).orders
 
-    async with held(alone, bot):
+    async with locked(alone, bot):
         sends = [
             asyncio.create_task(process.placing.place(bot.trader.user_id, order.order_id))
             for order in orders
@@ -95,7 +95,7 @@ async def test_a_held_accounts_exits_that_are_marked_keep_no_other_accounts(
     await assert_in_order(alone, bot)
 
 
-async def test_held_accounts_exits_that_are_booked_keep_no_other_accounts(
+async def test_locked_accounts_exits_that_are_booked_keep_no_other_accounts(
     alone: Engine, process: ExitsProcess
 ) -> None:
     bots = [await leaving_bot(alone, "BTC-USD", "ETH-USD") for _ in range(POOL)]
@@ -107,7 +107,7 @@ async def test_held_accounts_exits_that_are_booked_keep_no_other_accounts(
 
     async with AsyncExitStack() as stack:
         for bot in bots:
-            await stack.enter_async_context(held(alone, bot))
+            await stack.enter_async_context(locked(alone, bot))
         is_over.set()
         await asyncio.sleep(0.5)
         async with asyncio.timeout(AT_ONCE_SECONDS):
@@ -120,7 +120,7 @@ async def test_held_accounts_exits_that_are_booked_keep_no_other_accounts(
         await assert_in_order(alone, bot)
 
 
-async def test_an_exit_that_a_guard_made_and_another_holds_keeps_no_other_of_its_bot(
+async def test_an_exit_that_a_guard_made_and_another_has_locked_keeps_no_other_of_its_bot(
     alone: Engine, process: ExitsProcess
 ) -> None:
     bot = await leaving_bot(alone, "BTC-USD")
@@ -136,28 +136,28 @@ async def test_an_exit_that_a_guard_made_and_another_holds_keeps_no_other_of_its
     await process.prompt.close(10)
 
 
-async def test_rows_that_stay_held_are_given_up(
+async def test_rows_that_stay_locked_are_given_up(
     alone: Engine, process: ExitsProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_locks, "HELD_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(row_locks, "LOCKED_SECONDS_MAX", 0.2)
     bot = await leaving_bot(alone, "BTC-USD")
     (order,) = (await process.exits.make_due(bot.ref)).orders
 
-    async with held(alone, bot):
-        with pytest.raises(RowsHeld):
+    async with locked(alone, bot):
+        with pytest.raises(RowsLocked):
             await process.placing.place(bot.trader.user_id, order.order_id)
 
     assert (await alone.order(order.order_id)).state == "intended"
     assert sells(alone, bot) == 0
 
 
-async def test_a_held_accounts_paper_orders_keep_no_other_accounts(
+async def test_a_locked_accounts_paper_orders_keep_no_other_accounts(
     alone: Engine, process: ExitsProcess
 ) -> None:
     ledger = PostgresPaperLedger(process.database)
     bot, other = await alone.start_bot(), await alone.start_bot()
 
-    async with held(alone, bot):
+    async with locked(alone, bot):
         sends = [asyncio.create_task(execute(alone, ledger, bot)) for _ in range(POOL + 2)]
         await asyncio.sleep(0.3)
         async with asyncio.timeout(AT_ONCE_SECONDS):
@@ -256,7 +256,7 @@ def answer_at(engine: Engine, bot: RunningBot, moment: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def held(engine: Engine, bot: RunningBot) -> AsyncIterator[None]:
+async def locked(engine: Engine, bot: RunningBot) -> AsyncIterator[None]:
     """As by a process that froze while it compared the account's balances."""
     async with engine.database.as_system() as session:
         await session.exec(
