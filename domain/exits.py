@@ -6,7 +6,10 @@ remainder; a price only where the market takes no other orders, bounded and move
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from domain.markets import MarketRules
 from domain.money import ONE, ZERO, ceil_to_step, floor_to_step
@@ -65,6 +68,44 @@ def largest_order(quantity: Decimal, rules: MarketRules, *, price: Decimal | Non
     if ZERO < rest < rules.quantity_min and most - rules.quantity_min >= rules.quantity_min:
         return most - floor_to_step(rules.quantity_min, rules.quantity_step)
     return most
+
+
+FOUND_FOR = timedelta(minutes=10)
+"""Wall time after which twice the size is tried of what was refused as too large."""
+
+TOO_LARGE_KEPT = timedelta(days=1)
+"""Wall time for which such a refusal can matter at all: the size doubles many times in it."""
+
+
+class TooLarge(NamedTuple):
+    """A quantity (base currency) that was refused as too large for one order, and when (wall)."""
+
+    quantity: Decimal
+    refused_at: datetime
+
+
+def largest_found(
+    too_large: Sequence[TooLarge], rules: MarketRules, *, price: Decimal | None, now: datetime
+) -> Decimal | None:
+    """The maximum that refusals taught, in the base currency; None where they taught none.
+
+    Half of what was refused, until it is taken. It does not stay: the market may take more by then,
+    so twice as much may go every `FOUND_FOR`. Nor does it hold beside a published maximum: a
+    refusal which that one explains teaches nothing else.
+
+    Args:
+        too_large: what was refused.
+        rules: steps and maximums of the market, as they are known now.
+        price: the price last seen; None if unknown.
+        now: wall time.
+    """
+    sizes = [
+        quantity / 2 * (1 << max(0, (now - refused_at) // FOUND_FOR))
+        for quantity, refused_at in too_large
+        if largest_order(quantity, rules, price=price) == quantity
+    ]
+    most = floor_to_step(min(sizes), rules.quantity_step) if sizes else ZERO
+    return most or None
 
 
 def exit_limit_price(side: Side, reference: Decimal, rules: MarketRules, *, tries: int) -> Decimal:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from sqlalchemy import ColumnElement
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.exits import exit_limit_price, largest_order
+from domain.exits import (
+    TOO_LARGE_KEPT,
+    TooLarge,
+    exit_limit_price,
+    largest_found,
+    largest_order,
+)
 from domain.markets import MarketRules, MarketStatus
 from domain.money import ZERO, ceil_to_step, floor_to_step
 from domain.orders import Leg, OrderState, OrderType, Side
@@ -44,14 +52,14 @@ class Attempts:
     Attributes:
         made: how many there were.
         in_vain: how many came after the last one that filled anything.
-        too_large: how many were refused as too large for one order.
+        too_large: those of the last day that were refused as too large for one order.
         wrong_type: how many were refused for their kind.
         latest: the latest.
     """
 
     made: int
     in_vain: int
-    too_large: int
+    too_large: Sequence[TooLarge]
     wrong_type: int
     latest: Order | None
 
@@ -66,9 +74,9 @@ class OrderForm:
 
 
 async def earlier_attempts(
-    session: AsyncSession, position: Position, cause: str, leg: Leg
+    session: AsyncSession, position: Position, cause: str, leg: Leg, now: datetime
 ) -> Attempts:
-    """How the orders of one exit went so far."""
+    """How the orders of one exit went until now, wall time."""
     same_exit = (
         (col(Order.account_id) == position.account_id)
         & (col(Order.run_id) == position.run_id)
@@ -91,7 +99,21 @@ async def earlier_attempts(
         latest = (
             await session.exec(select(Order).where(same_exit, Order.attempt == made))
         ).one_or_none()
-    return Attempts(made, made - filled, int(row[2]), int(row[3]), latest)
+    too_large = await _too_large(session, same_exit, now) if row[2] else ()
+    return Attempts(made, made - filled, too_large, int(row[3]), latest)
+
+
+async def _too_large(
+    session: AsyncSession, same_exit: ColumnElement[bool], now: datetime
+) -> Sequence[TooLarge]:
+    rows = await session.exec(
+        select(col(Order.quantity), col(Order.settled_at)).where(
+            same_exit,
+            col(Order.refusal_code).in_(TOO_MUCH),
+            col(Order.settled_at) > now - TOO_LARGE_KEPT,
+        )
+    )
+    return tuple(TooLarge(size, at) for size, at in rows.all() if at is not None)
 
 
 def wait_before_retry(earlier: Attempts, now: datetime) -> float:
@@ -112,7 +134,11 @@ def wait_before_retry(earlier: Attempts, now: datetime) -> float:
 
 
 async def fit_order(
-    session: AsyncSession, position: Position, quantity: Decimal, earlier: Attempts
+    session: AsyncSession,
+    position: Position,
+    quantity: Decimal,
+    earlier: Attempts,
+    now: datetime,
 ) -> OrderForm:
     """Make an order that the market and the account take, of what is to leave.
 
@@ -123,16 +149,12 @@ async def fit_order(
         position: what it leaves; locked.
         quantity: what is to leave, in the base currency and whole steps.
         earlier: how the tries before went.
+        now: wall time.
     """
     rules = rules_from_record(position.rules)
     price = await last_price(session, position)
     size = largest_order(_free(position, quantity, rules, price), rules, price=price)
-    latest = earlier.latest
-    if latest is not None and earlier.too_large:
-        # The market publishes no maximum that explains it: half as much, until it is taken.
-        is_refused = latest.refusal_code in TOO_MUCH
-        most = floor_to_step(latest.quantity / 2, rules.quantity_step)
-        size = min(size, most if is_refused else latest.quantity) or size
+    size = min(size, largest_found(earlier.too_large, rules, price=price, now=now) or size)
     if not _calls_for_limit(rules, earlier):
         return OrderForm(size, OrderType.MARKET, None)
     reference = price or position.stop_loss or position.decision_price

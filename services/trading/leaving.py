@@ -95,7 +95,7 @@ async def leave(
     if due is None:
         return NOTHING
     leg, cause, trigger = due.leg, due.cause, due.trigger
-    earlier = await earlier_attempts(session, position, cause, leg)
+    earlier = await earlier_attempts(session, position, cause, leg, wall)
     note_due(position, wall, in_vain=earlier.in_vain, latest=earlier.latest)
     session.add(position)
     await tell_if_late(session, position, cause, wall)
@@ -104,7 +104,7 @@ async def leave(
         return Leaving(retry_seconds=wait)
     if due.quantity <= ZERO:
         return NOTHING
-    form = await fit_order(session, position, due.quantity, earlier)
+    form = await fit_order(session, position, due.quantity, earlier, wall)
     attempt = earlier.made + 1
     order = Order(
         user_id=position.user_id,

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from domain.exits import exit_limit_price, largest_order, partial_quantity
+from domain.exits import (
+    FOUND_FOR,
+    TooLarge,
+    exit_limit_price,
+    largest_found,
+    largest_order,
+    partial_quantity,
+)
 from domain.markets import MarketRules
 from domain.orders import Side
 
@@ -31,6 +39,22 @@ def test_an_order_carries_no_more_than_the_maximums() -> None:
 
 def test_no_rest_is_left_that_is_too_small_for_an_order() -> None:
     assert largest_order(Decimal("4.2"), RULES, price=None) == Decimal("3.5")
+
+
+def test_a_maximum_that_was_found_doubles_with_time_and_yields_to_a_published_one() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    silent = replace(RULES, quantity_max=None, notional_max=None)
+    refused = [TooLarge(Decimal(9), now), TooLarge(Decimal("4.6"), now)]
+
+    def found(after: timedelta, rules: MarketRules = silent) -> Decimal | None:
+        return largest_found(refused, rules, price=Decimal(10), now=now + after)
+
+    assert found(timedelta(0)) == found(timedelta(seconds=-5)) == Decimal("2.3")
+    assert found(FOUND_FOR) == Decimal("4.6")
+    assert found(2 * FOUND_FOR) == Decimal("9.2")
+    assert found(timedelta(0), replace(silent, quantity_max=Decimal(5))) == Decimal("2.3")
+    assert found(timedelta(0), RULES) is None
+    assert largest_found([TooLarge(Decimal("0.1"), now)], silent, price=None, now=now) is None
 
 
 def test_maximums_that_allow_nothing_are_not_believed() -> None:

@@ -35,6 +35,13 @@ async def exits(engine: Engine, bot: RunningBot) -> list[tuple[str, Decimal, str
     ]
 
 
+async def step(engine: Engine, bot: RunningBot, times: int = 1) -> None:
+    """Make the exit order that is due and send it, without a pause."""
+    for _ in range(times):
+        for task in (await engine.guard(bot)).orders:
+            await engine.place(bot, task.order_id)
+
+
 async def test_an_exit_of_a_limit_only_market_is_a_bounded_limit_order(
     alone: Engine, bot: RunningBot
 ) -> None:
@@ -140,6 +147,99 @@ async def test_a_maximum_that_is_not_published_is_found(alone: Engine, bot: Runn
     ]
     assert (await alone.position(bot)).state == "closed"
     await assert_in_order(alone, bot)
+
+
+async def test_a_maximum_that_was_found_is_tried_beyond_after_a_while(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """What a refusal taught holds for ten minutes; then twice as much may go, at last all of it."""
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.quantity_max = Decimal("0.2")
+    await alone.fire(position, "stop")
+    await step(alone, bot, times=6)
+    account.quantity_max = None
+
+    await step(alone, bot)
+    alone.wall.advance(600)
+    await step(alone, bot)
+    alone.wall.advance(3600)
+    await step(alone, bot)
+
+    sizes = [(size, state) for _, size, state in await exits(alone, bot)]
+    assert sizes == [
+        (Decimal(3), "refused"),
+        (Decimal("1.5"), "refused"),
+        (Decimal("0.75"), "refused"),
+        (Decimal("0.375"), "refused"),
+        (Decimal("0.1875"), "filled"),
+        (Decimal("0.1875"), "filled"),
+        (Decimal("0.1875"), "filled"),
+        (Decimal("0.375"), "filled"),
+        (Decimal("2.0625"), "filled"),
+    ]
+    assert (await alone.position(bot)).state == "closed"
+    await assert_in_order(alone, bot)
+
+
+async def test_a_size_that_is_refused_again_is_halved_again(alone: Engine, bot: RunningBot) -> None:
+    position = await alone.open_position(bot)
+    alone.account(bot).quantity_max = Decimal(1)
+    await alone.fire(position, "stop")
+    await step(alone, bot, times=3)
+    alone.wall.advance(600)
+
+    await step(alone, bot, times=3)
+
+    sizes = [(size, state) for _, size, state in await exits(alone, bot)]
+    assert sizes[2:] == [
+        (Decimal("0.75"), "filled"),
+        (Decimal("1.5"), "refused"),
+        (Decimal("0.75"), "filled"),
+        (Decimal("0.75"), "filled"),
+    ]
+
+
+async def test_a_small_order_makes_the_next_of_its_exit_no_smaller(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """What is free for a sale was little for a moment: that is no maximum of the market."""
+    position = await alone.open_position(bot)
+    alone.account(bot).quantity_max = Decimal(1)
+    await alone.fire(position, "stop")
+    await step(alone, bot, times=2)
+    await alone.execute(
+        "UPDATE positions SET sellable_quantity = 0.1 WHERE id = :id", id=position.id
+    )
+    await step(alone, bot)
+
+    await step(alone, bot)
+
+    sizes = [(size, state) for _, size, state in await exits(alone, bot)]
+    assert sizes[2:] == [(Decimal("0.1"), "filled"), (Decimal("0.75"), "filled")]
+
+
+async def test_a_maximum_that_the_venue_names_replaces_the_one_that_was_found(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    alone.account(bot).quantity_max = Decimal("0.9")
+    await alone.fire(position, "stop")
+    await step(alone, bot, times=3)
+    publish(alone, quantity_max=Decimal("0.9"))
+    alone.wall.advance(600)
+
+    await step(alone, bot, times=4)
+
+    sizes = [(size, state) for _, size, state in await exits(alone, bot)]
+    assert sizes[2:] == [
+        (Decimal("0.75"), "filled"),
+        (Decimal("1.5"), "refused"),
+        (Decimal("0.9"), "filled"),
+        (Decimal("0.9"), "filled"),
+        (Decimal("0.45"), "filled"),
+    ]
+    assert (await alone.position(bot)).state == "closed"
 
 
 async def test_a_target_in_pieces_is_taken_when_all_of_it_is_sold(
