@@ -120,8 +120,8 @@ class Position:
         surplus_quantity: base currency that exits sold (long) or bought (short) beyond what was
             held: an exit taken for lost filled after its replacement had. It traded the account's
             own currency and is no part of the position's price P&L; its fee is.
-        gone_quantity: base currency that left by other hands or was given up, at no known price; it
-            is no part of the price P&L.
+        gone_quantity: base currency that left by manual actions or was given up, at no known price;
+            it is no part of the price P&L.
         fee_base_quantity: fees that were taken in the base currency, in the base currency.
         fee_base_notional: the same valued at the fills' prices, in the quote currency.
         fees: every fee that can be valued, in the quote currency.

@@ -12,7 +12,7 @@ return in one transaction. They keep these invariants, each under a property tes
    the venue says was filled. Until the missing ones are listed it stays unsettled.
 5. *Not listed is not absent*: an order counts as absent only if its fate was unknown, the venue was
    asked for it and does not list it, and the grace has passed by the venue's clock since sending.
-6. *Hands off*: an order or fill that is not ours leads to no correction.
+6. *Not ours*: an order or fill that is not ours leads to no correction.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def share_shortfall(missing: Decimal, claims: Iterable[Claim]) -> dict[UUID, Dec
 
 
 EXTERNAL_TRADE_TOLERANCE = Decimal("0.1")
-"""How far the proceeds of a trade by other hands may be from its value at the price last seen, as a
+"""How far the proceeds of a manual trade may be from its value at the price last seen, as a
 fraction: fees, slippage, and what the price did since."""
 
 

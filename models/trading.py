@@ -52,7 +52,7 @@ class Position(SQLModel, table=True):
     `surplus_quantity` is what exits traded beyond what was held, `came_back` that the position was
     taken for cancelled when its entry filled after all.
 
-    `closed_elsewhere_quantity` left the account by other hands, at a price that nobody knows;
+    `closed_elsewhere_quantity` left the account by manual actions, at a price that nobody knows;
     `written_off_quantity` was given up by its user. Neither is part of the realised P&L; fees paid
     for them are.
 

@@ -76,7 +76,7 @@ class Execution:
         return len(self._tasks)
 
     def carry_out(self, orders: tuple[OrderTask, ...]) -> None:
-        """Begin with the orders that are not in hand yet."""
+        """Begin with the orders that have no task yet."""
         for order in orders:
             if order.order_id not in self._tasks:
                 self._tasks[order.order_id] = asyncio.create_task(self._carry_out_one(order))

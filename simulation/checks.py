@@ -84,7 +84,7 @@ class Checks:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _reconcile(self) -> None:
-        """Have what hands moved a moment ago noticed now; else it is at the next interval."""
+        """Have what users moved a moment ago noticed now; else it is at the next interval."""
         await asyncio.sleep(
             SETTLED_AFTER.total_seconds()
         )  # sooner after a fill nothing is concluded
@@ -105,7 +105,7 @@ class Checks:
                ORDER BY p.id, o.intended_at DESC, o.attempt DESC""",
         )
         taken = self._scenario.venue.taken()
-        # An exit of coins that hands have taken ends when two reconciliations have noticed it.
+        # An exit of coins that users have taken ends when two reconciliations have noticed it.
         check_flat_exits(
             [row for row in due if (str(row["account_id"]), row["symbol"][:-4]) not in taken]
         )

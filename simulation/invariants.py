@@ -49,7 +49,7 @@ def check_orders(books: Books, venue: Venue) -> None:
         theirs = {
             it.request.client_order_id: it
             for it in venue.orders_of(account_id)
-            if not it.request.client_order_id.startswith("hand")
+            if not it.request.client_order_id.startswith("manual")
         }
         for client_id, their in theirs.items():
             _check_order(ours[account_id].get(client_id), their)
@@ -97,15 +97,15 @@ def _their_fills(
 ) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
     if account["mode"] == "live":
         account_id = str(account["id"])
-        by_hand = {
+        manual = {
             order.order_id
             for order in venue.orders_of(account_id)
-            if order.request.client_order_id.startswith("hand")
+            if order.request.client_order_id.startswith("manual")
         }
         return {
             entry_id(fill): (fill.price, fill.size, fill.fee)
             for fill in venue.fills_of(account_id)
-            if fill.order_id not in by_hand
+            if fill.order_id not in manual
         }
     return {
         str(fill["id"]): (fill["price"], fill["quantity"], fill["fee"])
@@ -115,7 +115,7 @@ def _their_fills(
 
 
 def check_balances(books: Books, venue: Venue, users: Sequence[SimulatedUser]) -> None:
-    """Each balance is the venue's, and what our fills do not explain is what hands moved."""
+    """Each balance is the venue's, and what our fills do not explain are manual moves."""
     opening = {
         str(account_id): user.opening for user in users for account_id in user.account_ids.values()
     }
@@ -137,13 +137,13 @@ def check_balances(books: Books, venue: Venue, users: Sequence[SimulatedUser]) -
         flows = _sums(books.flows, account["id"], "amount")
         if moved != flows:
             raise Violation("flows_differ", f"{account_id}: moved {moved}, noted {flows}")
-        hands: dict[str, Decimal] = defaultdict(lambda: ZERO)
-        for move in venue.hands:
+        manual: dict[str, Decimal] = defaultdict(lambda: ZERO)
+        for move in venue.manual_moves:
             if move.account_id == account_id:
-                hands[move.currency] += move.amount
-        if moved != _without_zeros(hands):
+                manual[move.currency] += move.amount
+        if moved != _without_zeros(manual):
             raise Violation(
-                "balance_differs", f"{account_id}: moved {moved}, by hand {dict(hands)}"
+                "balance_differs", f"{account_id}: moved {moved}, manual {dict(manual)}"
             )
 
 
@@ -193,7 +193,7 @@ def check_positions(books: Books) -> None:
 
 
 def check_shortfalls(books: Books, venue: Venue) -> None:
-    """No more is closed elsewhere than hands took; what is open is in the account."""
+    """No more is closed elsewhere than users took; what is open is in the account."""
     taken = venue.taken()
     for account in books.accounts:
         if account["mode"] != "live":
@@ -204,11 +204,11 @@ def check_shortfalls(books: Books, venue: Venue) -> None:
             base = symbol.split("-")[0]
             of_coin = [it for it in positions if it["symbol"] == symbol]
             gone = sum((_gone(it) for it in of_coin), ZERO)
-            by_hand = taken.get((str(account["id"]), base), ZERO)
+            by_users = taken.get((str(account["id"]), base), ZERO)
             what = f"{base} of {account['id']}"
-            if gone > by_hand:
+            if gone > by_users:
                 raise Violation(
-                    "closed_elsewhere", f"{what}: {gone} closed elsewhere, {by_hand} taken"
+                    "closed_elsewhere", f"{what}: {gone} closed elsewhere, {by_users} taken"
                 )
             claimed = sum((it["open_quantity"] for it in of_coin if it["state"] == "open"), ZERO)
             if claimed > held.get(base, ZERO):
@@ -216,7 +216,7 @@ def check_shortfalls(books: Books, venue: Venue) -> None:
 
 
 def _gone(position: Row) -> Decimal:
-    """What left by other hands or was written off."""
+    """What left by a manual action or was written off."""
     gone: Decimal = position["closed_elsewhere_quantity"] + position["written_off_quantity"]
     return gone
 

@@ -26,8 +26,8 @@ from simulation.checks import Checks
 from simulation.cluster import API, EXITS_WORKERS, WORKERS, Cluster
 from simulation.confirmations import Confirmations
 from simulation.database import SimulationPostgres, fresh_database
-from simulation.hands import Hands
 from simulation.loop import VirtualLoop
+from simulation.manual_actions import ManualActions
 from simulation.processes import task_factory
 from simulation.statements import StatementScheduler
 from simulation.system import Ground, WallTime
@@ -214,7 +214,9 @@ class Scenario:
         self.administrator = Administrator(
             self.users, callers, self.confirmations, _random(self._plan.seed, "admin")
         )
-        self.hands = Hands(self.users, self.venue, _random(self._plan.seed, "hands"))
+        self.manual_actions = ManualActions(
+            self.users, self.venue, _random(self._plan.seed, "hands")
+        )
         self.checks = Checks(self)
         self.venue.on_leaving = self._check_leaving
         for number, action in enumerate(self.actions):
@@ -242,7 +244,7 @@ class Scenario:
         doings += [
             asyncio.create_task(self._break(until)),
             asyncio.create_task(self._administer(until)),
-            asyncio.create_task(self.hands.be_busy(until)),
+            asyncio.create_task(self.manual_actions.be_busy(until)),
         ]
         await asyncio.gather(*doings)
         self.venue.behave()
@@ -362,6 +364,7 @@ def _end_tasks(loop: VirtualLoop) -> None:
 
 
 def _random(seed: int, purpose: str) -> random.Random:
+    """A source of its own for a purpose, whose name is part of what a seed draws."""
     return random.Random(f"{seed}:{purpose}")
 
 

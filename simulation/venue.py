@@ -34,7 +34,7 @@ from simulator.engine import values
 from simulator.exchange import Exchange, OrderNotOpenError
 from simulator.faults.fault import Fault
 from simulator.faults.kinds import Kind
-from simulator.hands import Hands, NotEnoughFundsError
+from simulator.manual_actions import ManualActions, NotEnoughFundsError
 from simulator.market.market import build_market
 from simulator.store import Account, Filter, Store
 
@@ -71,7 +71,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class HandMove:
+class ManualMove:
     """What somebody else moved at the venue, by currency."""
 
     account_id: str
@@ -95,7 +95,7 @@ class Venue:
     ) -> None:
         self.faults = faults
         self.sent: list[Sent] = []
-        self.hands: list[HandMove] = []
+        self.manual_moves: list[ManualMove] = []
         self.on_leaving: Callable[[Sent], None] = lambda _sent: None
         self._trace = trace
         self._store = Store(folder / "venue.sqlite3")
@@ -306,12 +306,12 @@ class Venue:
         filter_ = Filter(account_id, order_ids=order_ids, limit=ALL_EVENTS)
         return self.exchange.store.fills(filter_)[::-1]
 
-    # --- somebody else's hands --------------------------------------------------------------
+    # --- what users do at the venue themselves -----------------------------------------------
 
     def taken(self) -> dict[tuple[str, str], Decimal]:
-        """How much of each coin hands have taken out of each account."""
+        """How much of each coin users have taken out of each account."""
         sums: dict[tuple[str, str], Decimal] = {}
-        for move in self.hands:
+        for move in self.manual_moves:
             if move.amount < 0 and move.currency != "USD":
                 key = (move.account_id, move.currency)
                 sums[key] = sums.get(key, Decimal(0)) - move.amount
@@ -320,16 +320,16 @@ class Venue:
     def move(self, account_id: str, currency: str, amount: Decimal) -> bool:
         """Deposit or withdraw; False where there is not enough."""
         self.catch_up()
-        hands = Hands(self.exchange, self.exchange.accounts[account_id])
+        actions = ManualActions(self.exchange, self.exchange.accounts[account_id])
         try:
             if amount > 0:
-                hands.deposit(currency, amount)
+                actions.deposit(currency, amount)
             else:
-                hands.withdraw(currency, -amount)
+                actions.withdraw(currency, -amount)
         except NotEnoughFundsError:
             return False
-        self.hands.append(HandMove(account_id, currency, amount))
-        self._trace.add("hands", f"move {account_id} {amount:f} {currency}")
+        self.manual_moves.append(ManualMove(account_id, currency, amount))
+        self._trace.add("manual", f"move {account_id} {amount:f} {currency}")
         return True
 
     def trade(self, account_id: str, request: OrderRequest) -> bool:
@@ -340,15 +340,15 @@ class Venue:
             for currency, balance in self.exchange.balances(account_id).items()
         }
         try:
-            hands = Hands(self.exchange, self.exchange.accounts[account_id])
-            hands.place(_engine_request(request), json.dumps(_configuration(request)))
+            actions = ManualActions(self.exchange, self.exchange.accounts[account_id])
+            actions.place(_engine_request(request), json.dumps(_configuration(request)))
         except values.OrderRefusedError:
             return False
         for currency, balance in sorted(self.exchange.balances(account_id).items()):
             if moved := balance.total - before.get(currency, Decimal(0)):
-                self.hands.append(HandMove(account_id, currency, moved))
+                self.manual_moves.append(ManualMove(account_id, currency, moved))
         self._trace.add(
-            "hands", f"{request.side} {account_id} {request.quantity:f} {request.symbol}"
+            "manual", f"{request.side} {account_id} {request.quantity:f} {request.symbol}"
         )
         return True
 

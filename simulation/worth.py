@@ -23,7 +23,7 @@ ZERO = Decimal(0)
 async def check_worth(
     database: SteppedDatabase, books: Books, venue: Venue, users: Sequence[SimulatedUser]
 ) -> None:
-    """Equity and open profit equal what the venue's executions and the hands' moves come to.
+    """Equity and open profit equal what the venue's executions and manual moves come to.
 
     Raises:
         Violation: they do not.
@@ -60,7 +60,7 @@ def _equity(
     opening: Mapping[str, Decimal],
     prices: Mapping[str, Decimal],
 ) -> Decimal:
-    """From the opening balances, executions and moves by hand alone; no balance is read."""
+    """From the opening balances, executions and manual moves alone; no balance is read."""
     held: dict[str, Decimal] = defaultdict(lambda: ZERO, opening)
     for fill in books.fills:
         if fill["account_id"] == account_id:
@@ -68,7 +68,7 @@ def _equity(
             sign = 1 if fill["side"] == "buy" else -1
             held[base] += sign * fill["quantity"]
             held[quote] -= sign * fill["quantity"] * fill["price"] + fill["fee"]
-    for move in venue.hands:
+    for move in venue.manual_moves:
         if move.account_id == str(account_id):
             held[move.currency] += move.amount
     return held["USD"] + sum(

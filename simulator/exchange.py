@@ -170,13 +170,13 @@ class Exchange:
         request: OrderRequest,
         configuration: str,
         *,
-        by_hand: bool = False,
+        is_manual: bool = False,
     ) -> Order:
         """Place an order; the same client order id again returns the first order untouched.
 
         The faults in force are met here: the order may be refused by what its product takes at
         present, wait unmatched, trade in part only or stay open; see `docs/simulator.md`. Of an
-        order by hand, only what its product takes is judged.
+        manual order, only what its product takes is judged.
 
         Raises:
             OrderRefusedError: Nothing has changed, and the client order id is still free.
@@ -187,14 +187,14 @@ class Exchange:
         account_id = account.account_id
         state = self.conditions.product(request.product_id, CallName.PLACE, account_id)
         state.check(request)
-        hits = () if by_hand else self.conditions.order(request, account_id)
+        hits = () if is_manual else self.conditions.order(request, account_id)
         sequence = self.engine.next_sequence()
         order = Order(
             order_id=self._new_id("order", sequence),
             account_id=account_id,
             request=request,
             sequence=sequence,
-            created_ms=self.now_ms if by_hand else self.conditions.stamp_ms(account_id),
+            created_ms=self.now_ms if is_manual else self.conditions.stamp_ms(account_id),
             received_at=datetime.now(UTC).isoformat(),
             configuration=configuration,
         )
@@ -202,7 +202,7 @@ class Exchange:
             self._accept(order, hits, state)
         return order
 
-    def cancel(self, account: Account, order_id: str, *, by_hand: bool = False) -> None:
+    def cancel(self, account: Account, order_id: str, *, is_manual: bool = False) -> None:
         """Cancel an order that is not done; a fault may let it live on for a while.
 
         Raises:
@@ -216,7 +216,7 @@ class Exchange:
         with self.durable():
             if self.order_faults.of(order_id).find(Kind.CANCEL_LATE):
                 return  # It is being cancelled already.
-            late = None if by_hand else self.conditions.cancel(product_id, account.account_id)
+            late = None if is_manual else self.conditions.cancel(product_id, account.account_id)
             if late is not None:
                 self.order_faults.note(order_id, [late], self.now_ms)
             else:

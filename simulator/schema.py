@@ -78,6 +78,7 @@ CREATE INDEX IF NOT EXISTS fills_by_account ON fills (account_id, sequence);
 CREATE INDEX IF NOT EXISTS fills_by_order ON fills (order_id);
 CREATE INDEX IF NOT EXISTS fills_by_quote ON fills (product_id, quote_ms);
 
+-- Manual actions, under the name that existing files have.
 CREATE TABLE IF NOT EXISTS hand_moves (
     move_id INTEGER PRIMARY KEY,
     account_id TEXT NOT NULL,

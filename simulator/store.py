@@ -86,7 +86,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class HandMove:
+class ManualAction:
     """Something that an account's holder did at the venue, beside any bot.
 
     Attributes:
@@ -223,23 +223,23 @@ class Store:
         rows = self._select(f"SELECT {_FILL_COLUMNS} FROM fills", "time_ms", filter_)  # noqa: S608
         return [fill_of(row) for row in rows]
 
-    def add_hand_move(self, move: HandMove) -> None:
-        """Add something done by hand, inside a transaction."""
+    def add_manual_action(self, action: ManualAction) -> None:
+        """Add a manual action, inside a transaction."""
         self._db.execute(
             "INSERT INTO hand_moves (account_id, kind, order_id, currency, amount, time_ms)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            text_amounts(astuple(move)),
+            text_amounts(astuple(action)),
         )
 
-    def hand_moves(self, account_id: str) -> list[HandMove]:
-        """Return what was done by hand in an account, oldest first."""
+    def manual_actions(self, account_id: str) -> list[ManualAction]:
+        """Return the manual actions of an account, oldest first."""
         rows = self._db.execute(
             "SELECT account_id, kind, order_id, currency, amount, time_ms FROM hand_moves"
             " WHERE account_id = ? ORDER BY move_id",
             (account_id,),
         )
         return [
-            HandMove(**{**row, "amount": row["amount"] and Decimal(row["amount"])})
+            ManualAction(**{**row, "amount": row["amount"] and Decimal(row["amount"])})
             for row in map(dict, rows)
         ]
 

@@ -151,14 +151,14 @@ class VenueView:
         return self._account_id
 
     def _changes(self, recent: Filter) -> Iterator[tuple[str, Decimal]]:
-        """Yield what fills and hands have added to each currency since an instant."""
+        """Yield what fills and manual actions have added to each currency since an instant."""
         store = self._exchange.store
         for fill in store.fills(recent):
             rules = self._exchange.engine.books[fill.product_id].rules
             sign = 1 if fill.side is Side.BUY else -1
             yield rules.base, sign * fill.size
             yield rules.quote, -sign * fill.size * fill.price - fill.fee
-        for move in store.hand_moves(self._owner):
+        for move in store.manual_actions(self._owner):
             if move.amount is not None and move.time_ms >= (recent.start_ms or 0):
                 assert move.currency is not None
                 yield move.currency, move.amount if move.kind == "deposit" else -move.amount

@@ -100,7 +100,8 @@ class TradeFilter:
 class TradeView(NamedTuple):
     """A trade. Price P&L is before fees, net after; percent is of the entry notional.
 
-    What left by other hands or was written off is not in the P&L, nor in what it is a percent of.
+    What left by manual actions or was written off is not in the P&L, nor in what that is a
+    percent of.
     """
 
     id: UUID

@@ -40,7 +40,7 @@ class PositionView:
 
     Attributes:
         sold_quantity: what its exits have traded so far.
-        closed_elsewhere_quantity: what left the account by other hands.
+        closed_elsewhere_quantity: what left the account by manual actions.
         written_off_quantity: what its user gave up.
         market_status: as the venue last published it, a `domain.markets.MarketStatus`.
         closing: whether all of it has been asked to leave.

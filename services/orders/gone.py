@@ -1,7 +1,7 @@
 """What changes of a position without a report about an order: parts that are gone, corrected fees.
 
-A part that left the account by other hands counts as closed elsewhere: its price is not known, so
-it is no part of the P&L, and no order can sell it any more. The rest goes on as it was.
+A part that left the account by manual actions counts as closed elsewhere: its price is not known,
+so it is no part of the P&L, and no order can sell it any more. The rest goes on as it was.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def refold_alone(
 async def tell_closed_elsewhere(
     session: AsyncSession, position: Position, quantity: Decimal, wall: datetime
 ) -> None:
-    """Tell once of a part that left by other hands."""
+    """Tell once of a part that left by manual actions."""
     account = (
         await session.exec(select(Account).where(col(Account.id) == position.account_id))
     ).one()

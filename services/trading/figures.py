@@ -295,7 +295,7 @@ def _daily_net_pnl(
 ) -> Decimal | None:
     """Net P&L of today's closed trades plus all of what the open ones have made so far.
 
-    A part that left at no known price, by other hands or as a fee, has made and lost nothing.
+    A part that left at no known price, by manual actions or as a fee, has made and lost nothing.
     """
     total = closed
     for position in positions:

@@ -1,7 +1,7 @@
-"""The control surface, for loopback peers only: accounts, clock, dump, faults and hands."""
+"""The control surface, for loopback peers only: accounts, clock, dump, faults, manual actions."""
 
 from typing import Final
 
-from simulator.control import faults, hands, venue
+from simulator.control import faults, manual_actions, venue
 
-ROUTES: Final = [*venue.ROUTES, *faults.ROUTES, *hands.ROUTES]
+ROUTES: Final = [*venue.ROUTES, *faults.ROUTES, *manual_actions.ROUTES]

@@ -1,4 +1,4 @@
-"""Balances, orders, fills and moves by hand as control calls show them."""
+"""Balances, orders, fills and manual actions as control calls show them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from simulator.coinbase.wire import entry_id, iso
 from simulator.engine.accounts import Balance
 from simulator.engine.values import Fill, Order
 from simulator.exact import plain
-from simulator.store import HandMove
+from simulator.store import ManualAction
 
 
 def balances_json(balances: Mapping[str, Balance]) -> dict[str, dict[str, str]]:
@@ -22,7 +22,7 @@ def balances_json(balances: Mapping[str, Balance]) -> dict[str, dict[str, str]]:
     }
 
 
-def order_json(order: Order, *, by_hand: bool) -> dict[str, Any]:
+def order_json(order: Order, *, is_manual: bool) -> dict[str, Any]:
     """Return an order as it is, whatever its client is shown."""
     request = order.request
     amounts = {
@@ -51,7 +51,7 @@ def order_json(order: Order, *, by_hand: bool) -> dict[str, Any]:
         "last_fill_time": None if order.last_fill_ms is None else iso(order.last_fill_ms),
         "received_at": order.received_at,
         "sequence": order.sequence,
-        "by_hand": by_hand,
+        "is_manual": is_manual,
     }
 
 
@@ -72,12 +72,12 @@ def fill_json(fill: Fill) -> dict[str, Any]:
     }
 
 
-def move_json(move: HandMove) -> dict[str, Any]:
-    """Return something that was done by hand."""
+def manual_action_json(action: ManualAction) -> dict[str, Any]:
+    """Return a manual action."""
     return {
-        "kind": move.kind,
-        "order_id": move.order_id,
-        "currency": move.currency,
-        "amount": None if move.amount is None else plain(move.amount),
-        "time": iso(move.time_ms),
+        "kind": action.kind,
+        "order_id": action.order_id,
+        "currency": action.currency,
+        "amount": None if action.amount is None else plain(action.amount),
+        "time": iso(action.time_ms),
     }

@@ -18,14 +18,14 @@ from simulator.control.calls import (
     exchange_of,
     loopback_only,
 )
-from simulator.control.show import balances_json, fill_json, move_json, order_json
+from simulator.control.show import balances_json, fill_json, manual_action_json, order_json
 from simulator.engine.accounts import FEES_ACCOUNT, LIQUIDITY_ACCOUNT
 from simulator.engine.fees import UnknownFeeTierError, fee_tier
 from simulator.exact import plain
 from simulator.exchange import Exchange, NotInStepModeError
 from simulator.faults.kinds import CallName, Kind
 from simulator.faults.plan import Situation
-from simulator.hands import HandKind
+from simulator.manual_actions import ManualActionKind
 from simulator.store import Account, Filter
 
 _PERMISSIONS: Final = ("view", "trade", "transfer")
@@ -192,13 +192,13 @@ def _dump_account(exchange: Exchange, account: Account) -> dict[str, Any]:
     everything = Filter(account.account_id, limit=_EVERYTHING)
     orders = exchange.store.orders(everything)[::-1]
     fills = exchange.store.fills(everything)[::-1]
-    moves = exchange.store.hand_moves(account.account_id)
-    by_hand = {move.order_id for move in moves if move.kind == HandKind.ORDER}
+    actions = exchange.store.manual_actions(account.account_id)
+    manual = {it.order_id for it in actions if it.kind == ManualActionKind.ORDER}
     return {
         **_account_json(exchange, account),
-        "orders": [order_json(order, by_hand=order.order_id in by_hand) for order in orders],
+        "orders": [order_json(order, is_manual=order.order_id in manual) for order in orders],
         "fills": [fill_json(fill) for fill in fills],
-        "hands": [move_json(move) for move in moves],
+        "manual_actions": [manual_action_json(action) for action in actions],
     }
 
 

@@ -94,7 +94,7 @@ async def test_an_account_that_began_with_nothing_that_anybody_knows(
     await _every_view_answers(user)
 
 
-async def test_a_part_that_left_by_other_hands_is_neither_won_nor_lost(
+async def test_a_part_that_left_by_manual_actions_is_neither_won_nor_lost(
     world: World, user: Api
 ) -> None:
     run = await make_run(world, user)

@@ -322,12 +322,12 @@ async def test_fills_late_in_pieces_twice_and_out_of_order(venue: Venue) -> None
     assert sum({trade["info"]["entry_id"]: trade["amount"] for trade in trades}.values()) == 0.03
 
 
-async def test_balances_that_lag_behind_fills_and_hands(venue: Venue) -> None:
+async def test_balances_that_lag_behind_fills_and_manual_actions(venue: Venue) -> None:
     venue.fault("balances_late", seconds=60)
     owner = {"account_id": venue.account["account_id"]}
     await venue.sell("0.25")
-    venue.process.post("/control/hands/deposit", owner | {"currency": "USD", "amount": "5"})
-    venue.process.post("/control/hands/withdraw", owner | {"currency": "BTC", "amount": "0.5"})
+    venue.process.post("/control/manual/deposit", owner | {"currency": "USD", "amount": "5"})
+    venue.process.post("/control/manual/withdraw", owner | {"currency": "BTC", "amount": "0.5"})
 
     async def totals() -> tuple[float, float]:
         shown = (await venue.client.fetch_balance({"v3": True}))["total"]

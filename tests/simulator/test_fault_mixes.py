@@ -20,7 +20,7 @@ from simulator.engine.values import (
 )
 from simulator.exchange import Exchange, OrderNotOpenError
 from simulator.faults import draw_faults
-from simulator.hands import Hands, NotEnoughFundsError
+from simulator.manual_actions import ManualActions, NotEnoughFundsError
 from simulator.store import Account, Filter, Store
 from simulator.views import VenueView
 
@@ -126,13 +126,13 @@ class World:
     def move(self, account: Account, _: int) -> None:
         currency = self.random.choice(tuple(DEPOSITS))
         amount = DEPOSITS[currency] / 50
-        hands = Hands(self.exchange, account)
+        actions = ManualActions(self.exchange, account)
         if self.random.random() < 0.5:
-            hands.deposit(currency, amount)
+            actions.deposit(currency, amount)
             self.moved[currency] += amount
             return
         try:
-            hands.withdraw(currency, amount)
+            actions.withdraw(currency, amount)
             self.moved[currency] -= amount
         except NotEnoughFundsError:
             self.trace.append("not enough")

@@ -259,7 +259,7 @@ def test_immediate_order_rests_and_is_cancelled_in_time(venue: Venue, *, is_limi
     assert venue.held("BTC") == 0
 
 
-def test_resting_immediate_order_is_cancelled_by_hand(venue: Venue) -> None:
+def test_resting_immediate_order_is_cancelled_manually(venue: Venue) -> None:
     venue.fault("ioc_rests", seconds=None)
     order = venue.place("0.01")
     venue.wait(3_600)

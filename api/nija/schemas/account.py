@@ -126,7 +126,8 @@ class PositionItem(View):
         examples=[0.004], description="What exits have traded so far; `quantity` is the rest."
     )
     closed_elsewhere_quantity: Quantity = Field(
-        examples=[0], description="What left the account by other hands, at a price nobody knows."
+        examples=[0],
+        description="What left the account by a manual action at the venue, at no known price.",
     )
     written_off_quantity: Quantity = Field(examples=[0], description="What you gave up.")
     market_status: MarketStatus = Field(
@@ -250,7 +251,8 @@ class TradeItem(TypedDict):
     quantity: Annotated[Quantity, Field(examples=[0.01168])]
     sold_quantity: Annotated[Quantity, Field(examples=[0.01168])]
     closed_elsewhere_quantity: Annotated[
-        Quantity, Field(examples=[0], description="Left by other hands; not in the P&L.")
+        Quantity,
+        Field(examples=[0], description="Left by a manual action at the venue; not in the P&L."),
     ]
     written_off_quantity: Annotated[
         Quantity, Field(examples=[0], description="Given up; not in the P&L.")

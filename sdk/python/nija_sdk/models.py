@@ -832,7 +832,7 @@ class PositionItem:
     sold_quantity: Decimal
     """What exits have traded so far; `quantity` is the rest."""
     closed_elsewhere_quantity: Decimal
-    """What left the account by other hands, at a price nobody knows."""
+    """What left the account by a manual action at the venue, at no known price."""
     written_off_quantity: Decimal
     """What you gave up."""
     market_status: MarketStatus
@@ -1202,7 +1202,7 @@ class TradeItem:
     quantity: Decimal
     sold_quantity: Decimal
     closed_elsewhere_quantity: Decimal
-    """Left by other hands; not in the P&L."""
+    """Left by a manual action at the venue; not in the P&L."""
     written_off_quantity: Decimal
     """Given up; not in the P&L."""
     realized_pnl: Decimal

@@ -214,7 +214,7 @@ async def test_an_entry_is_never_sent_again(engine: Engine, bot: RunningBot) -> 
 async def test_an_exit_that_waits_to_be_sent_again_proves_no_shortfall(
     engine: Engine, bot: RunningBot
 ) -> None:
-    """Its first send may have sold: what is missing then is no sale by other hands."""
+    """Its first send may have sold: what is missing then is no manual sale."""
     await engine.open_position(bot)
     position = await engine.position(bot)
     account = engine.account(bot)

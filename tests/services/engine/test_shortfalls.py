@@ -306,7 +306,7 @@ async def carry_on(engine: Engine, bot: RunningBot, *, rounds: int) -> None:
         engine.wall.advance(view.recheck_seconds or 1)
 
 
-async def test_what_left_by_other_hands_is_no_loss_of_the_day(
+async def test_what_left_by_manual_actions_is_no_loss_of_the_day(
     engine: Engine, bot: RunningBot
 ) -> None:
     """Two of three units are sold by hand at the price they were bought for."""

@@ -697,7 +697,7 @@ export interface PositionItem {
   broker: string;
   /** What exits have traded so far; `quantity` is the rest. */
   soldQuantity: number;
-  /** What left the account by other hands, at a price nobody knows. */
+  /** What left the account by a manual action at the venue, at no known price. */
   closedElsewhereQuantity: number;
   /** What you gave up. */
   writtenOffQuantity: number;
@@ -1001,7 +1001,7 @@ export interface TradeItem {
   sizeUsd: number;
   quantity: number;
   soldQuantity: number;
-  /** Left by other hands; not in the P&L. */
+  /** Left by a manual action at the venue; not in the P&L. */
   closedElsewhereQuantity: number;
   /** Given up; not in the P&L. */
   writtenOffQuantity: number;

@@ -1,7 +1,7 @@
-"""What account holders do at the venue themselves, beside the bots that trade for them.
+"""Manual actions: what account holders do at the venue, beside the bots that trade for them.
 
 Faults do not meet it, and the venue keeps a list of it: a comparison of books can name what was
-moved by hand.
+moved by them.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from enum import StrEnum
 
 from simulator.engine.values import Order, OrderRequest
 from simulator.exchange import Exchange
-from simulator.store import Account, HandMove
+from simulator.store import Account, ManualAction
 
 
-class HandKind(StrEnum):
+class ManualActionKind(StrEnum):
     """What was done."""
 
     ORDER = "order"
@@ -27,8 +27,8 @@ class NotEnoughFundsError(Exception):
 
 
 @dataclass(frozen=True)
-class Hands:
-    """The hands of one account's holder."""
+class ManualActions:
+    """What the holder of one account does."""
 
     exchange: Exchange
     account: Account
@@ -40,8 +40,8 @@ class Hands:
             OrderRefusedError: Nothing has changed.
         """
         with self.exchange.durable(always=True):
-            order = self.exchange.place(self.account, request, configuration, by_hand=True)
-            self._note(HandKind.ORDER, order_id=order.order_id)
+            order = self.exchange.place(self.account, request, configuration, is_manual=True)
+            self._note(ManualActionKind.ORDER, order_id=order.order_id)
         return order
 
     def cancel(self, order_id: str) -> None:
@@ -51,12 +51,12 @@ class Hands:
             OrderNotOpenError: There is nothing to cancel.
         """
         with self.exchange.durable(always=True):
-            self.exchange.cancel(self.account, order_id, by_hand=True)
-            self._note(HandKind.CANCEL, order_id=order_id)
+            self.exchange.cancel(self.account, order_id, is_manual=True)
+            self._note(ManualActionKind.CANCEL, order_id=order_id)
 
     def deposit(self, currency: str, amount: Decimal) -> None:
         """Pay in."""
-        self._move(HandKind.DEPOSIT, currency, amount)
+        self._move(ManualActionKind.DEPOSIT, currency, amount)
 
     def withdraw(self, currency: str, amount: Decimal, to: Account | None = None) -> None:
         """Pay out, or move to another account of the venue.
@@ -68,28 +68,28 @@ class Hands:
         if balance is None or balance.available < amount:
             raise NotEnoughFundsError(f"less than {amount:f} {currency} is available")
         with self.exchange.durable(always=True):
-            self._move(HandKind.WITHDRAWAL, currency, amount)
+            self._move(ManualActionKind.WITHDRAWAL, currency, amount)
             if to is not None:
-                Hands(self.exchange, to).deposit(currency, amount)
+                ManualActions(self.exchange, to).deposit(currency, amount)
 
-    def moves(self) -> list[HandMove]:
+    def moves(self) -> list[ManualAction]:
         """Return everything that was done, oldest first."""
-        return self.exchange.store.hand_moves(self.account.account_id)
+        return self.exchange.store.manual_actions(self.account.account_id)
 
-    def _move(self, kind: HandKind, currency: str, amount: Decimal) -> None:
-        signed = amount if kind is HandKind.DEPOSIT else -amount
+    def _move(self, kind: ManualActionKind, currency: str, amount: Decimal) -> None:
+        signed = amount if kind is ManualActionKind.DEPOSIT else -amount
         with self.exchange.durable(always=True):
             self.exchange.engine.ledger.add(self.account.account_id, currency, signed)
             self._note(kind, currency=currency, amount=amount)
 
     def _note(
         self,
-        kind: HandKind,
+        kind: ManualActionKind,
         *,
         order_id: str | None = None,
         currency: str | None = None,
         amount: Decimal | None = None,
     ) -> None:
         account_id, now_ms = self.account.account_id, self.exchange.now_ms
-        move = HandMove(account_id, kind, order_id, currency, amount, now_ms)
-        self.exchange.store.add_hand_move(move)
+        move = ManualAction(account_id, kind, order_id, currency, amount, now_ms)
+        self.exchange.store.add_manual_action(move)

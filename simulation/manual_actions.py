@@ -1,4 +1,4 @@
-"""Somebody else's hands at the venue: users who move money and coins there themselves."""
+"""Manual actions at the venue: users who move money and coins there themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARES = (Decimal("0.3"), Decimal("0.7"), Decimal(1))
 """How much of what an account holds of a coin is taken."""
 
 
-class Hands:
+class ManualActions:
     """Deposits, withdrawals and trades that the product is not told of."""
 
     def __init__(self, users: list[SimulatedUser], venue: Venue, random_: random.Random) -> None:
@@ -61,7 +61,7 @@ class Hands:
         self._venue.trade(
             account,
             OrderRequest(
-                client_order_id=f"hand-{self._orders}",
+                client_order_id=f"manual-{self._orders}",
                 symbol=symbol,
                 side=Side.SELL,
                 type=OrderType.MARKET,

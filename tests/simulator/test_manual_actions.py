@@ -12,10 +12,10 @@ pytestmark = pytest.mark.integration
 SYMBOL = "BTC/USD"
 
 
-def by_hand(
+def act(
     simulator: SimulatorProcess, account: dict[str, Any], what: str, **body: Any
 ) -> dict[str, Any]:
-    return simulator.post(f"/control/hands/{what}", {"account_id": account["account_id"]} | body)
+    return simulator.post(f"/control/manual/{what}", {"account_id": account["account_id"]} | body)
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def account(simulator: SimulatorProcess) -> dict[str, Any]:
     return simulator.new_account(balances={"USD": "10000", "BTC": "1"})
 
 
-async def test_orders_by_hand_are_ordinary_orders_that_the_dump_marks(
+async def test_manual_orders_are_ordinary_orders_that_the_dump_marks(
     simulator: SimulatorProcess, account: dict[str, Any], client: Any
 ) -> None:
-    sold = by_hand(simulator, account, "orders", product_id="BTC-USD", side="sell", size="0.5")
-    bought = by_hand(simulator, account, "orders", product_id="BTC-USD", side="buy", amount="100")
-    resting = by_hand(
+    sold = act(simulator, account, "orders", product_id="BTC-USD", side="sell", size="0.5")
+    bought = act(simulator, account, "orders", product_id="BTC-USD", side="buy", amount="100")
+    resting = act(
         simulator,
         account,
         "orders",
@@ -44,7 +44,7 @@ async def test_orders_by_hand_are_ordinary_orders_that_the_dump_marks(
     assert listed == {order["order_id"] for order in (sold, bought, resting)} | {ours["id"]}
     assert (await client.fetch_balance({"v3": True}))["used"]["BTC"] == 0.4
     dumped = simulator.dump(account)
-    marks = {order["order_id"]: order["by_hand"] for order in dumped["orders"]}
+    marks = {order["order_id"]: order["is_manual"] for order in dumped["orders"]}
     assert marks == {
         sold["order_id"]: True,
         bought["order_id"]: True,
@@ -52,37 +52,37 @@ async def test_orders_by_hand_are_ordinary_orders_that_the_dump_marks(
         ours["id"]: False,
     }
 
-    cancelled = by_hand(simulator, account, "cancel", order_id=resting["order_id"])
+    cancelled = act(simulator, account, "cancel", order_id=resting["order_id"])
 
     assert cancelled["status"] == "CANCELLED"
     assert (await client.fetch_balance({"v3": True}))["used"]["BTC"] == 0
-    moves = simulator.dump(account)["hands"]
+    moves = simulator.dump(account)["manual_actions"]
     assert [move["kind"] for move in moves] == ["order", "order", "order", "cancel"]
 
 
-async def test_our_order_cancelled_by_hand(
+async def test_our_order_cancelled_manually(
     simulator: SimulatorProcess, account: dict[str, Any], client: Any
 ) -> None:
     placed = await client.create_order(SYMBOL, "limit", "sell", 0.01, 500_000)
 
-    by_hand(simulator, account, "cancel", order_id=placed["id"])
+    act(simulator, account, "cancel", order_id=placed["id"])
 
     assert (await client.fetch_order(placed["id"]))["status"] == "canceled"
     [order] = simulator.dump(account)["orders"]
-    assert order["by_hand"] is False
+    assert order["is_manual"] is False
 
 
 async def test_deposits_withdrawals_and_transfers(
     simulator: SimulatorProcess, account: dict[str, Any], client: Any
 ) -> None:
     other = simulator.new_account(balances={})
-    by_hand(simulator, account, "deposit", currency="usd", amount="500.25")
-    by_hand(simulator, account, "withdraw", currency="USD", amount="0.25")
-    by_hand(simulator, account, "withdraw", currency="BTC", amount="0.6", to=other["account_id"])
+    act(simulator, account, "deposit", currency="usd", amount="500.25")
+    act(simulator, account, "withdraw", currency="USD", amount="0.25")
+    act(simulator, account, "withdraw", currency="BTC", amount="0.6", to=other["account_id"])
 
     total = (await client.fetch_balance({"v3": True}))["total"]
     assert (total["USD"], total["BTC"]) == (10_500, 0.4)
-    moves = simulator.dump(account)["hands"]
+    moves = simulator.dump(account)["manual_actions"]
     assert [(move["kind"], move["amount"], move["currency"]) for move in moves] == [
         ("deposit", "500.25", "USD"),
         ("withdrawal", "0.25", "USD"),
@@ -90,7 +90,7 @@ async def test_deposits_withdrawals_and_transfers(
     ]
     received = simulator.dump(other)
     assert received["balances"]["BTC"]["total"] == "0.6"
-    assert [move["kind"] for move in received["hands"]] == ["deposit"]
+    assert [move["kind"] for move in received["manual_actions"]] == ["deposit"]
 
 
 async def test_what_an_order_holds_cannot_be_withdrawn(
@@ -99,12 +99,12 @@ async def test_what_an_order_holds_cannot_be_withdrawn(
     await client.create_order(SYMBOL, "limit", "sell", 0.7, 500_000)
 
     response = httpx.post(  # noqa: ASYNC210 (one call to a loopback server)
-        f"{simulator.url}/control/hands/withdraw",
+        f"{simulator.url}/control/manual/withdraw",
         json={"account_id": account["account_id"], "currency": "BTC", "amount": "0.5"},
     )
 
     assert response.status_code == 409
-    assert simulator.dump(account)["hands"] == []
+    assert simulator.dump(account)["manual_actions"] == []
 
 
 @pytest.mark.parametrize(
@@ -134,22 +134,22 @@ def test_refused_moves_leave_no_trace(
     message: str,
 ) -> None:
     response = httpx.post(
-        f"{simulator.url}/control/hands/{what}",
+        f"{simulator.url}/control/manual/{what}",
         json={"account_id": account["account_id"]} | body,
     )
 
     assert response.status_code == status
     assert message in response.json()["error"]
     dumped = simulator.dump(account)
-    assert dumped["orders"] == dumped["hands"] == []
+    assert dumped["orders"] == dumped["manual_actions"] == []
 
 
-async def test_hands_are_not_met_by_faults_and_survive_a_kill(tmp_path: Any) -> None:
+async def test_manual_actions_are_not_met_by_faults_and_survive_a_kill(tmp_path: Any) -> None:
     with simulator_process(tmp_path) as process:
         account = process.new_account(balances={"BTC": "1"})
         process.post("/control/faults", {"kind": "order_stuck", "seconds": None})
         process.post("/control/faults", {"kind": "maintenance"})
-        sold = by_hand(process, account, "orders", product_id="BTC-USD", side="sell", size="0.5")
+        sold = act(process, account, "orders", product_id="BTC-USD", side="sell", size="0.5")
         before = process.dump(account)
 
         process.kill()
@@ -157,7 +157,7 @@ async def test_hands_are_not_met_by_faults_and_survive_a_kill(tmp_path: Any) -> 
 
         assert sold["status"] == "FILLED"
         assert process.dump(account) == before
-        assert before["orders"][0]["by_hand"] is True
+        assert before["orders"][0]["is_manual"] is True
         httpx.delete(f"{process.url}/control/faults").raise_for_status()  # noqa: ASYNC210
         async with ccxt_client(process.url, account) as client:
             assert (await client.fetch_balance({"v3": True}))["total"]["BTC"] == 0.5

@@ -1,4 +1,4 @@
-"""What account holders do themselves: orders, cancellations, deposits and withdrawals by hand."""
+"""Manual actions of account holders: orders, cancellations, deposits and withdrawals."""
 
 import json
 import uuid
@@ -15,7 +15,7 @@ from simulator.control.calls import BadControlCallError, body_of, exchange_of, l
 from simulator.control.show import balances_json, order_json
 from simulator.engine.values import OrderRefusedError, Side
 from simulator.exchange import Exchange, OrderNotOpenError
-from simulator.hands import Hands, NotEnoughFundsError
+from simulator.manual_actions import ManualActions, NotEnoughFundsError
 from simulator.store import Account
 
 _MOST_AMOUNT: Final = 10**18
@@ -26,7 +26,7 @@ _ORDER: Final = ("product_id", "side", "size", "amount", "price", "post_only", "
 async def place_order(request: Request) -> dict[str, Any]:
     """Place an order: a market order, or one that rests when a `price` is given."""
     body = await _fields(request, *_ORDER)
-    hands = _hands(request, body)
+    actions = _actions(request, body)
     side = str(body.get("side") or "").upper()
     if side not in list(Side):
         raise _bad("side must be buy or sell")
@@ -38,49 +38,49 @@ async def place_order(request: Request) -> dict[str, Any]:
         "order_configuration": configuration,
     }
     try:
-        order = hands.place(parse_order(order_body), json.dumps(configuration))
+        order = actions.place(parse_order(order_body), json.dumps(configuration))
     except ApiError as error:
         raise _bad(error.message) from error
     except OrderRefusedError as refused:
         raise BadControlCallError(f"refused: {refused}") from refused
-    return order_json(order, by_hand=True)
+    return order_json(order, is_manual=True)
 
 
 async def cancel_order(request: Request) -> dict[str, Any]:
     """Cancel an order of the account, its bots' orders included."""
     body = await _fields(request, "order_id")
-    hands = _hands(request, body)
+    actions = _actions(request, body)
     order_id = str(body.get("order_id") or "")
     try:
-        hands.cancel(order_id)
+        actions.cancel(order_id)
     except OrderNotOpenError as error:
         raise BadControlCallError(f"not open: {error}", 409) from error
-    order = hands.exchange.store.find_order(hands.account.account_id, order_id)
+    order = actions.exchange.store.find_order(actions.account.account_id, order_id)
     assert order is not None, "it was cancelled just now"
-    return order_json(order, by_hand=False)
+    return order_json(order, is_manual=False)
 
 
 async def deposit(request: Request) -> dict[str, Any]:
     """Pay money or coins in."""
     body = await _fields(request, "currency", "amount")
-    hands = _hands(request, body)
-    hands.deposit(_currency(body), _amount(body))
-    return _balances(hands)
+    actions = _actions(request, body)
+    actions.deposit(_currency(body), _amount(body))
+    return _balances(actions)
 
 
 async def withdraw(request: Request) -> dict[str, Any]:
     """Pay money or coins out, or move them to another account of the venue (`to`)."""
     body = await _fields(request, "currency", "amount", "to")
-    hands = _hands(request, body)
+    actions = _actions(request, body)
     receiver = body.get("to")
-    to = None if receiver is None else _account(hands.exchange, str(receiver), None)
-    if to == hands.account:
+    to = None if receiver is None else _account(actions.exchange, str(receiver), None)
+    if to == actions.account:
         raise _bad("to must be another account")
     try:
-        hands.withdraw(_currency(body), _amount(body), to)
+        actions.withdraw(_currency(body), _amount(body), to)
     except NotEnoughFundsError as error:
         raise BadControlCallError(str(error), 409) from error
-    return _balances(hands)
+    return _balances(actions)
 
 
 async def _fields(request: Request, *names: str) -> dict[str, Any]:
@@ -91,9 +91,9 @@ async def _fields(request: Request, *names: str) -> dict[str, Any]:
     return body
 
 
-def _hands(request: Request, body: Mapping[str, Any]) -> Hands:
+def _actions(request: Request, body: Mapping[str, Any]) -> ManualActions:
     exchange = exchange_of(request)
-    return Hands(exchange, _account(exchange, body.get("account_id"), body.get("api_key")))
+    return ManualActions(exchange, _account(exchange, body.get("account_id"), body.get("api_key")))
 
 
 def _account(exchange: Exchange, account_id: Any, api_key: Any) -> Account:
@@ -135,11 +135,11 @@ def _amount(body: Mapping[str, Any]) -> Decimal:
     return amount
 
 
-def _balances(hands: Hands) -> dict[str, Any]:
-    account_id = hands.account.account_id
+def _balances(actions: ManualActions) -> dict[str, Any]:
+    account_id = actions.account.account_id
     return {
         "account_id": account_id,
-        "balances": balances_json(hands.exchange.balances(account_id)),
+        "balances": balances_json(actions.exchange.balances(account_id)),
     }
 
 
@@ -148,8 +148,8 @@ def _bad(message: str) -> BadControlCallError:
 
 
 ROUTES: Final = [
-    Route("/control/hands/orders", loopback_only(place_order, 201), methods=["POST"]),
-    Route("/control/hands/cancel", loopback_only(cancel_order), methods=["POST"]),
-    Route("/control/hands/deposit", loopback_only(deposit), methods=["POST"]),
-    Route("/control/hands/withdraw", loopback_only(withdraw), methods=["POST"]),
+    Route("/control/manual/orders", loopback_only(place_order, 201), methods=["POST"]),
+    Route("/control/manual/cancel", loopback_only(cancel_order), methods=["POST"]),
+    Route("/control/manual/deposit", loopback_only(deposit), methods=["POST"]),
+    Route("/control/manual/withdraw", loopback_only(withdraw), methods=["POST"]),
 ]
