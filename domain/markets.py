@@ -119,11 +119,12 @@ class BookLevel:
 
 @dataclass(frozen=True, slots=True)
 class OrderBook:
-    """Bids from the highest, asks from the lowest."""
+    """Bids from the highest, asks from the lowest; `at` is its venue time, where that is told."""
 
     symbol: str
     bids: tuple[BookLevel, ...]
     asks: tuple[BookLevel, ...]
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from adapters.venues.order_rules import refusal_by_rules, refusal_by_shape
-from domain.markets import FeeRates, MarketRules, MarketStatus, VenueClock
+from domain.markets import FeeRates, MarketRules, MarketStatus, OrderBook
 from domain.money import ZERO
 from domain.orders import (
     Accepted,
@@ -38,7 +38,12 @@ from domain.ports import (
 from domain.requests import Purpose, purpose_of_requests, requests_for
 
 CLOCK_SECONDS = 0.5
-"""How long an order waits for the clock of a venue whose time was seen before."""
+"""How long an order waits for the clock of a venue whose time is known otherwise."""
+
+_RATE_STEP = Decimal("1e-8")
+"""What of a rate that is read back from a fill is more than the rounding of its fee."""
+
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class PaperAccount:
         overrides = self._fee_overrides
         if overrides.maker_rate is not None and overrides.taker_rate is not None:
             return FeeRates(maker_rate=overrides.maker_rate, taker_rate=overrides.taker_rate)
-        public = await self._market_data.public_fees()
+        public = await self._public_fees()
         maker, taker = overrides.maker_rate, overrides.taker_rate
         return FeeRates(
             maker_rate=public.maker_rate if maker is None else maker,
@@ -148,7 +153,7 @@ class PaperAccount:
 
     async def _prepare(
         self, request: OrderRequest
-    ) -> Refused | tuple[MarketRules, Execution, VenueClock]:
+    ) -> Refused | tuple[MarketRules, Execution, datetime]:
         """Everything that decides about the order, from one look at the market."""
         rules = (await self._market_data.rules()).get(request.symbol)
         if rules is None:
@@ -162,7 +167,7 @@ class PaperAccount:
             return refusal
         fees = await self.fees()
         book = await self._market_data.order_book(request.symbol)
-        clock = await self._clock()
+        at = await self._time(book)
         execution = execute(request, book, fees)
         if isinstance(execution, Refused):
             return execution
@@ -174,21 +179,44 @@ class PaperAccount:
         available = ZERO if balance is None else balance.available
         if available < funds.amount:
             return Refused("insufficient_funds", f"The order needs more {funds.currency}")
-        return rules, execution, clock
+        return rules, execution, at
 
-    async def _clock(self) -> VenueClock:
-        """The venue's clock, asked for a moment; else as it was last seen."""
-        known = self._market_data.known_clock()
+    async def _public_fees(self) -> FeeRates:
+        """The venue's fees; an exit, which waits for no table of fees, pays what was paid before.
+
+        Raises:
+            VenueUnavailable: they cannot be had, and nothing was paid before.
+        """
         try:
-            async with asyncio.timeout(None if known is None else CLOCK_SECONDS):
-                return await self._market_data.clock()
-        except (TimeoutError, VenueUnavailable):
-            if known is None:
+            return await self._market_data.public_fees()
+        except VenueUnavailable:
+            paid = await self._paid_before() if _is_of_exit() else None
+            if paid is None:
                 raise
-            return known
+            return paid
+
+    async def _paid_before(self) -> FeeRates | None:
+        fills = await self._ledger.fills(self._ref, symbol=None, venue_order_id=None, since=_EVER)
+        if not fills:
+            return None
+        last = fills[-1]
+        rate = (last.fee / (last.price * last.quantity)).quantize(_RATE_STEP)
+        return FeeRates(maker_rate=rate, taker_rate=rate)
+
+    async def _time(self, book: OrderBook) -> datetime:
+        """The venue's clock, asked for a moment; else as it was last seen, else the book's time."""
+        known = self._market_data.known_clock()
+        otherwise = known.now if known is not None else book.at
+        try:
+            async with asyncio.timeout(None if otherwise is None else CLOCK_SECONDS):
+                return (await self._market_data.clock()).now
+        except (TimeoutError, VenueUnavailable):
+            if otherwise is None:
+                raise
+            return otherwise
 
     async def _record(
-        self, request: OrderRequest, rules: MarketRules, execution: Execution, clock: VenueClock
+        self, request: OrderRequest, rules: MarketRules, execution: Execution, at: datetime
     ) -> PlaceOutcome:
         venue_order_id = paper_order_id(self._ref.account_id, request.client_order_id)
         recorded = await self._ledger.execute(
@@ -201,10 +229,10 @@ class PaperAccount:
                 execution,
                 venue_order_id=venue_order_id,
                 fee_currency=rules.quote,
-                at=clock.now,
+                at=at,
             ),
             state=execution.state.value,
-            at=clock.now,
+            at=at,
         )
         return Accepted(recorded.venue_order_id) if isinstance(recorded, OrderReport) else recorded
 
@@ -232,6 +260,11 @@ def _refusal_by_status(request: OrderRequest, rules: MarketRules) -> Refused | N
             return Refused("unsupported_order_type", "The market takes resting limit orders only")
         case MarketStatus.CANCEL_ONLY | MarketStatus.HALTED:
             return Refused("trading_disabled", "The market takes no orders at present")
+
+
+def _is_of_exit() -> bool:
+    """Whether requests are made for an exit, or as `_purpose` says for one."""
+    return purpose_of_requests() in {Purpose.EXIT, Purpose.LOOK_UP}
 
 
 def _purpose() -> Purpose:

@@ -38,6 +38,7 @@ from models.trading import Trigger, TriggerState
 from services.database import Database
 from services.markets.closing import ClosedCandles
 from services.markets.firing import BotId, Seen, fire_crossed
+from services.markets.last_clock import last_clock
 from services.markets.listing import MarketListing
 from services.markets.seen import store_seen
 from services.markets.wanted import WantedMarkets, wanted_markets
@@ -163,19 +164,20 @@ class VenueWatching:
         """The venue's clock, and whether the venue told it; else it goes on from the last seen.
 
         Raises:
-            VenueUnavailable: the clock was never seen.
+            VenueUnavailable: nobody ever saw it.
         """
         try:
             async with asyncio.timeout(CLOCK_SECONDS):
                 return await market.clock(), True
         except (VenueUnavailable, TimeoutError) as failure:
-            if state is None:
-                raise VenueUnavailable("The venue's clock was never seen") from failure
             known = market.known_clock()
-            if known is not None and known.epoch == state.epoch:
+            if known is not None and (state is None or known.epoch == state.epoch):
                 return known, False
-            elapsed = max(timedelta(0), self._clock.now() - state.seen_at)
-            return VenueClock(state.clock_at + elapsed, state.epoch), False
+            async with self._database.as_system() as session:
+                last = await last_clock(session, market.key, self._clock.now())
+            if last is None:
+                raise VenueUnavailable("The venue's clock was never seen") from failure
+            return last, False
 
     async def _quotes(
         self, market: MarketData, wanted: WantedMarkets, clock: VenueClock

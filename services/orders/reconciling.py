@@ -34,6 +34,7 @@ from models.ledgers import Flow
 from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
+from services.markets.last_clock import clock_by_any_means
 from services.notices import NoticeKind, tell
 from services.orders.comparing import (
     close_what_is_short,
@@ -233,7 +234,7 @@ class Reconciling:
         account = await self._venues.account(ref)
         observed = await account.balances()
         key = VenueKey(ref.venue, ref.realm)
-        now = (await self._venues.market_data(key).clock()).now
+        now = (await clock_by_any_means(self._database, self._venues, key, self._clock.now())).now
         if await self._book_late_reports(ref, account, observed, now):
             observed = await account.balances()
         async with self._database.for_user(user_id) as session:

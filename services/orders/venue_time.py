@@ -9,23 +9,19 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import VenueKey
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable
-from models.markets import VenueState
 from models.trading import Order
 from services.database import Database
-
-CLOCK_SECONDS_MAX = 1.5
-"""How long a look-up waits for the venue's clock."""
+from services.markets.last_clock import CLOCK_SECONDS_MAX, last_clock
 
 
 async def time_without_asking(
     session: AsyncSession, venues: Venues, key: VenueKey, order: Order, wall: datetime
 ) -> datetime:
-    """The venue's time by what is known of it: as this process saw it, else as the watcher did.
+    """The venue's time by what is known of it: as this process saw it, else as anybody last did.
 
     This process knows the speed at which a replay goes on; the stored clock is continued at the
     wall's, and may be ahead of a replay that is slower or stands.
@@ -41,14 +37,9 @@ async def time_without_asking(
     if known is not None:
         return max(order.created_at, known.now)
     least = order.created_at + max(timedelta(0), wall - order.intended_at)
-    seen = await session.exec(
-        select(col(VenueState.clock_at), col(VenueState.seen_at)).where(
-            VenueState.venue == key.venue, VenueState.realm == key.realm.value
-        )
-    )
-    stored = seen.one_or_none()
-    if stored is not None:
-        return max(order.created_at, stored[0] + max(timedelta(0), wall - stored[1]))
+    last = await last_clock(session, key, wall)
+    if last is not None:
+        return max(order.created_at, last.now)
     return least
 
 

@@ -13,17 +13,16 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotSignal, Nudge
-from domain.markets import Realm, VenueKey
+from domain.markets import Realm
 from domain.ports import (
     Venues,
-    VenueUnavailable,
     WallClock,
     WorkflowService,
     WorkflowServiceUnavailable,
 )
 from domain.positions import PositionState
 from domain.principal import Principal
-from domain.strategies.apex import ExitPlan, ExitReason, change_protection
+from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, BotState, RunState
 from models.columns import new_id
 from models.connections import Account
@@ -31,11 +30,9 @@ from models.trading import Position
 from services import audit
 from services.audit import AuditEvent
 from services.database import Database
-from services.errors import NotRunning, PositionNotFound, VenueFailed
+from services.errors import NotRunning
 from services.notices import NoticeKind, tell
-from services.orders.booking import store_plan
-from services.orders.market_rules import rules_from_record
-from services.orders.protection import cancel_triggers, sync_triggers
+from services.orders.protection import cancel_triggers
 from services.refusals import unless_refused
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS, live_positions
@@ -47,6 +44,7 @@ from services.trading.starting import (
     claim_bot,
     lock_bot,
 )
+from services.trading.user_protection import UserProtection, lock_open_position
 from services.trading.writing_off import WritingOff
 
 FLAT_SECONDS_MAX = 5.0
@@ -122,6 +120,7 @@ class TradingService:
         self._workflows = workflows
         self._clock = clock
         self._writing_off = WritingOff(database, venues, clock)
+        self._protection = UserProtection(database, venues, clock)
         self._starting = Starting(
             database,
             venues,
@@ -318,7 +317,7 @@ class TradingService:
             PositionNotFound: no open position of this user has that id.
         """
         async with self._database.for_user(principal.user_id) as session:
-            bot, position = await self._lock_open(session, principal, position_id)
+            bot, position = await lock_open_position(session, principal, position_id)
             if position.close_requested is None:
                 position.close_requested = ExitReason.MANUAL
                 position.close_cause = f"command:{new_id()}"
@@ -343,61 +342,10 @@ class TradingService:
         stop_loss: Decimal | None,
         take_profit: Decimal | None,
     ) -> None:
-        """Replace the stop, the remaining targets, or both.
-
-        Raises:
-            PositionNotFound: no open position of this user has that id.
-            InvalidProtection: the price would fire at once, or is no price.
-            VenueFailed: the market price, which the new one is checked against, could not be had.
-        """
-        async with self._database.for_user(principal.user_id) as session:
-            bot, position = await self._lock_open(session, principal, position_id)
-            account = (
-                await session.exec(select(Account).where(Account.id == position.account_id))
-            ).one()
-        market = self._venues.market_data(VenueKey(account.venue, Realm(account.realm)))
-        try:
-            quote, clock = await market.quote(position.symbol), await market.clock()
-        except VenueUnavailable as failure:
-            raise VenueFailed from failure
-        async with self._database.for_user(principal.user_id) as session:
-            bot, position = await self._lock_open(session, principal, position_id)
-            if position.exit_plan is None:
-                raise PositionNotFound
-            plan = change_protection(
-                ExitPlan.from_record(position.exit_plan),
-                market_price=quote.last,
-                rules=rules_from_record(position.rules),
-                remaining=position.open_quantity,
-                stop_loss=stop_loss,
-                take_profit=take_profit,
-            )
-            store_plan(position, plan)
-            session.add(position)
-            await sync_triggers(session, position, bot.id, plan, clock.now)
-            self._audit(
-                session,
-                principal,
-                AuditEvent.POSITION_MODIFIED,
-                position_id=str(position_id),
-                stop_loss=str(stop_loss) if stop_loss else None,
-                take_profit=str(take_profit) if take_profit else None,
-            )
-
-    async def _lock_open(
-        self, session: AsyncSession, principal: Principal, position_id: UUID
-    ) -> tuple[Bot, Position]:
-        bot = await lock_bot(session, principal.user_id)
-        position = (
-            await session.exec(
-                select(Position)
-                .where(Position.id == position_id, Position.state == PositionState.OPEN.value)
-                .with_for_update()
-            )
-        ).one_or_none()
-        if bot is None or position is None:
-            raise PositionNotFound
-        return bot, position
+        """Replace the stop, the remaining targets, or both; raises as `UserProtection.modify`."""
+        await self._protection.modify(
+            principal, position_id, stop_loss=stop_loss, take_profit=take_profit
+        )
 
     # --- parts ------------------------------------------------------------------------------
 

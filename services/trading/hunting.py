@@ -32,6 +32,7 @@ from services.accounts import let_entries_pass
 from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, hold_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
+from services.markets.last_clock import last_clock
 from services.trading.bar_decisions import BarDecisions
 from services.trading.context import BotContext, RunContext, load_context
 from services.trading.entering import note_decision
@@ -214,17 +215,18 @@ class HuntService:
         """Manage and decide by the new bars of one run; what fails is noted, others go on."""
         of_run = f"{run.run.venue} {run.run.mode}: " if len(context.runs) > 1 else ""
         clock: VenueClock | None
-        is_told, facts = True, outcome.facts if run.may_enter else EntryFacts()
+        is_told, knows_newest = True, True
+        facts = outcome.facts if run.may_enter else EntryFacts()
         try:
             clock = await self._venue_clock(run)
         except VenueUnavailable as failure:
             outcome.problems.append(f"{of_run}Market data unavailable: {failure}")
             # Stops trail by the clock last seen; what enters waits for the venue's own.
             is_told, facts = False, EntryFacts()
-            clock = self._venues.market_data(run.key).known_clock()
+            clock, knows_newest = await self._last_clock(run)
             if clock is None:
                 return
-        scan = await self._scan(run, clock, facts)
+        scan = await self._scan(run, clock, facts, knows_newest=knows_newest)
         try:
             outcome.exits_requested |= await manage_positions(self._database, scan)
             if is_told:
@@ -249,13 +251,29 @@ class HuntService:
             CLOCK_SECONDS_MAX, "the clock", self._venues.market_data(run.key).clock
         )
 
-    async def _scan(self, run: RunContext, clock: VenueClock, facts: EntryFacts | None) -> Scan:
+    async def _last_clock(self, run: RunContext) -> tuple[VenueClock | None, bool]:
+        """The venue's clock as it was last seen, and whether this process has seen it."""
+        known = self._venues.market_data(run.key).known_clock()
+        if known is not None:
+            return known, True
+        async with self._database.as_system() as session:
+            return await last_clock(session, run.key, self._clock.now()), False
+
+    async def _scan(
+        self,
+        run: RunContext,
+        clock: VenueClock,
+        facts: EntryFacts | None,
+        *,
+        knows_newest: bool,
+    ) -> Scan:
         """Ask for everything at the same time; one market without data does not silence others.
 
         Args:
             run: whose markets.
             clock: the venue's.
             facts: what entries need, where that is known already or not needed.
+            knows_newest: whether the clock tells which bar is the newest.
         """
         found: list[tuple[str, StoredEvaluation]] = []
         errors: dict[str, str] = {}
@@ -281,7 +299,7 @@ class HuntService:
         known = facts or await self._entry_facts(run)
         await evaluating
         found.sort(key=lambda item: (item[1].opened_at, item[0]))
-        return Scan(run, clock, known, tuple(found), errors)
+        return Scan(run, clock, known, tuple(found), errors, knows_newest)
 
     async def _entry_facts(self, run: RunContext) -> EntryFacts:
         """Rules and fees, as far as they can be had."""

@@ -45,6 +45,8 @@ class Scan:
     Attributes:
         bars: every new bar, oldest first.
         errors: what could not be had, by symbol.
+        knows_newest: whether the clock tells which bar is the newest: not where it was reckoned
+            from what others saw of it.
     """
 
     context: RunContext
@@ -52,10 +54,11 @@ class Scan:
     facts: EntryFacts
     bars: tuple[tuple[str, StoredEvaluation], ...]
     errors: Mapping[str, str]
+    knows_newest: bool = True
 
     def is_newest(self, stored: StoredEvaluation) -> bool:
-        """Whether a bar is the last one that can have closed by the venue's clock."""
-        return stored.opened_at + BAR.length * 2 > self.clock.now
+        """Whether a bar is, for all that is known, the last one that can have closed."""
+        return self.knows_newest and stored.opened_at + BAR.length * 2 > self.clock.now
 
 
 def cause_of(symbol: str, stored: StoredEvaluation) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -52,6 +52,9 @@ BOOK_LEVELS = 250
 QUESTIONS_MAX = 2_000
 SERIES_MAX = 1_000
 CLOCK_SECONDS = 3.0
+CLOCK_DOUBT_SECONDS = 5.0
+"""How long nothing waits for a clock that gave no answer."""
+TRADE_SECONDS = 1.5
 CANDLE_QUESTIONS_AT_ONCE = 6
 CANDLE_SECONDS = 3.0
 REAL_CLOCK_FRESH_SECONDS = 10.0
@@ -102,9 +105,11 @@ class CoinbaseMarketData:
         self._rules = MarketRulesCache(self._key, self._ask_rules)
         self._last_clock: tuple[VenueClock, float] | None = None
         self._clock_rate = 1.0 if is_real else 0.0
+        self._clock_doubted_until = 0.0
         self._clock_refresh: asyncio.Task[None] | None = None
         self._board = QuoteBoard(self._key, self._ask_last_prices, self._ask_quote)
         self._quote_questions: OrderedDict[str, SharedQuestion[Quote]] = OrderedDict()
+        self._trade_questions: OrderedDict[str, SharedQuestion[datetime]] = OrderedDict()
         self._book_questions: OrderedDict[str, SharedQuestion[OrderBook]] = OrderedDict()
         self._series: OrderedDict[tuple[str, Timeframe], CandleSeries] = OrderedDict()
         self._candle_lane = QuestionLane("candles", at_once=CANDLE_QUESTIONS_AT_ONCE)
@@ -201,7 +206,10 @@ class CoinbaseMarketData:
     async def candles(
         self, symbol: str, timeframe: Timeframe, *, since: datetime, until: datetime
     ) -> Sequence[Candle]:
-        """Closed candles with since <= opened_at and close <= until, oldest first, each once."""
+        """Closed candles with since <= opened_at and close <= until, oldest first, each once.
+
+        Without an answer of the clock those that had closed at the market's latest trade.
+        """
         first = _ceil(since, timeframe)
         last = timeframe.floor(until)
         if last <= first:
@@ -210,7 +218,7 @@ class CoinbaseMarketData:
         known = series.settled(first, last)
         if known is not None:
             return known
-        now = (await self.clock()).now
+        now = await self._certain_time(symbol)
         closed = min(last, timeframe.floor(now - self._settling))
         if closed <= first:
             return ()
@@ -235,7 +243,7 @@ class CoinbaseMarketData:
         return candles[-count:] if count > 0 else ()
 
     async def quote(self, symbol: str) -> Quote:
-        """Best bid, best ask, last; needs no list of markets."""
+        """Best bid, best ask, last; needs no list of markets, and no clock."""
         question = _kept(
             self._quote_questions,
             symbol,
@@ -276,10 +284,14 @@ class CoinbaseMarketData:
         await self._board.close()
         for series in self._series.values():
             await series.close()
-        for quote_question in self._quote_questions.values():
-            await quote_question.close()
-        for book_question in self._book_questions.values():
-            await book_question.close()
+        questions: tuple[Mapping[str, SharedQuestion[Any]], ...] = (
+            self._quote_questions,
+            self._trade_questions,
+            self._book_questions,
+        )
+        for kept in questions:
+            for question in kept.values():
+                await question.close()
         await self._prompt.close()
         await self._bulk.close()
 
@@ -299,7 +311,43 @@ class CoinbaseMarketData:
         with suppress(VenueUnavailable):
             self._last_clock = await self._clock_question.answer()
 
+    async def _clock_if_told(self) -> VenueClock | None:
+        """The venue's clock; None where it gives no answer, or gave none a moment ago."""
+        is_reckoned = self._key.realm is Realm.REAL and self._last_clock is not None
+        if not is_reckoned and asyncio.get_running_loop().time() < self._clock_doubted_until:
+            return None
+        try:
+            return await self.clock()
+        except VenueUnavailable:
+            return None
+
+    async def _certain_time(self, symbol: str) -> datetime:
+        """A venue time that has passed for certain: the clock's, else that of the latest trade.
+
+        A clock that goes on by this machine's is none: the replay may have stopped meanwhile, and
+        what is still being formed would be taken for closed.
+        """
+        clock = await self._clock_if_told()
+        if clock is not None:
+            return clock.now
+        question = _kept(
+            self._trade_questions, symbol, lambda: SharedQuestion(lambda: self._ask_traded(symbol))
+        )
+        return await question.answer()
+
+    async def _ask_traded(self, symbol: str) -> datetime:
+        return parse.parse_traded_at(await self._ask_ticker(symbol, TRADE_SECONDS), symbol)
+
     async def _ask_clock(self) -> tuple[VenueClock, float]:
+        try:
+            answer = await self._ask_time()
+        except VenueUnavailable:
+            self._clock_doubted_until = asyncio.get_running_loop().time() + CLOCK_DOUBT_SECONDS
+            raise
+        self._clock_doubted_until = 0.0
+        return answer
+
+    async def _ask_time(self) -> tuple[VenueClock, float]:
         if self._simulator_url is not None:
             answer = await self._ask_simulator()
             told = parse_simulator_clock(answer)
@@ -328,22 +376,18 @@ class CoinbaseMarketData:
         )
 
     async def _ask_quote_now(self, symbol: str) -> Quote:
-        try:
-            at = (await self.clock()).now
-        except VenueUnavailable:
-            known = self.known_clock()
-            if known is None:
-                raise
-            at = known.now
-        return await self._ask_quote(symbol, at, DEADLINE_SECONDS)
+        clock = await self._clock_if_told() or self.known_clock()
+        return await self._ask_quote(symbol, clock.now if clock else None, DEADLINE_SECONDS)
 
-    async def _ask_quote(self, symbol: str, at: datetime, seconds: float) -> Quote:
-        ticker = await ask(
+    async def _ask_quote(self, symbol: str, at: datetime | None, seconds: float) -> Quote:
+        return parse.parse_quote(await self._ask_ticker(symbol, seconds), symbol, at)
+
+    async def _ask_ticker(self, symbol: str, seconds: float) -> Answer:
+        return await ask(
             self._prompt.v3_public_get_brokerage_market_products_product_id_ticker,
             {"product_id": symbol, "limit": 1},
             seconds=seconds,
         )
-        return parse.parse_quote(ticker, symbol, at)
 
     async def _ask_last_prices(
         self, symbols: Sequence[str], seconds: float

@@ -174,22 +174,33 @@ def parse_time(answer: Json) -> datetime:
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
 
 
-def parse_quote(ticker: Json, symbol: str, at: datetime) -> Quote:
+def parse_quote(ticker: Json, symbol: str, at: datetime | None) -> Quote:
     """Best prices and the last trade's; a side of the book that is empty is told as the last.
 
-    `at` is a venue time before the question: the prices are at least as new.
+    `at` is a venue time before the question: the prices are at least as new. Where none is known it
+    is the time of the trade.
     """
-    trades = items(ticker, "trades")
-    if not trades:
-        raise VenueAnswerMalformedError(f"Coinbase lists no trade of {symbol}")
-    last = _price(trades[0], "price")
+    trade = _latest_trade(ticker, symbol)
+    last = _price(trade, "price")
     return Quote(
         symbol=symbol,
         bid=_price_or(ticker, "best_bid", last),
         ask=_price_or(ticker, "best_ask", last),
         last=last,
-        at=at,
+        at=moment(trade, "time") if at is None else at,
     )
+
+
+def parse_traded_at(ticker: Json, symbol: str) -> datetime:
+    """When a market last traded: a time that the venue's clock has passed."""
+    return moment(_latest_trade(ticker, symbol), "time")
+
+
+def _latest_trade(ticker: Json, symbol: str) -> Json:
+    trades = items(ticker, "trades")
+    if not trades:
+        raise VenueAnswerMalformedError(f"Coinbase lists no trade of {symbol}")
+    return trades[0]
 
 
 def parse_last_prices(answer: Json) -> dict[str, Decimal]:
@@ -212,7 +223,10 @@ def parse_last_prices(answer: Json) -> dict[str, Decimal]:
 
 
 def parse_order_book(answer: Json, symbol: str) -> OrderBook:
-    """Bids from the highest, asks from the lowest; one side may be empty, not both."""
+    """Bids from the highest, asks from the lowest; one side may be empty, not both.
+
+    Its time is left out where it is of no use: the levels need none.
+    """
     book = part(answer, "pricebook")
     bids = tuple(_level(level) for level in items(book, "bids"))
     asks = tuple(_level(level) for level in items(book, "asks"))
@@ -222,6 +236,7 @@ def parse_order_book(answer: Json, symbol: str) -> OrderBook:
         symbol=symbol,
         bids=tuple(sorted(bids, key=lambda level: level.price, reverse=True)),
         asks=tuple(sorted(asks, key=lambda level: level.price)),
+        at=_moment_or_none(book, "time"),
     )
 
 
@@ -350,6 +365,13 @@ def moment(source: Json, name: str) -> datetime:
     if at.tzinfo is None or at.year not in _YEARS:
         raise _malformed(name)
     return at.astimezone(UTC)
+
+
+def _moment_or_none(source: Json, name: str) -> datetime | None:
+    try:
+        return moment(source, name)
+    except VenueAnswerMalformedError:
+        return None
 
 
 def items(source: Json, name: str) -> list[Json]:
