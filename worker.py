@@ -66,7 +66,7 @@ MAIN, EXITS = "worker", "exits"
 STICKY_TIMEOUT = timedelta(seconds=1)
 GRACE = timedelta(seconds=8)
 PROMPT_SECONDS = 2.0
-"""How long exits in hand may take to end before the workflows' activities are told to."""
+"""How long exits under way may take to end before the workflows' activities are told to."""
 
 CACHED_WORKFLOWS = 2_000
 ACTIVITIES_AT_ONCE = 100
@@ -106,7 +106,7 @@ async def run_exits(settings: Settings) -> None:
     """Run an exits worker until SIGTERM or SIGINT; finish what is being done, then end.
 
     Prices are watched and exits leave whether or not Temporal answers, from the start on. At the
-    end others watch and poll at once, while what this process has in hand ends.
+    end others watch and poll at once, while what this process has under way ends.
     """
     stop = _stop_event()
     async with (

@@ -44,7 +44,7 @@ class OrderExecution:
         return bool(self._sending)
 
     def carry_out(self, orders: tuple[OrderTask, ...], *, closing: bool) -> None:
-        """Begin with the orders that are not in hand yet.
+        """Begin with the orders that have no task yet.
 
         A run that is closing still sends, and leaves looking up to the next one.
         """

@@ -98,7 +98,7 @@ class ExitDispatch:
             await asyncio.gather(*beside, return_exceptions=True)
 
     async def poll(self) -> int:
-        """Wake the workflow of every bot with an exit that is not in hand; how many there were."""
+        """Wake every bot with an exit that nobody carries out; how many bots there were."""
         asked = await ask_covered_positions(self._database)
         now = asyncio.get_running_loop().time()
         due = await self._due()
@@ -144,7 +144,7 @@ class ExitDispatch:
         return begun
 
     async def _wake_bot(self, bot: BotId, positions: Sequence[BotPosition], now: float) -> None:
-        """Wake one bot; its positions are in hand where that was heard, and only they."""
+        """Wake one bot; its exits count as being carried out where that was heard."""
         async with self._again if bot in self._untold else nullcontext():
             is_heard = await _within_time(
                 self._workflows.wake_exits(*bot), "exits.not_woken", bot_id=str(bot[1])

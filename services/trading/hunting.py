@@ -99,7 +99,7 @@ class HuntService:
         """Decide on everything new.
 
         A venue that does not answer is noted on the bot, and alerts wait for it in their rows. With
-        signals in hand that are no alerts it is raised instead, because they must not be lost.
+        signals of the request that are no alerts it is raised instead: they must not be lost.
 
         Raises:
             VenueUnavailable: there are such signals and the venue does not answer.
@@ -108,7 +108,7 @@ class HuntService:
         kept = await self._ask_exits(request, outcome)
         context = await load_context(self._database, request.bot.user_id, request.bot.bot_id)
         waiting = (*kept, *context.alerts)
-        left: Sequence[TradeSignal] = ()  # of those in hand; alerts wait in their rows
+        left: Sequence[TradeSignal] = ()  # of the request; alerts wait in their rows
         if waiting and context.entering is None:
             await self._refuse(context.bot, waiting, NOT_RUNNING)
         elif waiting and context.entering is not None:
@@ -135,7 +135,7 @@ class HuntService:
         )
 
     async def _ask_exits(self, request: HuntInput, outcome: _Outcome) -> Sequence[TradeSignal]:
-        """Commit the exits that signals ask for; the signals in hand that are still to be decided.
+        """Commit the exits that signals ask for, and return the request's other signals.
 
         Nothing is asked of a venue before.
         """
@@ -147,8 +147,8 @@ class HuntService:
             outcome.decisions += exits.decided
             if exits.decided < TAKEN_AT_ONCE:
                 break
-        in_hand = {signal.signal_id for signal in request.signals}
-        return [signal for signal in exits.left if signal.signal_id in in_hand]
+        requested = {signal.signal_id for signal in request.signals}
+        return [signal for signal in exits.left if signal.signal_id in requested]
 
     # --- signals ----------------------------------------------------------------------------
 

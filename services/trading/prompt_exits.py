@@ -47,7 +47,7 @@ HANGING_SECONDS = 8.0
 """After which an order that is sent or booked is the workflow's too, where its bot is woken again:
 the send has a deadline of its own, but a connection that was lost may never say so."""
 
-ROUNDS_MAX = 3
+BATCHES_MAX = 3
 """How often the rows are read for what is due after an exit, before the workflow goes on."""
 
 RETRY_SECONDS_FIRST = 0.5
@@ -77,11 +77,11 @@ class PromptExits:
         self._placing = placing
         self._exit_slots = ExitSlots()
         self._booking_slots = BookingSlots()
-        self._in_hand: dict[BotId, _Hand] = {}
+        self._bot_tasks: dict[BotId, _BotTask] = {}
         self._closing = asyncio.Event()
 
     async def wake_exits(self, user_id: UUID, bot_id: UUID) -> None:
-        """Begin with a bot's exits, or look at its rows again where they are in hand.
+        """Begin with a bot's exits, or look at its rows again where they are under way.
 
         Returns at once, and waits for no workflow service.
 
@@ -91,19 +91,19 @@ class PromptExits:
         bot = user_id, bot_id
         if self._closing.is_set():
             await self._workflows.wake_exits(user_id, bot_id)
-        elif bot in self._in_hand:
-            self._in_hand[bot].wake()
+        elif bot in self._bot_tasks:
+            self._bot_tasks[bot].wake()
         else:
             self._begin(bot)
 
     async def close(self, seconds: float) -> None:
-        """Begin nothing more and let what is in hand end; what does not is found by its rows."""
+        """Begin nothing more and let what is under way end; what does not is found by its rows."""
         self._closing.set()
-        if not self._in_hand:
+        if not self._bot_tasks:
             return
-        for hand in self._in_hand.values():
-            hand.moved.set()
-        tasks = [hand.task for hand in self._in_hand.values()]
+        for bot_task in self._bot_tasks.values():
+            bot_task.moved.set()
+        tasks = [bot_task.task for bot_task in self._bot_tasks.values()]
         _done, late = await asyncio.wait(tasks, timeout=seconds)
         for task in late:
             task.cancel()
@@ -134,39 +134,39 @@ class PromptExits:
     # --- carrying out -----------------------------------------------------------------------
 
     def _begin(self, bot: BotId) -> None:
-        hand = _Hand()
-        self._in_hand[bot] = hand
-        hand.task = asyncio.create_task(self._carry_out(bot, hand))
-        hand.task.add_done_callback(lambda ended: self._note_end(bot, hand, ended))
+        bot_task = _BotTask()
+        self._bot_tasks[bot] = bot_task
+        bot_task.task = asyncio.create_task(self._carry_out(bot, bot_task))
+        bot_task.task.add_done_callback(lambda ended: self._note_end(bot, bot_task, ended))
 
-    def _note_end(self, bot: BotId, hand: _Hand, task: asyncio.Task[None]) -> None:
-        del self._in_hand[bot]
+    def _note_end(self, bot: BotId, bot_task: _BotTask, task: asyncio.Task[None]) -> None:
+        del self._bot_tasks[bot]
         if task.cancelled():
             return
         if (failure := task.exception()) is not None:
             _log.error("exits.broke_off", bot_id=str(bot[1]), error=type(failure).__name__)
-        elif hand.is_woken and not self._closing.is_set():
+        elif bot_task.is_woken and not self._closing.is_set():
             self._begin(bot)  # woken while it ended
 
-    async def _carry_out(self, bot: BotId, hand: _Hand) -> None:
+    async def _carry_out(self, bot: BotId, bot_task: _BotTask) -> None:
         """Carry exits out; what is left is the workflow's, or tried again while it cannot be told.
 
         Whoever woke this bot takes it for woken, and would not do so again for seconds.
         """
         pause = RETRY_SECONDS_FIRST
-        while not await self._carry_out_once(bot, hand) and not self._closing.is_set():
+        while not await self._carry_out_once(bot, bot_task) and not self._closing.is_set():
             until = _now() + pause
-            while not (hand.is_woken or self._closing.is_set() or _now() >= until):
-                await hand.wait(until)
+            while not (bot_task.is_woken or self._closing.is_set() or _now() >= until):
+                await bot_task.wait(until)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
 
-    async def _carry_out_once(self, bot: BotId, hand: _Hand) -> bool:
+    async def _carry_out_once(self, bot: BotId, bot_task: _BotTask) -> bool:
         """Carry out what is due; whether nothing is left but what the workflow was told of."""
         rest = _Rest(self._workflows, bot)
         ref = BotRef(user_id=bot[0], bot_id=bot[1])
         try:
-            for _ in range(ROUNDS_MAX):
-                is_due = await self._carry_out_due(ref, hand, rest)
+            for _ in range(BATCHES_MAX):
+                is_due = await self._carry_out_due(ref, bot_task, rest)
                 if rest.is_any or not is_due:
                     return rest.is_told
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
@@ -174,25 +174,25 @@ class PromptExits:
         await rest.tell()
         return rest.is_told
 
-    async def _carry_out_due(self, ref: BotRef, hand: _Hand, rest: _Rest) -> bool:
+    async def _carry_out_due(self, ref: BotRef, bot_task: _BotTask, rest: _Rest) -> bool:
         """Make, send and book what is due, and what becomes due meanwhile; whether more may be.
 
         What is left is handed over as soon as that is known: no exit waits for the end of another,
         nor for the workflow service.
         """
-        hand.is_woken = True
+        bot_task.is_woken = True
         async with asyncio.TaskGroup() as group:
-            going_on = _Round(group, hand, rest)
+            batch = _Batch(group, bot_task, rest)
             while True:
-                if hand.is_woken and not going_on.is_making:
-                    hand.is_woken = False
-                    going_on.make(self._make_due(ref, going_on))
-                going_on.note_results()
-                if going_on.is_over and not hand.is_woken:
-                    return going_on.is_due
-                await hand.wait(going_on.others_until)
+                if bot_task.is_woken and not batch.is_making:
+                    bot_task.is_woken = False
+                    batch.make(self._make_due(ref, batch))
+                batch.note_results()
+                if batch.is_over and not bot_task.is_woken:
+                    return batch.is_due
+                await bot_task.wait(batch.others_until)
 
-    async def _make_due(self, ref: BotRef, going_on: _Round) -> None:
+    async def _make_due(self, ref: BotRef, batch: _Batch) -> None:
         """Make what is due, and begin to send each order once it is made.
 
         What has to be made goes first, then what others made and nobody has sent. Nothing is
@@ -201,14 +201,14 @@ class PromptExits:
 
         def begin(marked: Marked | None) -> None:
             if marked is None:
-                going_on.hand_over()
+                batch.hand_over()
             else:
-                going_on.send(marked.order.id, self._send(marked))
+                batch.send(marked.order.id, self._send(marked))
 
         try:
             with self._exit_slots.waiting():
                 async with self._exit_slots:
-                    ours = going_on.orders
+                    ours = batch.orders
                     async with asyncio.timeout(MAKING_SECONDS_MAX):
                         due, live = await self._exits.look(ref)
                     for position in due:
@@ -221,7 +221,7 @@ class PromptExits:
                         begin(await self._take(ref, order) if is_unsent else None)
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
             _log.warning("exits.not_prompt", bot_id=str(ref.bot_id), error=_name(failure))
-            going_on.hand_over()
+            batch.hand_over()
 
     async def _take(self, ref: BotRef, order: OrderTask) -> Marked | None:
         """Mark an exit that another made and has not sent yet; None where that is the workflow's.
@@ -271,11 +271,11 @@ class PromptExits:
             return None
 
 
-class _Hand:
-    """A bot whose exits are in hand.
+class _BotTask:
+    """Carries one bot's exits out.
 
     Attributes:
-        task: what carries them out.
+        task: the asyncio task.
         is_woken: whether its rows are to be looked at, once more.
         moved: set when anything happened that its task waits for.
     """
@@ -329,7 +329,7 @@ class _Rest:
             self.is_told = True
 
 
-class _Round:
+class _Batch:
     """What of a bot's exits is made, sent, booked and handed over at present.
 
     Attributes:
@@ -337,9 +337,9 @@ class _Round:
         others_until: how long an exit that is to be repeated waits for the others.
     """
 
-    def __init__(self, group: asyncio.TaskGroup, hand: _Hand, rest: _Rest) -> None:
+    def __init__(self, group: asyncio.TaskGroup, bot_task: _BotTask, rest: _Rest) -> None:
         self._group = group
-        self._hand = hand
+        self._bot_task = bot_task
         self._rest = rest
         self._making: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -395,7 +395,7 @@ class _Round:
 
     def _begin(self, work: Coroutine[None, None, _T]) -> asyncio.Task[_T]:
         task = self._group.create_task(work)
-        task.add_done_callback(self._hand.note)
+        task.add_done_callback(self._bot_task.note)
         return task
 
     async def _tell(self) -> None:

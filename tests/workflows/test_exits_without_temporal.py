@@ -255,7 +255,7 @@ async def test_an_exits_worker_that_ends_lets_another_watch_and_poll_at_once(
         ):
             os.kill(os.getpid(), signal.SIGTERM)
             await until(lambda: polling.is_held and watching.is_held, 3)
-            assert not running.task.done(), "it lets what is in hand end"
+            assert not running.task.done(), "it lets what is under way end"
         is_over.set()
     async for execution in client.list_workflows("ExecutionStatus = 'Running'"):
         if "watch" in execution.id or str(bot.bot_id) in execution.id:

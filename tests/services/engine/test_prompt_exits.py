@@ -36,7 +36,7 @@ def prompt_of(engine: Engine) -> PromptExits:
 
 
 async def carried_out(prompt: PromptExits, *bots: RunningBot) -> None:
-    """Wake bots' exits, and wait until nothing is in hand any more."""
+    """Wake bots' exits, and wait until nothing is under way any more."""
     for bot in bots:
         await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
     await prompt.close(SECONDS)

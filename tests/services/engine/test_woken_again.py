@@ -1,4 +1,4 @@
-"""Bots that are woken again while their exits are in hand, also without a workflow service."""
+"""Bots that are woken again while their exits are under way, also without a workflow service."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ async def test_a_bot_that_pauses_is_looked_at_when_it_is_woken(
 async def test_a_bot_that_is_woken_while_its_task_ends_is_looked_at(engine: Engine) -> None:
     bot, prompt = await leaving_bot(engine), prompt_of(engine)
     await wake(prompt, bot)
-    (hand,) = prompt._in_hand.values()
-    await asyncio.wait({hand.task}, timeout=SECONDS)
-    prompt._in_hand[bot.trader.user_id, bot.bot_id] = hand  # as before its end was noted
+    (bot_task,) = prompt._bot_tasks.values()
+    await asyncio.wait({bot_task.task}, timeout=SECONDS)
+    prompt._bot_tasks[bot.trader.user_id, bot.bot_id] = bot_task  # as before its end was noted
     await engine.fire(await engine.open_position(bot, "ETH-USD"), "stop")
 
     await wake(prompt, bot)
-    prompt._note_end((bot.trader.user_id, bot.bot_id), hand, hand.task)
+    prompt._note_end((bot.trader.user_id, bot.bot_id), bot_task, bot_task.task)
 
     await until(lambda: sells(engine, bot, "ETH-USD") == 1)
     await prompt.close(SECONDS)
