@@ -165,9 +165,10 @@ class Order(SQLModel, table=True):
     """An order and the intent it came from. The row exists before anything is sent.
 
     `missed_at` is when the venue, which had accepted it, first did not list it; unset once it does.
-    `sends` counts how often it was sent, always under its one client order id; `sent_at` (wall) and
-    `venue_sent_at` are of the latest, `venue_first_sent_at` of the first. `cancels` counts attempts
-    to cancel it; the latest was recorded at `cancel_asked_at` (wall), before it left.
+    `sends` counts how often it was sent, always under its one client order id, `refused_sends` how
+    many of those were answered with a refusal; `sent_at` (wall) and `venue_sent_at` are of the
+    latest send, `venue_first_sent_at` of the first. `cancels` counts attempts to cancel it; the
+    latest was recorded at `cancel_asked_at` (wall), before it left.
     """
 
     __tablename__ = "orders"
@@ -190,6 +191,7 @@ class Order(SQLModel, table=True):
         CheckConstraint("filled_quantity >= 0", name="filled_not_negative"),
         CheckConstraint("attempt >= 1", name="attempt_from_one"),
         CheckConstraint("sends >= 0 AND cancels >= 0", name="counts_not_negative"),
+        CheckConstraint("refused_sends BETWEEN 0 AND sends", name="refused_sends_range"),
         one_of("cancel_outcome", CancelOutcome),
         CheckConstraint("(type = 'limit') = (limit_price IS NOT NULL)", name="limit_has_price"),
         Index(
@@ -234,6 +236,7 @@ class Order(SQLModel, table=True):
     venue_sent_at: datetime | None = timestamp_field(nullable=True)
     missed_at: datetime | None = timestamp_field(nullable=True)
     sends: int = 0
+    refused_sends: int = 0
     venue_first_sent_at: datetime | None = timestamp_field(nullable=True)
     cancels: int = 0
     cancel_asked_at: datetime | None = timestamp_field(nullable=True)

@@ -48,6 +48,8 @@ from services.orders.recording import record_execution
 from services.orders.row_locks import lock_position_and_order
 from services.orders.telling import TARGET_LEGS, tell_of_trade
 
+_TAKEN = frozenset({OrderState.OPEN, OrderState.FILLED, OrderState.CANCELLED})
+
 _log = structlog.get_logger("nija.orders")
 
 
@@ -95,8 +97,8 @@ async def book(
         # below. An exit that came back and is not over yet keeps its end until it is: its
         # replacement may be live.
         state = OrderState(order.state)
-    elif refusal is not None or state in {OrderState.FILLED, OrderState.CANCELLED}:
-        # What an unanswered send left behind is no refusal once the venue has told the end.
+    elif refusal is not None or state in _TAKEN:
+        # What another send of it met with is no refusal once the venue has the order.
         order.refusal_code, order.refusal_reason = refusal or (None, None)
     order.state = state
     if state.is_final and order.settled_at is None:

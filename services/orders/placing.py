@@ -46,13 +46,13 @@ from services.accounts import account_ref, let_entries_pass
 from services.database import Database
 from services.orders.booking import book
 from services.orders.dust import last_price
+from services.orders.refusals import SOLD_MEANWHILE, after_failed_send
 from services.orders.row_locks import LockRetry, lock_position_and_order
 from services.orders.sending import (
     deadline,
     free_after_refusal,
     rules_after_refusal,
     send_order,
-    state_after_failure,
 )
 from services.orders.settling import OrderSettling
 from services.orders.venue_time import time_without_asking
@@ -435,46 +435,46 @@ class OrderPlacing:
         market: MarketRules | None = None,
         free: CurrencyBalance | None = None,
     ) -> OrderResult:
-        """Book what a send that was not accepted tells about the order.
-
-        That is nothing once the order was sent again, or found at the venue, meanwhile.
-        """
-        state, refusal = state_after_failure(sent, outcome)
+        """Book what a send that was not accepted tells about the order, whatever came meanwhile."""
         row = await self._settling.lock_retry.carry_out(
             sent.account_id,
-            lambda: self._book_failure(sent, state, refusal, venue_now, market, free),
+            lambda: self._book_failure(sent, outcome, venue_now, market, free),
         )
         return OrderResult(state=OrderState(row.state))
 
     async def _book_failure(
         self,
         sent: Order,
-        state: OrderState,
-        refusal: tuple[str, str],
+        outcome: Refused | Unknown,
         venue_now: datetime,
         market: MarketRules | None,
         free: CurrencyBalance | None,
     ) -> Order:
         async with self._database.for_user(sent.user_id) as session:
             position, order = await lock_position_and_order(session, sent.id, waits=False)
-            if free is not None:
+            if free is not None and isinstance(outcome, Refused):
                 position.sellable_quantity = free.available
                 session.add(position)
                 there, all_there = free.available.normalize(), free.total.normalize()
                 held = f"; {there:f} {free.currency} of {all_there:f} is free"
-                refusal = (refusal[0], refusal[1] + held)
-            if order.sends == sent.sends and OrderState(order.state).needs_lookup:
-                order = await book(
-                    session,
-                    order.id,
-                    fills=(),
-                    state=state,
-                    at=venue_now,
-                    wall=self._clock.now(),
-                    refusal=refusal,
-                    market=market,
-                )
-        return order
+                outcome = Refused(outcome.code, outcome.reason + held)
+            if isinstance(outcome, Refused):
+                order.refused_sends += 1
+                session.add(order)
+            told = after_failed_send(order, sent.sends, outcome)
+            if told is None:
+                return order
+            state, refusal = told
+            return await book(
+                session,
+                order.id,
+                fills=(),
+                state=state,
+                at=venue_now,
+                wall=self._clock.now(),
+                refusal=refusal,
+                market=market,
+            )
 
 
 def _exit_refusal(position: Position, order: Order) -> tuple[str, str] | None:
@@ -483,7 +483,7 @@ def _exit_refusal(position: Position, order: Order) -> tuple[str, str] | None:
     What it would sell beyond the position is the user's own; what is left gets an exit of its own.
     """
     if order.quantity > position.open_quantity:
-        return "sold_meanwhile", "An earlier exit filled after all; less is left than this sells"
+        return SOLD_MEANWHILE, "An earlier exit filled after all; less is left than this sells"
     return None
 
 

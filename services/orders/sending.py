@@ -14,7 +14,6 @@ from domain.orders import (
     CurrencyBalance,
     Leg,
     OrderRequest,
-    OrderState,
     OrderType,
     PlaceOutcome,
     Refused,
@@ -25,12 +24,7 @@ from domain.orders import (
 from domain.ports import MarketData, VenueAccount, VenueRefusedKeys, VenueUnavailable
 from models.trading import Order
 from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS
-from services.orders.settling import (
-    ENTRY_SEND_LENGTH_MAX,
-    NOT_JUDGED,
-    RESEND_REFUSED,
-    SEND_LENGTH_MAX,
-)
+from services.orders.settling import ENTRY_SEND_LENGTH_MAX, SEND_LENGTH_MAX
 
 BALANCES_SECONDS_MAX = 3.0
 """How long a refusal for want of funds waits to be booked for what the account has free."""
@@ -97,25 +91,6 @@ async def rules_after_refusal(
     except (TimeoutError, VenueUnavailable, VenueRefusedKeys):
         return None  # the next refusal asks again
     return rules.get(order.symbol)
-
-
-def state_after_failure(
-    sent: Order, outcome: Refused | Unknown
-) -> tuple[OrderState, tuple[str, str]]:
-    """The state and the refusal that a send that was not accepted leaves.
-
-    A refused repetition says nothing about the send before it, and is made again if the order was
-    not even looked at.
-    """
-    match outcome:
-        case Refused(code, reason) if sent.sends > 1 and code in NOT_JUDGED:
-            return OrderState.UNKNOWN, (code, reason)
-        case Refused(code, reason) if sent.sends > 1:
-            return OrderState.UNKNOWN, (RESEND_REFUSED, f"{code}: {reason}")
-        case Refused(code, reason):
-            return OrderState.REFUSED, (code, reason)
-        case Unknown(reason):
-            return OrderState.UNKNOWN, ("unknown", reason)
 
 
 def request_of(order: Order) -> OrderRequest:

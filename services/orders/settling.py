@@ -42,6 +42,7 @@ from services.orders.booking import book
 from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.looking import filled_of, look_at, look_widely_at
+from services.orders.refusals import ABSENT, Refusal, is_judged
 from services.orders.refused_keys import pause_with_refused_keys
 from services.orders.row_locks import CONNECTIONS_MAX, LockRetry, lock_position_and_order
 from services.orders.venue_time import time_of_look_up
@@ -65,17 +66,15 @@ be (`is_doubted`)."""
 
 RESEND_AFTER = timedelta(seconds=5)
 """Wall time since an exit was sent after which it is sent again if the venue does not list it and
-repeating a client order id makes no second order there; longer after each time."""
+repeating a client order id makes no second order there; longer after each time.
+
+It is less than a send may take: a request that was lost and a venue that is slow look the same, and
+an exit must not wait for the one because of the other. A slow venue may so be sent an exit again
+that it is about to answer; each answer counts (`services.orders.refusals`), and no send follows one
+that was judged."""
 
 RESEND_DOUBLINGS_MAX = 2
 """So the pauses become no longer than 20 s: a venue that is back has the exit soon."""
-
-RESEND_REFUSED = "resend_refused"
-"""Refusal code of an exit whose repetition was refused: its first send may still have arrived."""
-
-NOT_JUDGED = frozenset({"rate_limited", "sent_too_late", "keys_refused", "market_data_unavailable"})
-"""Refusal codes of a send that was turned away before anybody looked at the order; a repetition
-that ends so is made again."""
 
 ACCEPTED_SECONDS_MAX = 2.0
 """How long the look at an order that was just accepted may delay the record of its acceptance."""
@@ -171,14 +170,14 @@ class OrderSettling:
         """
         order.venue_order_id = venue_order_id
         ours = _our_order(order, {})
-        return await self._look_up(order, ours, ref, seconds_max=ACCEPTED_SECONDS_MAX)
+        return await self._look_up(order, ours, ref, just_accepted=True)
 
     async def _look_up(
-        self, order: Order, ours: OurOrder, ref: AccountRef, *, seconds_max: float | None = None
+        self, order: Order, ours: OurOrder, ref: AccountRef, *, just_accepted: bool = False
     ) -> OrderResult:
         account = await self._venues.account(ref)
         try:
-            async with asyncio.timeout(seconds_max):
+            async with asyncio.timeout(ACCEPTED_SECONDS_MAX if just_accepted else None):
                 seen = await look_at(account, order)
         except TimeoutError:
             raise VenueUnavailable("The venue takes its time to show the order") from None
@@ -189,14 +188,14 @@ class OrderSettling:
         if report is not None and order.missed_at is not None:
             await self._note_missed(order, None)
         if report is None and not filled_of(ours, fills):
-            if account.repeats_known_orders and _may_resend(order):
+            if not just_accepted and account.repeats_known_orders and _may_resend(order):
                 if self._is_resend_due(order):
                     return await self._resend(order)
                 if ours.state.needs_lookup:
                     # The venue's answer to the repetition will tell what a listing that lags does
                     # not: however late it is, the order is not taken for absent before.
                     return _result(order)
-            if self._is_in_flight(order):
+            if just_accepted or self._is_in_flight(order):
                 return _result(order)
         correction = settle(ours, report, fills, now=now, grace=self._grace)
         if ours.state.needs_lookup and correction and correction.state is OrderState.ABSENT:
@@ -324,7 +323,14 @@ class OrderSettling:
             await tell(session, order.user_id, kind, about, now=now, facts=facts)
 
     def _is_in_flight(self, order: Order) -> bool:
-        if order.state != OrderState.SENDING or order.sent_at is None:
+        """Whether a send of it may still arrive, or be answered.
+
+        Also once the latest was answered: the one before it left less than that long ago.
+        """
+        is_awaited = order.state == OrderState.SENDING or (
+            order.state == OrderState.UNKNOWN and order.sends > 1
+        )
+        if not is_awaited or order.sent_at is None:
             return False
         return self._clock.now() - order.sent_at <= IN_FLIGHT_MAX
 
@@ -410,17 +416,19 @@ async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
 
 
 def _may_resend(order: Order) -> bool:
-    """Whether an order is one that is sent again: an exit whose repetition was not refused.
+    """Whether an order is one that is sent again: an exit of which no send was judged and refused.
 
-    A refused repetition is not made again: the refusal says nothing about the first send.
+    Another send would meet with the same; what is left open is whether one before it arrived.
     """
-    return order.leg != Leg.ENTRY and order.refusal_code != RESEND_REFUSED
+    return order.leg != Leg.ENTRY and not is_judged(order.refusal_code)
 
 
-def _absence(order: Order) -> tuple[str, str]:
+def _absence(order: Order) -> Refusal:
+    if order.refusal_code is not None and is_judged(order.refusal_code):
+        return order.refusal_code, order.refusal_reason or ""
     if order.venue_order_id is None:
-        return "absent", "The venue never had the order"
-    return "absent", "The venue had accepted the order and does not know it any more"
+        return ABSENT, "The venue never had the order"
+    return ABSENT, "The venue had accepted the order and does not know it any more"
 
 
 def _our_order(order: Order, fills: dict[str, Decimal]) -> OurOrder:

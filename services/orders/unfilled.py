@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from domain.orders import OrderState
+from services.orders.refusals import OUTCOME_UNKNOWN
 
 NO_LIQUIDITY = "no_liquidity_within_slippage_cap"
 """The venue took the order and found nobody to trade with up to its limit price."""
 
 LOST = "never_arrived"
 """The venue never had the order, or does not know it any more."""
-
-
-OUTCOME_UNKNOWN = "outcome_unknown"
-"""Its connection was removed before the venue had said what became of it."""
 
 
 def unfilled_reason(state: str, refusal_code: str | None) -> str:

@@ -25,6 +25,7 @@ from domain.positions import Direction
 from models.trading import Order, Position
 from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, TOO_MUCH, WRONG_TYPE, last_price
 from services.orders.market_rules import rules_from_record
+from services.orders.refusals import is_judged
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
@@ -34,15 +35,8 @@ RETRY_DOUBLINGS_MAX = 6
 ADAPTED_AT_ONCE_MAX = 12
 """Tries in a row without a pause because each is made in another form than the refused one."""
 
-_OF_NO_KIND = BY_RULES | {
-    INSUFFICIENT_FUNDS,
-    "keys_refused",
-    "rate_limited",
-    "no_liquidity",
-    "market_data_unavailable",
-    "sent_too_late",
-}
-"""Refusal codes that another kind of order would meet with as well."""
+_OF_NO_KIND = BY_RULES | {INSUFFICIENT_FUNDS, "no_liquidity"}
+"""Judgements of an order that one of another kind would meet with as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +192,7 @@ def _calls_for_limit(rules: MarketRules, earlier: Attempts) -> bool:
     # Refused for a reason that we have no name for: perhaps for what kind of order it was.
     return (
         latest is not None
-        and latest.state == OrderState.REFUSED
+        and is_judged(latest.refusal_code)
         and latest.refusal_code not in _OF_NO_KIND
         and latest.type == OrderType.MARKET
     )

@@ -160,7 +160,7 @@ async def test_a_refused_repetition_proves_nothing_about_the_first_send(
     await engine.settle(bot, lost)
 
     assert (await engine.place(bot, lost)).state == "unknown"
-    assert (await engine.order(lost)).refusal_code == "resend_refused"
+    assert (await engine.order(lost)).refusal_code == "refused"
     assert (await engine.settle(bot, lost)).state == "unknown"
     engine.venue.market.now += timedelta(minutes=2)
     await engine.carry_out(bot)
