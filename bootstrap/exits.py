@@ -63,7 +63,7 @@ def assemble_exits(core: Core) -> ExitsContainer:
         database, venues, clock, grace=timedelta(seconds=settings.absence_grace_seconds)
     )
     exits, placing = ExitService(database, clock), OrderPlacing(database, venues, clock, settling)
-    prompt = PromptExits(core.workflows, exits, placing)
+    prompt = PromptExits(core.workflows, exits, placing, settling)
     watches = WatchKeeping(
         VenueWatching(
             database,

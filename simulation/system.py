@@ -167,7 +167,7 @@ def wire(ground: Ground, process: Process) -> Services:
     following = AlertFollowing(database, workflows, clock)
     trading = TradingService(database, venues, workflows, clock, realm=Realm.SIMULATED)
     exits, placing = ExitService(database, clock), OrderPlacing(database, venues, clock, settling)
-    prompt = PromptExits(workflows, exits, placing)  # for what only an exits worker runs
+    prompt = PromptExits(workflows, exits, placing, settling)  # for what only an exits worker runs
     return Services(
         database=database,
         guard=GuardService(database, clock),

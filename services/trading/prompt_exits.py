@@ -4,7 +4,8 @@ A workflow remembers nothing about an exit that its rows do not say, and costs s
 sending the order does. So where the exits worker learns that one is due, it makes the order, sends
 it and books what became of it at once, by the same two services as the workflow's activities. What
 is left after that (an order whose fate is open, an exit to be repeated, a failure) is the
-workflow's, and so is everything where too many exits hang to begin another.
+workflow's, and so is everything where too many exits hang to begin another. While the workflow
+cannot be told, all of that is done here too.
 
 Nothing can be sent twice by the two: an order leaves only after its row was marked as being sent,
 under a lock, by whoever found it intended. A process that dies on the way leaves that row, which
@@ -28,6 +29,7 @@ from domain.orders import OrderState
 from domain.ports import WorkflowService
 from models.trading import Order, Position
 from services.orders.placing import Marked, OrderPlacing
+from services.orders.settling import OrderSettling
 from services.trading.exit_slots import BookingSlots, ExitSlots
 from services.trading.exiting import DuePosition, ExitService
 
@@ -54,6 +56,10 @@ RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 8.0
 """The pauses of a bot whose workflow could not be woken before it is tried again here."""
 
+LOOK_UPS_AT_ONCE = 50
+LOOK_UP_SECONDS_MAX = 25.0
+"""Orders that are looked up here while no workflow can be told, and how long one may take."""
+
 BotId = tuple[UUID, UUID]
 _T = TypeVar("_T")
 
@@ -67,14 +73,21 @@ class PromptExits:
         workflows: what is woken for what is left, and takes every other message.
         exits: makes exit orders.
         placing: sends and books them.
+        settling: looks up what became of them, where the workflow cannot be told to.
     """
 
     def __init__(
-        self, workflows: WorkflowService, exits: ExitService, placing: OrderPlacing
+        self,
+        workflows: WorkflowService,
+        exits: ExitService,
+        placing: OrderPlacing,
+        settling: OrderSettling,
     ) -> None:
         self._workflows = workflows
         self._exits = exits
         self._placing = placing
+        self._settling = settling
+        self._look_ups = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
         self._exit_slots = ExitSlots()
         self._booking_slots = BookingSlots()
         self._bot_tasks: dict[BotId, _BotTask] = {}
@@ -153,22 +166,23 @@ class PromptExits:
 
         Whoever woke this bot takes it for woken, and would not do so again for seconds.
         """
-        pause = RETRY_SECONDS_FIRST
-        while not await self._carry_out_once(bot, bot_task) and not self._closing.is_set():
-            until = _now() + pause
+        rest = _Rest(self._workflows, bot)
+        while not await self._carry_out_once(bot, bot_task, rest) and not self._closing.is_set():
+            until = rest.again_at
             while not (bot_task.is_woken or self._closing.is_set() or _now() >= until):
                 await bot_task.wait(until)
-            pause = min(pause * 2, RETRY_SECONDS_MAX)
 
-    async def _carry_out_once(self, bot: BotId, bot_task: _BotTask) -> bool:
+    async def _carry_out_once(self, bot: BotId, bot_task: _BotTask, rest: _Rest) -> bool:
         """Carry out what is due; whether nothing is left but what the workflow was told of."""
-        rest = _Rest(self._workflows, bot)
+        rest.is_any = False
         ref = BotRef(user_id=bot[0], bot_id=bot[1])
         try:
             for _ in range(BATCHES_MAX):
                 is_due = await self._carry_out_due(ref, bot_task, rest)
-                if rest.is_any or not is_due:
+                if rest.is_any:
                     return rest.is_told
+                if not is_due:
+                    return True
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
             _log.warning("exits.not_prompt", bot_id=str(bot[1]), error=_name(failure))
         await rest.tell()
@@ -184,13 +198,16 @@ class PromptExits:
         async with asyncio.TaskGroup() as group:
             batch = _Batch(group, bot_task, rest)
             while True:
+                if rest.is_to_try_again:
+                    rest.put_off()
+                    bot_task.is_woken = True
                 if bot_task.is_woken and not batch.is_making:
                     bot_task.is_woken = False
                     batch.make(self._make_due(ref, batch))
                 batch.note_results()
                 if batch.is_over and not bot_task.is_woken:
                     return batch.is_due
-                await bot_task.wait(batch.others_until)
+                await bot_task.wait(batch.next_look)
 
     async def _make_due(self, ref: BotRef, batch: _Batch) -> None:
         """Make what is due, and begin to send each order once it is made.
@@ -205,6 +222,14 @@ class PromptExits:
             else:
                 batch.send(marked.order.id, self._send(marked))
 
+        def go_on_with(order_id: UUID) -> None:
+            """What has left already is looked up by the workflow, or here where it is not told."""
+            if rest.is_told or not rest.may_look_up(order_id):
+                batch.hand_over()
+            else:
+                batch.send(order_id, self._look_up(ref, order_id, rest))
+
+        rest = batch.rest
         try:
             with self._exit_slots.waiting():
                 async with self._exit_slots:
@@ -216,9 +241,10 @@ class PromptExits:
                     for order in live:
                         if order.order_id in ours:
                             continue
-                        # What has left already is looked up by the workflow.
-                        is_unsent = order.state is OrderState.INTENDED
-                        begin(await self._take(ref, order) if is_unsent else None)
+                        if order.state is OrderState.INTENDED:
+                            begin(await self._take(ref, order))
+                        else:
+                            go_on_with(order.order_id)
         except Exception as failure:  # noqa: BLE001 - a boundary: the workflow tries again
             _log.warning("exits.not_prompt", bot_id=str(ref.bot_id), error=_name(failure))
             batch.hand_over()
@@ -270,6 +296,18 @@ class PromptExits:
             _note("order", marked.order.id, failure)
             return None
 
+    async def _look_up(self, ref: BotRef, order_id: UUID, rest: _Rest) -> OrderResult | None:
+        """Look up an order that has left; None where that failed."""
+        try:
+            async with self._look_ups, asyncio.timeout(LOOK_UP_SECONDS_MAX):
+                found = await self._settling.settle_or_pause(ref.user_id, order_id)
+        except Exception as failure:  # noqa: BLE001 - a boundary: it is looked up again
+            _note("order", order_id, failure)
+            return None
+        if found.keys_refused_seconds is not None:
+            rest.pause_look_ups(order_id, found.keys_refused_seconds)
+        return found
+
 
 class _BotTask:
     """Carries one bot's exits out.
@@ -309,13 +347,22 @@ class _Rest:
     Attributes:
         is_any: whether anything is.
         is_told: whether the workflow knows of all of it.
+        again_at: when to go on here with what it could not be told of, by the loop's clock.
     """
 
     def __init__(self, workflows: WorkflowService, bot: BotId) -> None:
         self._workflows = workflows
         self._bot = bot
+        self._pause = RETRY_SECONDS_FIRST
+        self._look_up_after: dict[UUID, float] = {}
         self.is_any = False
         self.is_told = True
+        self.again_at = 0.0
+
+    @property
+    def is_to_try_again(self) -> bool:
+        """Whether the workflow could not be told of what is left, and it is time to go on here."""
+        return self.is_any and not self.is_told and _now() >= self.again_at
 
     async def tell(self) -> None:
         """Wake the workflow, which reads the rows."""
@@ -325,28 +372,44 @@ class _Rest:
         except Exception as failure:  # noqa: BLE001 - a boundary: orders are on their way
             _log.warning("exits.not_woken", bot_id=str(self._bot[1]), error=_name(failure))
             self.is_told = False
+            self.put_off()
+            self._pause = min(self._pause * 2, RETRY_SECONDS_MAX)
         else:
             self.is_told = True
+            self._pause = RETRY_SECONDS_FIRST
+
+    def put_off(self) -> None:
+        """Go on here after a pause; it grows with each time that the workflow cannot be told."""
+        self.again_at = _now() + self._pause
+
+    def pause_look_ups(self, order_id: UUID, seconds: float) -> None:
+        """Look an order up no more for some seconds: the venue refuses its account's keys."""
+        self._look_up_after[order_id] = _now() + seconds
+
+    def may_look_up(self, order_id: UUID) -> bool:
+        """Whether an order may be looked up now."""
+        return _now() >= self._look_up_after.get(order_id, 0.0)
 
 
 class _Batch:
     """What of a bot's exits is made, sent, booked and handed over at present.
 
     Attributes:
+        rest: what is left to the workflow.
         is_due: whether more may be due after what has ended.
-        others_until: how long an exit that is to be repeated waits for the others.
     """
 
     def __init__(self, group: asyncio.TaskGroup, bot_task: _BotTask, rest: _Rest) -> None:
         self._group = group
         self._bot_task = bot_task
-        self._rest = rest
+        self.rest = rest
         self._making: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._is_to_tell = False
         self._sending: dict[UUID, tuple[asyncio.Task[OrderResult | None], float]] = {}
         self.is_due = False
-        self.others_until: float | None = None
+        # How long an exit that is to be repeated waits for the bot's others.
+        self._others_until: float | None = None
 
     @property
     def orders(self) -> frozenset[UUID]:
@@ -364,6 +427,14 @@ class _Batch:
         is_telling = self._telling is not None and not self._telling.done()
         return not (self.is_making or self._sending or is_telling)
 
+    @property
+    def next_look(self) -> float | None:
+        """When to look again though nothing has ended, by the loop's clock."""
+        times = [] if self._others_until is None else [self._others_until]
+        if self.rest.is_any and not self.rest.is_told:
+            times.append(self.rest.again_at)
+        return min(times, default=None)
+
     def make(self, work: Coroutine[None, None, None]) -> None:
         """Begin to make orders, beside those that are on their way."""
         self._making = self._begin(work)
@@ -376,7 +447,7 @@ class _Batch:
 
     def hand_over(self) -> None:
         """Have the workflow woken for what is left, beside everything else."""
-        self._rest.is_any = self._is_to_tell = True
+        self.rest.is_any = self._is_to_tell = True
         if self._telling is None or self._telling.done():
             self._telling = self._begin(self._tell())
 
@@ -387,11 +458,11 @@ class _Batch:
         self.is_due = self.is_due or any(it is not None and it.guard_due for it in results)
         if not all(it is not None and it.state.is_final for it in results):
             self.hand_over()
-        elif self.others_until is not None and _now() >= self.others_until:
-            self.others_until = None
+        elif self._others_until is not None and _now() >= self._others_until:
+            self._others_until = None
             self.hand_over()
-        elif self.is_due and self.others_until is None and not self._rest.is_any:
-            self.others_until = _now() + OTHERS_SECONDS
+        elif self.is_due and self._others_until is None and not self.rest.is_any:
+            self._others_until = _now() + OTHERS_SECONDS
 
     def _begin(self, work: Coroutine[None, None, _T]) -> asyncio.Task[_T]:
         task = self._group.create_task(work)
@@ -401,7 +472,7 @@ class _Batch:
     async def _tell(self) -> None:
         while self._is_to_tell:
             self._is_to_tell = False
-            await self._rest.tell()
+            await self.rest.tell()
 
 
 def _now() -> float:

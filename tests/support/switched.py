@@ -133,7 +133,7 @@ class SwitchedEngine(Engine):
         placing = OrderPlacing(self.exits_database, self.venue, self.wall, settling)
         self.exit_orders = OrderActivities(placing, settling)
         self.exit_service = ExitService(self.exits_database, self.wall)
-        self.prompt = PromptExits(temporal, self.exit_service, placing)
+        self.prompt = PromptExits(temporal, self.exit_service, placing, settling)
         self.dispatch = ExitDispatch(
             self.exits_database, self.prompt, Unwatched(), realm=Realm.SIMULATED
         )

@@ -76,7 +76,7 @@ class Running:
 
 def container_of(engine: Engine, workflows: TemporalWorkflows, url: str) -> ExitsContainer:
     """As `bootstrap.exits.assemble_exits` wires it, at a scripted venue."""
-    prompt = PromptExits(workflows, engine.exit_service, engine.placing)
+    prompt = PromptExits(workflows, engine.exit_service, engine.placing, engine.settling)
     watching = VenueWatching(
         engine.database, engine.venue, prompt, engine.wall, interval_seconds=0.2, scan_length=SCAN
     )

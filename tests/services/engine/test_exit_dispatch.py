@@ -171,7 +171,7 @@ async def test_a_workflow_service_that_is_away_slows_no_poll(alone: Engine) -> N
     bot = await alone.start_bot()
     position = await alone.open_position(bot)
     workflows = SilentWorkflows()
-    prompt = PromptExits(workflows, alone.exit_service, alone.placing)
+    prompt = PromptExits(workflows, alone.exit_service, alone.placing, alone.settling)
     dispatch = ExitDispatch(alone.database, prompt, alone.venue, realm=Realm.SIMULATED)
 
     async with polling(dispatch):
@@ -255,7 +255,7 @@ async def test_exits_of_a_bot_that_is_refused_leave_all_the_same(alone: Engine) 
     alone.account(bot).answers.append(Answer.TIME_OUT)  # so that something is left
     workflows = RefusingWorkflows(WorkflowServiceRefused("too many signals"))
     workflows.refused.add(bot.bot_id)
-    prompt = PromptExits(workflows, alone.exit_service, alone.placing)
+    prompt = PromptExits(workflows, alone.exit_service, alone.placing, alone.settling)
     dispatch = ExitDispatch(alone.database, prompt, alone.venue, realm=Realm.SIMULATED)
 
     async with polling(dispatch) as loop:

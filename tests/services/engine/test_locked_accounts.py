@@ -64,7 +64,7 @@ async def process(alone: Engine) -> AsyncIterator[ExitsProcess]:
     settling = OrderSettling(database, alone.venue, alone.wall, grace=GRACE)
     placing = OrderPlacing(database, alone.venue, alone.wall, settling)
     exits = ExitService(database, alone.wall)
-    prompt = PromptExits(alone.workflows, exits, placing)
+    prompt = PromptExits(alone.workflows, exits, placing, settling)
     yield ExitsProcess(database, exits, placing, prompt)
     await database.close()
 

@@ -32,7 +32,7 @@ ANSWERS = [answer for answer in Answer if answer is not Answer.REST]  # market o
 
 
 def prompt_of(engine: Engine) -> PromptExits:
-    return PromptExits(engine.workflows, engine.exit_service, engine.placing)
+    return PromptExits(engine.workflows, engine.exit_service, engine.placing, engine.settling)
 
 
 async def carried_out(prompt: PromptExits, *bots: RunningBot) -> None:

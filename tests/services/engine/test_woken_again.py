@@ -62,7 +62,7 @@ async def test_a_send_that_hangs_keeps_no_exit_that_becomes_due_meanwhile(engine
 async def test_a_workflow_service_that_does_not_answer_keeps_no_other_exit(engine: Engine) -> None:
     bot, workflows = await leaving_bot(engine), AwayWorkflows()
     engine.account(bot).answers.append(Answer.TIME_OUT)
-    prompt = PromptExits(workflows, engine.exit_service, engine.placing)
+    prompt = PromptExits(workflows, engine.exit_service, engine.placing, engine.settling)
 
     await wake(prompt, bot)
     await until(lambda: workflows.asked > 0)
@@ -127,7 +127,7 @@ async def test_what_hangs_for_long_is_the_workflows_too(
 
 
 def prompt_of(engine: Engine) -> PromptExits:
-    return PromptExits(engine.workflows, engine.exit_service, engine.placing)
+    return PromptExits(engine.workflows, engine.exit_service, engine.placing, engine.settling)
 
 
 async def leaving_bot(engine: Engine) -> RunningBot:
