@@ -102,4 +102,4 @@ def _middleware(options: ApiOptions) -> list[Middleware]:
                 allow_credentials=False,
             )
         )
-    return [*layers, Middleware(BodyLimit)]
+    return [*layers, Middleware(BodyLimit, larger=nija.LARGER_BODIES)]

@@ -23,6 +23,9 @@ METHOD_NOT_ALLOWED = "method_not_allowed"
 INVALID_REQUEST = "invalid_request"
 INTERNAL = "internal"
 
+FIELDS_MAX = 20
+"""Fields whose errors are told at a time; a body may have thousands of wrong ones."""
+
 _SOURCES = frozenset({"body", "query", "path", "header", "cookie"})
 
 
@@ -41,7 +44,7 @@ _FRAMEWORK: Mapping[int, Problem] = {
     400: Problem(ErrorKind.INVALID, MALFORMED_BODY, "The body is not valid JSON"),
     404: Problem(ErrorKind.NOT_FOUND, PATH_NOT_FOUND, "There is nothing at this address"),
     405: Problem(ErrorKind.INVALID, METHOD_NOT_ALLOWED, "This method is not allowed here"),
-    413: Problem(ErrorKind.INVALID, PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB"),
+    413: Problem(ErrorKind.INVALID, PAYLOAD_TOO_LARGE, "The body is too large"),
 }
 INTERNAL_PROBLEM = Problem(ErrorKind.INTERNAL, INTERNAL, "An unexpected error occurred")
 
@@ -70,9 +73,10 @@ def _of_validation(failure: RequestValidationError) -> Problem:
     # Only our own words about each field: what was sent may be a secret.
     fields = {
         _field_name(error["loc"]): str(error["msg"]).removeprefix("Value error, ")
-        for error in errors
+        for error in errors[:FIELDS_MAX]
     }
-    message = "The request is not valid"
+    left = len(errors) - FIELDS_MAX
+    message = "The request is not valid" + (f"; {left} more errors are not shown" * (left > 0))
     return Problem(ErrorKind.INVALID, INVALID_REQUEST, message, {"fields": fields})
 
 

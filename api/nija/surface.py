@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from api.kit import link_page, unsubscribe_page
 from api.kit.docs import add_docs_page
+from api.kit.limits import EVENT_BYTES_MAX
 from api.nija.errors import install
 from api.nija.routes import (
     account,
@@ -24,6 +25,7 @@ from api.nija.routes import (
 )
 
 PATH = "/api/v1"
+LARGER_BODIES = {f"{PATH}/webhooks/stripe": EVENT_BYTES_MAX}
 VERSION = "2.0"
 _DESCRIPTION = """
 Every answer is an envelope: `{success, data, timestamp}` or

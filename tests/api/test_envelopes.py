@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from api.app import ApiOptions
 from api.kit.limits import BODY_BYTES_MAX
-from api.kit.problem import Problem
+from api.kit.problem import FIELDS_MAX, Problem
+from api.nija import surface as nija
 from api.nija.errors import BY_CODE, BY_KIND, render
 from domain.errors import DomainError, ErrorKind
 from services import errors
@@ -48,7 +51,7 @@ async def test_wrong_methods(
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"", b"\xff", b'{"email": "a"', b"[" * 100_000, b'{"a": ' + b"9" * 10_000 + b"}"],
+    [b"{", b"", b"\xff", b'{"email": "a"', b"[" * 60_000, b'{"a": ' + b"9" * 10_000 + b"}"],
 )
 async def test_malformed_bodies(anyone: Api, body: bytes) -> None:
     answer = await anyone.call("POST", "/auth/login", content=body, headers=JSON)
@@ -75,6 +78,85 @@ async def test_oversized_bodies(anyone: Api, user: Api) -> None:
     assert await anyone.error("POST", "/auth/login", content=body, headers=JSON) == too_large
     assert await anyone.error("POST", "/auth/login", content=in_pieces(), headers=JSON) == too_large
     assert await user.error("POST", "/trading/pause", content=body, headers=JSON) == too_large
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/register"])
+async def test_a_body_of_unknown_names_is_answered_with_few_errors(anyone: Api, path: str) -> None:
+    body = "{" + ",".join(f'"a{n}":1' for n in range(BODY_BYTES_MAX // 12)) + "}"
+
+    answer = await anyone.call("POST", path, content=body, headers=JSON)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "VALIDATION_ERROR")
+    assert len(error["details"]["fields"]) == FIELDS_MAX
+    assert "more errors are not shown" in error["message"]
+    assert len(answer.content) < 4 * 1024
+
+
+async def test_a_list_of_wrong_values_is_answered_with_one_error(user: Api) -> None:
+    wrong = ",".join(["1"] * (BODY_BYTES_MAX // 2 - 50))
+    body = f'{{"trading":{{"allowed_pairs":[{wrong}]}}}}'
+
+    answer = await user.call("PUT", "/config/settings", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert set(answer.json()["error"]["details"]["fields"]) == {"trading.allowed_pairs.0"}
+
+
+def test_every_list_of_a_request_is_bounded() -> None:
+    """Each wrong element of a list is an error to be written: a list has few, or ends at one."""
+    unbounded, lists = set(), 0
+    for model in request_models():
+        for name, field in model.model_fields.items():
+            if is_list(field.annotation):
+                lists += 1
+                if not any(is_bound(it) for it in (field, *get_args(field.annotation))):
+                    unbounded.add(f"{model.__name__}.{name}")
+
+    assert lists >= 3
+    assert unbounded == set()
+
+
+def request_models() -> set[type[BaseModel]]:
+    """Every model of a request's body, and those within."""
+    found: set[type[BaseModel]] = set()
+    app = nija.build_surface()
+    routers = [getattr(it, "original_router", None) for it in app.routes]
+    routes = [it for router in routers if router is not None for it in router.routes]
+    todo: list[Any] = [
+        route.body_field.field_info.annotation
+        for route in (*app.routes, *routes)
+        if isinstance(route, APIRoute) and route.body_field is not None
+    ]
+    while todo:
+        annotation = todo.pop()
+        todo += get_args(annotation)
+        is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        if is_model and annotation not in found:
+            found.add(annotation)
+            todo += [field.annotation for field in annotation.model_fields.values()]
+    return found
+
+
+def is_list(annotation: Any) -> bool:
+    """Whether a value may be a list of whatever length."""
+    kinds = {list, set, dict, frozenset}
+    return get_origin(annotation) in kinds or any(is_list(it) for it in get_args(annotation))
+
+
+def is_bound(it: Any) -> bool:
+    """Whether it is, or contains, a bound of a list."""
+    within = (*getattr(it, "metadata", ()), *getattr(it, "__metadata__", ()))
+    names = ("max_length", "fail_fast")
+    return any(getattr(it, name, None) for name in names) or any(is_bound(part) for part in within)
+
+
+async def test_events_of_other_services_may_be_larger(anyone: Api) -> None:
+    body = b"{" + b" " * BODY_BYTES_MAX + b"}"
+
+    _status, code = await anyone.error("POST", "/webhooks/stripe", content=body, headers=JSON)
+
+    assert code != "PAYLOAD_TOO_LARGE"
 
 
 async def test_validation_names_fields_and_repeats_no_value(anyone: Api) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -71,6 +71,10 @@ class SettingsData(View):
         )
 
 
+_Pairs = Annotated[list[Symbol], Field(fail_fast=True)]
+"""As many as a plan allows, which its service judges."""
+
+
 class _Section(BaseModel):
     """Part of a change. Unknown names get an error of their own, so they are collected here."""
 
@@ -94,7 +98,7 @@ class TradingChange(_Section):
     max_position_size_usd: Money = _optional(1000.0)
     max_concurrent_positions: StrictInt = _optional(8)
     max_daily_loss_usd: Money = _optional(200.0)
-    allowed_pairs: list[Symbol] = _optional(["BTC-USD", "ETH-USD"])
+    allowed_pairs: _Pairs = _optional(["BTC-USD", "ETH-USD"])
     paper_trading: StrictBool = _optional(True)
     strategy_may_close_signals: StrictBool = _optional(False)
 

@@ -24,6 +24,7 @@ ClockTime = Annotated[
 _CHANNEL_ID = ["chn_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"]
 _URLS = ["ntfys://ntfy.sh/my-topic"]
 _ALL: list[CategoryName] = ["trades", "alerts", "billing", "reports"]
+_Categories = Annotated[list[CategoryName], Field(min_length=1, max_length=len(_ALL))]
 
 
 def _optional(**parts: Any) -> Any:
@@ -48,8 +49,8 @@ class ChannelRequest(Request):
             " stored encrypted and never shown again."
         ),
     )
-    categories: list[CategoryName] | None = Field(
-        default=None, min_length=1, examples=[_ALL], description="All where left out."
+    categories: _Categories | None = Field(
+        default=None, examples=[_ALL], description="All where left out."
     )
 
 
@@ -58,7 +59,7 @@ class ChannelPatch(Request):
 
     name: Text = _optional(examples=["Phone"])
     url: SecretText = _optional(examples=_URLS)
-    categories: list[CategoryName] = _optional(min_length=1, examples=[["trades", "alerts"]])
+    categories: _Categories = _optional(examples=[["trades", "alerts"]])
     enabled: StrictBool = _optional(examples=[True])
 
     def to_changes(self) -> dict[str, Any]:
