@@ -112,6 +112,10 @@ class SessionLock:
                 _log.warning("lock.unreachable", lock=self._name, error=type(failure).__name__)
                 is_held = False
                 await self._drop()
+            except Exception as failure:  # noqa: BLE001 - a boundary: who stops looking believes for ever
+                _log.exception("lock.failed", lock=self._name, error=type(failure).__name__)
+                is_held = False
+                await self._drop()
             self._note(is_held=is_held)
             await asyncio.sleep(PING_SECONDS)
 
@@ -145,7 +149,7 @@ class SessionLock:
         connection, self._connection = self._connection, None
         self._note(is_held=False)
         if connection is not None:
-            with suppress(psycopg.Error, OSError):
+            with suppress(Exception):  # it is of no use any more
                 await connection.close()
 
 

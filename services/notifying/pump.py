@@ -70,6 +70,8 @@ class Pump:
                 await self._schedule()
             except (SQLAlchemyError, OSError, WorkflowServiceUnavailable) as failure:
                 _log.warning("notify.pump_failed", error=type(failure).__name__)
+            except Exception as failure:  # noqa: BLE001 - a boundary: bots trade beside
+                _log.exception("notify.pump_failed", error=type(failure).__name__)
             await asyncio.sleep(self._interval)
 
     async def look(self) -> int:

@@ -90,6 +90,8 @@ class ExitDispatch:
                     await self.poll()
                 except (SQLAlchemyError, OSError) as failure:
                     _log.warning("exits.poll_failed", error=type(failure).__name__)
+                except Exception as failure:  # noqa: BLE001 - a boundary: prices are watched beside
+                    _log.exception("exits.poll_failed", error=type(failure).__name__)
                 await asyncio.sleep(self._interval)
         finally:
             beside = [*self._waking.values(), *self._watching]
@@ -99,7 +101,7 @@ class ExitDispatch:
 
     async def poll(self) -> int:
         """Wake every bot with an exit that nobody carries out; how many bots there were."""
-        asked = await ask_covered_positions(self._database)
+        asked = await self._ask_covered()
         now = asyncio.get_running_loop().time()
         due = await self._due()
         bots = asked | {position[:2] for position in due if self._is_left_alone(position, now)}
@@ -109,6 +111,14 @@ class ExitDispatch:
         if begun:
             await asyncio.wait(begun, timeout=MOMENT_SECONDS)
         return len(due)
+
+    async def _ask_covered(self) -> set[BotId]:
+        """Ask what kill switches close; what is due by itself is found though that fails."""
+        try:
+            return await ask_covered_positions(self._database)
+        except Exception as failure:  # noqa: BLE001 - a boundary: the next poll asks again
+            _log.exception("exits.covered_not_asked", error=type(failure).__name__)
+            return set()
 
     async def _due(self) -> set[BotPosition]:
         to_leave = (

@@ -14,7 +14,8 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -56,6 +57,9 @@ EXITS_FIRST_SECONDS = 10.0
 """How long telling bots waits for the exits of positions to be sent."""
 
 EXITS_LOOK_SECONDS = 0.25
+
+_AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
+"""What the database fails with while it is away or has no connection to give."""
 
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code for a lock that was waited for too long."""
@@ -210,16 +214,34 @@ class KillSwitchRounds:
         """Do what the switch asks for to some bots at a time; how many could be nudged."""
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def mind(bot: Mapping[str, Any]) -> bool:
+        async def mind(bot: Mapping[str, Any]) -> bool | Exception:
             async with gate:
-                is_changed = await self._mind_unless_held(switch, bot)
-                if is_changed is None:
-                    await self._nudge(switch, bot)
-                    return False
-                # A bot for which nothing changes has nothing to notice.
-                return not is_changed or await self._nudge(switch, bot)
+                try:
+                    return await self._mind_one(switch, bot)
+                except Exception as failure:  # noqa: BLE001 - a boundary: the other bots are told
+                    _log.exception(
+                        "kill_switch.bot_failed",
+                        bot_id=str(bot["id"]),
+                        error=type(failure).__name__,
+                    )
+                    return failure
 
-        return sum(await asyncio.gather(*(mind(bot) for bot in bots)))
+        outcomes = await asyncio.gather(*(mind(bot) for bot in bots))
+        failures = [it for it in outcomes if isinstance(it, Exception)]
+        if failures and any(isinstance(it, _AWAY) for it in failures):
+            # A server is away, or too busy: all of this page is done again. What one bot's rows
+            # are like keeps no page after it from being told.
+            raise failures[0]
+        return sum(it is True for it in outcomes)
+
+    async def _mind_one(self, switch: KillSwitch, bot: Mapping[str, Any]) -> bool:
+        """Mind one bot and tell it; whether it could be told, or there was nothing to tell."""
+        is_changed = await self._mind_unless_held(switch, bot)
+        if is_changed is None:
+            await self._nudge(switch, bot)
+            return False
+        # A bot for which nothing changes has nothing to notice.
+        return not is_changed or await self._nudge(switch, bot)
 
     async def _mind_unless_held(self, switch: KillSwitch, found: Mapping[str, Any]) -> bool | None:
         """Mind one bot's rows: whether anything changed; None where they are held for too long.

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from adapters.embedded.postgres import EmbeddedPostgres
 from services import session_lock
 from services.database import Database
-from services.session_lock import EXITS_LOCK, SessionLock
+from services.session_lock import EXITS_LOCK, WATCH_LOCK, SessionLock
 from services.trading.exits_alarm import ExitsAlarm
 from tests.support.stack import postgres_server
 
@@ -183,11 +183,35 @@ async def test_a_missing_exits_worker_is_alarmed(
         assert [await alarm.sweep() for _ in range(2)] == [1, 1]
     async with SessionLock(postgres.urls.system, EXITS_LOCK, "exits") as polling:
         await asyncio.wait_for(polling.held(), SECONDS)
-        with capture_logs() as present:
-            assert [await alarm.sweep() for _ in range(2)] == [0, 0]
+        with capture_logs() as unwatched:
+            assert await alarm.sweep() == 1
+        async with SessionLock(postgres.urls.system, WATCH_LOCK, "watch") as watching:
+            await asyncio.wait_for(watching.held(), SECONDS)
+            with capture_logs() as present:
+                assert [await alarm.sweep() for _ in range(2)] == [0, 0]
 
-    assert [entry["event"] for entry in missing] == ["exits.no_worker"]
+    assert [(it["event"], it["polls"], it["watches"]) for it in (*missing, *unwatched)] == [
+        ("exits.no_worker", False, False),
+        ("exits.no_worker", True, False),
+    ]
     assert present == []
+
+
+async def test_a_defect_in_keeping_a_lock_is_not_taken_for_holding_it(
+    postgres: EmbeddedPostgres, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_lock, "PING_SECONDS", 0.05)
+    held = await stack.enter_async_context(lock(postgres))
+    await asyncio.wait_for(held.held(), SECONDS)
+
+    async def fail(_self: SessionLock) -> bool:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as defect:
+        defect.setattr(SessionLock, "_try", fail)
+        await asyncio.wait_for(held.lost(), SECONDS)
+        assert holders(postgres) == []
+    await asyncio.wait_for(held.held(), SECONDS)
 
 
 async def test_a_loop_that_fails_is_not_hidden(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import select
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -14,8 +16,10 @@ from temporalio.service import RPCError
 from adapters.embedded.postgres import EmbeddedPostgres
 from domain.contracts.kill_switches import kill_switch_workflow_id
 from models.bots import Bot
+from models.controls import KillSwitch
 from services.orders import sending
 from services.trading import kill_switch_rounds, kill_switches
+from services.trading.kill_switch_rounds import KillSwitchRounds
 from services.trading.kill_switches import Engaged, SwitchTarget
 from tests.support.databases import fresh_database
 from tests.support.stack import postgres_server
@@ -211,4 +215,55 @@ async def test_a_bot_whose_row_a_hanging_process_holds_keeps_no_position_from_le
     assert (await engine.position(held)).close_requested == "kill_switch"
     told = await engine.rows("SELECT user_id FROM notices WHERE kind = 'kill_switch'")
     assert len(told) == 2
+    await engine.terminate_bots()
+
+
+async def test_a_bot_that_cannot_be_minded_keeps_no_other_from_being_told(
+    engine: SwitchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill_switch_rounds, "PAGE", 2)
+    bots = await engine.start_bots(3)
+    engaged = await engage(engine)
+    due = await engine.rounds.begin(engaged.id)
+    broken = min(bot.bot_id for bot in bots)
+    mind = KillSwitchRounds._mind_rows
+
+    async def fail(self: KillSwitchRounds, switch: KillSwitch, found: Any) -> bool:
+        if found["id"] == broken:
+            raise ZeroDivisionError
+        return await mind(self, switch, found)
+
+    monkeypatch.setattr(KillSwitchRounds, "_mind_rows", fail)
+    first = await engine.rounds.tell(due, None)
+    second = await engine.rounds.tell(due, first.last)
+
+    assert (first.counts.bots, first.counts.untold) == (2, 1)
+    assert (second.counts.bots, second.counts.untold, second.last) == (1, 0, None)
+    told = await engine.rows("SELECT user_id FROM notices WHERE kind = 'kill_switch'")
+    assert len(told) == 2
+    await engine.terminate_bots()
+
+
+async def test_a_page_is_told_again_where_the_database_had_no_connection_to_give(
+    engine: SwitchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bots = await engine.start_bots(2)
+    engaged = await engage(engine)
+    due = await engine.rounds.begin(engaged.id)
+    mind = KillSwitchRounds._mind_rows
+
+    async def fail(self: KillSwitchRounds, switch: KillSwitch, found: Any) -> bool:
+        if found["id"] == bots[0].bot_id:
+            raise PoolTimeout
+        return await mind(self, switch, found)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(KillSwitchRounds, "_mind_rows", fail)
+        with pytest.raises(PoolTimeout):
+            await engine.rounds.tell(due, None)
+    told = await engine.rows("SELECT user_id FROM notices WHERE kind = 'kill_switch'")
+    assert [row["user_id"] for row in told] == [bots[1].trader.user_id]
+    page = await engine.rounds.tell(due, None)
+
+    assert (page.counts.bots, page.counts.untold) == (2, 0)
     await engine.terminate_bots()

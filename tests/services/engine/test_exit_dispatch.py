@@ -380,3 +380,43 @@ async def test_a_bot_whose_exits_workflow_is_refused_is_told_of_the_command(alon
     await alone.trading.stop(bot.trader.principal, close_positions=True, emergency=False)
 
     assert workflows.told == [(bot.bot_id, BotSignal.STOP)]
+
+
+async def test_switches_that_cannot_be_read_hide_no_other_exit(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await alone.start_bot()
+    await ask(alone, await alone.open_position(bot))
+
+    async def fail(_database: object) -> set[tuple[UUID, UUID]]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(exit_dispatch, "ask_covered_positions", fail)
+    await polled(dispatch_of(alone))
+
+    assert alone.workflows.woken == [bot.bot_id]
+
+
+async def test_a_poll_that_fails_ends_no_process(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await alone.start_bot()
+    await ask(alone, await alone.open_position(bot))
+    dispatch, failures, poll = dispatch_of(alone), 0, ExitDispatch.poll
+
+    async def fail_first(self: ExitDispatch) -> int:
+        nonlocal failures
+        failures += 1
+        if failures <= 2:
+            raise ZeroDivisionError
+        return await poll(self)
+
+    monkeypatch.setattr(ExitDispatch, "poll", fail_first)
+    running = asyncio.create_task(dispatch.run())
+    async with asyncio.timeout(30):
+        while not alone.workflows.woken:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert alone.workflows.woken == [bot.bot_id]
