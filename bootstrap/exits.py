@@ -12,6 +12,7 @@ from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from adapters.temporal.client import TemporalWorkflows
 from bootstrap.core import Core, metrics_runtime, open_core, required
+from services.database import BRIEF_IDLE_TIMEOUT_MS
 from services.markets.watch_keeping import WatchKeeping
 from services.markets.watching import VenueWatching
 from services.orders.placing import OrderPlacing
@@ -25,7 +26,7 @@ from settings import Settings
 POLLING_SILENCE_SECONDS = 5
 """After which another exits worker polls in place of one that froze."""
 
-WATCHING_SILENCE_SECONDS = 3
+WATCHING_SILENCE_SECONDS = BRIEF_IDLE_TIMEOUT_MS // 1_000
 """After which another exits worker watches prices in place of one that froze."""
 
 

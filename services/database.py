@@ -29,6 +29,12 @@ PREPARED_MAX = 250
 """Statements that a connection keeps prepared. A worker uses more than psycopg's default of 100, so
 that most would be planned anew at each use, which takes the server as long as carrying them out."""
 
+BRIEF_IDLE_TIMEOUT_MS = 3_000
+BRIEF_LOCK_TIMEOUT_MS = 200
+"""The same two for transactions of the price watch. Another process watches once this one has been
+frozen for as long as the first: what it needs must be free by then. And what somebody has locked
+must not keep a look from judging prices; the next one is a second away."""
+
 SNAPSHOT_IDLE_TIMEOUT_MS = 600_000
 """The same for snapshots, which hold no locks and whose readers wait for a disk between pages."""
 
@@ -114,6 +120,23 @@ class Database:
     async def as_system(self) -> AsyncIterator[AsyncSession]:
         """One transaction that sees every user's rows; commits at the end."""
         async with AsyncSession(self._system, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def as_system_briefly(self) -> AsyncIterator[AsyncSession]:
+        """As `as_system`; its locks are kept and waited for a moment only.
+
+        Whatever takes time is done before: nothing but statements belongs into it.
+        """
+        async with self.as_system() as session:
+            connection = await session.connection()
+            await connection.execute(
+                text(
+                    "SELECT set_config('idle_in_transaction_session_timeout', :idle, true),"
+                    " set_config('lock_timeout', :lock, true)"
+                ),
+                {"idle": str(BRIEF_IDLE_TIMEOUT_MS), "lock": str(BRIEF_LOCK_TIMEOUT_MS)},
+            )
             yield session
 
     async def ping(self) -> None:

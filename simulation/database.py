@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import (
@@ -114,6 +115,12 @@ class SteppedDatabase(Database):
         self._scheduler = scheduler
         self._process = process
         super().__init__(urls.app, urls.system, pool_size=POOL_SIZE, ping_first=False)
+
+    @asynccontextmanager
+    async def as_system_briefly(self) -> AsyncIterator[AsyncSession]:
+        """As `as_system`: the server's limits would count real time."""
+        async with self.as_system() as session:
+            yield session
 
     def _engine(  # type: ignore[override] # the product's needs no object
         self, url: str, pool_size: int, ping_first: bool

@@ -1,4 +1,8 @@
-"""Firing the armed triggers that prices crossed: one query finds them, the domain judges them."""
+"""Firing the armed triggers that prices crossed: one query finds them, the domain judges them.
+
+They are judged without a lock and fired by one statement: a process that freezes while it judges
+holds no trigger.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.markets import Candle, Quote, Timeframe, VenueClock, VenueKey
 from domain.triggers import Condition, TriggerBook
 from models.trading import Trigger
-from services.database import all_rows
+from services.database import Database, all_rows
+from services.isolation import isolated
 from services.orders.protection import price_condition
 
 BotId = tuple[UUID, UUID]
@@ -44,16 +49,24 @@ _CANDIDATES = text(
     SELECT t.* FROM triggers t
     WHERE t.id IN (SELECT id FROM candidates) AND t.state = 'armed'
     ORDER BY t.id
-    FOR UPDATE OF t SKIP LOCKED
     """
 )
+# One that was moved since it was judged has another `set_at`.
 _FIRE = text(
     """
-    UPDATE triggers t SET state = 'fired', fired_at = f.at, fired_price = f.price
-    FROM unnest(
-        cast(:ids AS uuid[]), cast(:ats AS timestamptz[]), cast(:prices AS numeric[])
-    ) AS f (id, at, price)
-    WHERE t.id = f.id
+    WITH unchanged AS MATERIALIZED (
+        SELECT t.id, f.at, f.price
+        FROM unnest(
+            cast(:ids AS uuid[]), cast(:set_ats AS timestamptz[]), cast(:ats AS timestamptz[]),
+            cast(:prices AS numeric[])
+        ) AS f (id, set_at, at, price)
+        JOIN triggers t ON t.id = f.id
+        WHERE t.state = 'armed' AND t.set_at IS NOT DISTINCT FROM f.set_at
+        ORDER BY t.id
+        FOR NO KEY UPDATE OF t SKIP LOCKED
+    )
+    UPDATE triggers t SET state = 'fired', fired_at = u.at, fired_price = u.price
+    FROM unchanged u WHERE t.id = u.id
     RETURNING t.id
     """
 )
@@ -77,57 +90,71 @@ class Seen:
     candles: Mapping[str, Sequence[Candle]]
 
 
-async def fire_crossed(session: AsyncSession, key: VenueKey, seen: Seen) -> set[BotId]:
-    """Fire what candles and then quotes cross, and say whose bots these triggers are.
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """What came of judging prices.
+
+    Attributes:
+        bots: whose triggers fired.
+        left: markets with a trigger that was crossed and is still to be fired, because somebody has
+            it locked or moved it: the same prices are to be judged again.
+    """
+
+    bots: frozenset[BotId]
+    left: frozenset[str]
+
+
+async def fire_crossed(database: Database, key: VenueKey, seen: Seen) -> Firing:
+    """Fire what candles and then quotes cross, in a transaction of its own.
 
     Judging is repeatable: a candle that is judged again fires nothing that it did not fire before,
     unless it changed. A trigger that somebody else holds at this moment is left for the next time.
     """
-    rows = await _candidates(session, key, seen)
-    fired: list[_Fired] = []
+    async with database.as_system() as session:
+        rows = await _candidates(session, key, seen)
+    crossed: list[_Crossed] = []
     for symbol, found in sorted(_by_symbol(rows).items()):
-        fired += _judge(found, seen, symbol)
-    if fired:
-        await all_rows(
-            session,
-            _FIRE.bindparams(
-                ids=[each.row.id for each in fired],
-                ats=[each.at for each in fired],
-                prices=[each.price for each in fired],
-            ),
-        )
-    for each in fired:
-        _log.info(
-            "trigger.fired",
-            bot_id=str(each.row.bot_id),
-            symbol=each.row.symbol,
-            leg=each.row.leg,
-        )
-    return {(each.row.user_id, each.row.bot_id) for each in fired}
+        crossed += _judge(found, seen, symbol)
+    if not crossed:
+        return Firing(frozenset(), frozenset())
+    async with database.as_system_briefly() as session:
+        fired = await _fire(session, crossed)
+    for each in crossed:
+        if each.row.id in fired:
+            _log.info(
+                "trigger.fired",
+                bot_id=str(each.row.bot_id),
+                symbol=each.row.symbol,
+                leg=each.row.leg,
+            )
+    return Firing(
+        frozenset((it.row.user_id, it.row.bot_id) for it in crossed if it.row.id in fired),
+        frozenset(it.row.symbol for it in crossed if it.row.id not in fired),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Fired:
-    """A trigger that fired, the venue time of what fired it, and the price."""
+class _Crossed:
+    """A trigger to fire, the venue time of what crossed it, and the price."""
 
     row: Trigger
     at: datetime
     price: Decimal
 
 
-def _judge(rows: Sequence[Trigger], seen: Seen, symbol: str) -> list[_Fired]:
-    by_id = {str(row.id): row for row in rows}
-    book = TriggerBook()
+def _judge(rows: Sequence[Trigger], seen: Seen, symbol: str) -> list[_Crossed]:
+    by_id, book = {str(row.id): row for row in rows}, TriggerBook()
     for row in rows:
-        book.put(price_condition(row))
-    found: list[_Fired] = []
+        with isolated("trigger.unreadable", trigger_id=row.id):
+            book.put(price_condition(row))
+    found: list[_Crossed] = []
 
     def fire(trigger_ids: Sequence[str], at: datetime, low: Decimal, high: Decimal) -> None:
         for trigger_id in trigger_ids:
             row = by_id[trigger_id]
             book.remove(trigger_id)
             price = low if row.direction == Condition.AT_OR_BELOW else high
-            found.append(_Fired(row, at, price))
+            found.append(_Crossed(row, at, price))
 
     for candle in seen.candles.get(symbol, ()):
         fired = [trigger.trigger_id for trigger in book.judge_candle(candle)]
@@ -151,8 +178,22 @@ def _put_as_known(book: TriggerBook, trigger_id: str, quote: Quote) -> None:
         book.put(replace(trigger, armed_at=min(trigger.armed_at, quote.at), past=()))
 
 
+async def _fire(session: AsyncSession, crossed: Sequence[_Crossed]) -> set[UUID]:
+    """Fire what nobody has locked or changed since it was judged; which triggers these are."""
+    fired = await all_rows(
+        session,
+        _FIRE.bindparams(
+            ids=[each.row.id for each in crossed],
+            set_ats=[each.row.set_at for each in crossed],
+            ats=[each.at for each in crossed],
+            prices=[each.price for each in crossed],
+        ),
+    )
+    return {trigger_id for (trigger_id,) in fired}
+
+
 async def _candidates(session: AsyncSession, key: VenueKey, seen: Seen) -> Sequence[Trigger]:
-    """Armed triggers that may have been crossed, locked, by one index look-up a market and side."""
+    """Armed triggers that may have been crossed, by one index look-up a market and side."""
     ranges = _ranges(seen)
     if not ranges:
         return ()

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from domain.markets import MarketStatus, VenueKey
@@ -42,8 +43,16 @@ class MarketListing:
         if age is None or not market.known_rules():
             return  # there is no list yet
         self._noted_at = now
-        said = _said(market, wanted)
-        async with self._database.as_system() as session:
+        try:
+            await self._store(market, _said(market, wanted), wall, wall - timedelta(seconds=age))
+        except SQLAlchemyError:
+            self._noted_at = None  # the next look tries again
+            raise
+
+    async def _store(
+        self, market: MarketData, said: Mapping[str, _Said], wall: datetime, listed_at: datetime
+    ) -> None:
+        async with self._database.as_system_briefly() as session:
             rows = await session.exec(
                 select(MarketState).where(
                     MarketState.venue == self._key.venue,
@@ -59,10 +68,7 @@ class MarketListing:
                     col(VenueState.venue) == self._key.venue,
                     col(VenueState.realm) == self._key.realm.value,
                 )
-                .values(
-                    listed_at=wall - timedelta(seconds=age),
-                    malformed=len(market.malformed_markets()),
-                )
+                .values(listed_at=listed_at, malformed=len(market.malformed_markets()))
             )
             if changed:
                 values = [

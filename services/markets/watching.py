@@ -2,15 +2,16 @@
 
 About once a second by the wall clock. The armed triggers are a sorted book in PostgreSQL (an index
 on venue, symbol, direction and price), so a tick costs a few index look-ups however many stops sit
-idle, and nothing is lost with the process. What fired and how far the watch has come commit
-together; only then are the bots told, and the next look waits for that only a moment.
+idle, and nothing is lost with the process. What fired commits first, then what was seen and how far
+the watch has come: judging is repeatable. Only then are the bots told, and the next look waits for
+that only a moment.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -117,9 +118,12 @@ class VenueWatching:
 
         Needs a price and nothing else: no list of markets, no fees, no candle and no clock. Each
         question has a short deadline of its own, and nothing here waits for a bot or another user.
+        What fired commits first and alone. A bar is announced once what was seen is stored.
 
         Raises:
             VenueUnavailable: no market gave anything; the next look judges the same candles.
+            sqlalchemy.exc.SQLAlchemyError: what fired, or what was seen, could not be stored. The
+                next look judges candles again for which that was so of what they fire.
         """
         market = self._venues.market_data(key)
         state, asked_at = await self._state(key)
@@ -138,17 +142,21 @@ class VenueWatching:
         is_silent = bool(wanted.all) and not quotes and not candles
         are_judged = is_seen and not is_silent and not self._candles[key].are_awaited
         judged_until = clock.now - market.settling if are_judged else None
-        async with self._database.as_system() as session:
-            fired = await fire_crossed(session, key, seen)
-            await store_seen(
-                session,
-                key,
-                seen,
-                wall=self._clock.now(),
-                judged_until=judged_until,
-                error=_error(is_seen=is_seen, is_silent=is_silent),
-            )
-        await self._beside(key, self._wake_exits(fired))
+        firing = await fire_crossed(self._database, key, seen)
+        if candles:
+            self._candles[key].confirm(candles.keys() - firing.left)
+        try:
+            async with self._database.as_system_briefly() as session:
+                await store_seen(
+                    session,
+                    key,
+                    seen,
+                    wall=self._clock.now(),
+                    judged_until=judged_until,
+                    error=_error(is_seen=is_seen, is_silent=is_silent),
+                )
+        finally:  # what fired is committed, whoever has the rows of prices locked
+            await self._beside(key, self._wake_exits(firing.bots))
         since = state.judged_until if state is not None and before is not None else None
         await self._beside(key, self._announce(key, clock.now, since, judged_until))
         listing = self._listings.setdefault(key, MarketListing(self._database, key))
@@ -231,7 +239,7 @@ class VenueWatching:
             .order_by(col(Bot.id))
             .with_for_update(key_share=True, skip_locked=True)
         )
-        async with self._database.as_system() as session:
+        async with self._database.as_system_briefly() as session:
             await session.exec(
                 update(Bot)
                 .where(col(Bot.id).in_(due))
@@ -292,7 +300,7 @@ class VenueWatching:
     async def _wake_unanswered(self, key: VenueKey) -> None:
         await self._wake_exits(await self._unanswered(key))
 
-    async def _wake_exits(self, bots: set[BotId]) -> None:
+    async def _wake_exits(self, bots: Collection[BotId]) -> None:
         gate = asyncio.Semaphore(TELLING_AT_ONCE)
 
         async def wake(user_id: UUID, bot_id: UUID) -> None:

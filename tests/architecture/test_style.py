@@ -33,6 +33,7 @@ BOUNDARIES = {
     "api/kit/edge.py": "the edge of a request: reported, and raised again if nothing was answered",
     "api/kit/rate_limits.py": "what failed first is told, whatever counting it meets",
     "api/nija/routes/operations.py": "a health check says unavailable to what can be explained",
+    "services/isolation.py": "one part's trouble is not the others'",
     "services/markets/watch_keeping.py": "whatever breaks a venue's watch off, it begins again",
     "worker.py": "the loops of a worker go on whatever becomes of its connection to Temporal",
     "services/alerts/sweeping.py": "one user's trouble is not the others'",

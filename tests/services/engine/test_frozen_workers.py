@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import select
+from sqlmodel import SQLModel, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
+from models.markets import VenueQuote, VenueState
 from models.trading import Position
 from services import database
 from services.database import IDLE_TIMEOUT_MS, SNAPSHOT_IDLE_TIMEOUT_MS, Database
-from tests.support.engine import Engine, RunningBot
+from services.markets.watching import VenueWatching
+from tests.support.databases import fresh_database
+from tests.support.engine import SCAN, Engine, RunningBot
+from tests.support.fake_venue import KEY
 
 pytestmark = pytest.mark.integration
+
+FIRED_SECONDS_MAX = 5.0
+"""A frozen watch keeps its rows for 3 s; a look a second and a busy machine come on top."""
+
+
+class FreezingDatabase(Database):
+    """Freezes in the first transaction of the system that has changed anything, before it commits.
+
+    Attributes:
+        frozen: set once it has.
+    """
+
+    def __init__(self, urls: DatabaseUrls) -> None:
+        super().__init__(urls.app, urls.system)
+        self.frozen = asyncio.Event()
+
+    @asynccontextmanager
+    async def as_system(self) -> AsyncIterator[AsyncSession]:
+        async with super().as_system() as session:
+            yield session
+            connection = await session.connection()
+            changed = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
+            if (await connection.execute(changed)).scalar_one():
+                self.frozen.set()
+                await asyncio.Event().wait()
 
 
 async def test_a_frozen_worker_does_not_keep_an_exit_waiting(
@@ -48,6 +82,73 @@ async def test_a_frozen_worker_does_not_keep_an_exit_waiting(
         await worker
     await frozen.close()
     assert [task.leg for task in view.orders] == ["stop"]
+
+
+@pytest.fixture
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.urls)
+
+
+@pytest.fixture
+async def crossed(urls: DatabaseUrls) -> AsyncIterator[tuple[Engine, Position]]:
+    """A position whose stop at 97 the watch has seen before the price crosses it."""
+    engine = Engine(urls)
+    position = await engine.open_position(await engine.start_bot())
+    await engine.watching.look(KEY)
+    engine.venue.market.last["BTC-USD"] = Decimal("96.9")
+    yield engine, position
+    await engine.close()
+
+
+async def seconds_until_fired(engine: Engine, position: Position) -> float:
+    """How long another process's watch takes to fire a position's stop."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    watch = asyncio.create_task(engine.watching.watch(KEY))
+    try:
+        async with asyncio.timeout(30):
+            while (await engine.triggers(position))["stop"].state != "fired":  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.05)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    return loop.time() - began
+
+
+@pytest.mark.parametrize("rows", [VenueState, VenueQuote, Position])
+async def test_a_watcher_that_froze_in_its_transaction_keeps_no_stop_from_firing(
+    crossed: tuple[Engine, Position], urls: DatabaseUrls, rows: type[SQLModel]
+) -> None:
+    """The lock of the watch passes on after 3 s; the rows that every look writes may not."""
+    engine, position = crossed
+    frozen = Database(urls.app, urls.system)
+    async with frozen.as_system() as session:
+        await session.exec(select(rows).with_for_update(key_share=True))
+
+        seconds = await seconds_until_fired(engine, position)
+
+    await frozen.close()
+    assert seconds < FIRED_SECONDS_MAX, f"every stop of the venue waited {seconds:.1f} s"
+
+
+async def test_a_watcher_that_froze_while_it_fired_gives_its_triggers_back(
+    crossed: tuple[Engine, Position], urls: DatabaseUrls
+) -> None:
+    engine, position = crossed
+    frozen = FreezingDatabase(urls)
+    watching = VenueWatching(
+        frozen, engine.venue, engine.workflows, engine.wall, interval_seconds=1, scan_length=SCAN
+    )
+    look = asyncio.create_task(watching.look(KEY))
+    await frozen.frozen.wait()
+
+    seconds = await seconds_until_fired(engine, position)
+
+    look.cancel()
+    await asyncio.gather(look, return_exceptions=True)
+    await watching.close()
+    await frozen.close()
+    assert seconds < FIRED_SECONDS_MAX, f"the stop waited {seconds:.1f} s"
 
 
 async def test_no_door_lets_a_transaction_do_nothing_for_long(engine: Engine) -> None:

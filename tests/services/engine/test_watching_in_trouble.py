@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from domain.contracts.bots import BotSignal
-from domain.markets import Candle
+from domain.markets import Candle, Timeframe
 from models.trading import Position, Trigger
 from tests.support.engine import Engine, RunningBot
-from tests.support.fake_venue import KEY
+from tests.support.fake_venue import KEY, FakeMarket
 
 pytestmark = pytest.mark.integration
 LOOK_SECONDS = 3.0
@@ -314,4 +316,102 @@ async def test_how_far_prices_are_judged_waits_for_candles_on_their_way(
     assert late["judged_until"] == before
     (state,) = await engine.rows("SELECT judged_until FROM venue_states")
     assert state["judged_until"] == market.now
+    assert await fired(engine, position) == {"stop"}
+
+
+async def test_candles_of_a_look_that_could_not_commit_are_judged_by_the_next(
+    held: tuple[Engine, RunningBot, Position],
+) -> None:
+    engine, _bot, position = held
+    engine.wall.advance(60)
+    engine.venue.market.add_minute("BTC-USD", low="96", high="100", close="100")
+    async with engine.database.as_system() as session:
+        connection = await session.connection()
+        await connection.execute(text("LOCK TABLE triggers IN EXCLUSIVE MODE"))
+        with pytest.raises(OperationalError):
+            await look(engine)
+
+    await look_within_the_minute(engine)
+
+    assert await fired(engine, position) == {"stop"}
+
+
+async def test_a_trigger_that_was_locked_is_judged_by_the_same_candle_once_it_is_free(
+    held: tuple[Engine, RunningBot, Position],
+) -> None:
+    engine, _bot, position = held
+    engine.wall.advance(60)
+    engine.venue.market.add_minute("BTC-USD", low="96", high="100", close="100")
+    async with engine.database.as_system() as session:
+        row = select(Trigger).where(Trigger.position_id == position.id)
+        assert (await session.exec(row.with_for_update())).all()
+        await look(engine)
+    before = await fired(engine, position)
+
+    await look_within_the_minute(engine)
+
+    assert before == set()
+    assert await fired(engine, position) == {"stop"}
+
+
+async def look_within_the_minute(engine: Engine) -> None:
+    for _ in range(3):
+        engine.wall.advance(1)
+        engine.venue.market.now += timedelta(seconds=1)
+        await look(engine)
+
+
+async def test_a_stop_that_is_locked_lets_no_target_of_the_same_candle_fire(
+    held: tuple[Engine, RunningBot, Position],
+) -> None:
+    engine, _bot, position = held
+    engine.venue.market.add_minute("BTC-USD", low="96", high="104", close="100")
+    async with engine.database.as_system() as session:
+        row = select(Trigger).where(Trigger.position_id == position.id, Trigger.leg == "stop")
+        assert (await session.exec(row.with_for_update())).all()
+        await look(engine)
+        before = await fired(engine, position)
+    await look(engine)
+
+    assert before == set()
+    assert await fired(engine, position) == {"stop"}
+
+
+async def test_a_trigger_that_cannot_be_read_costs_itself_only(
+    held: tuple[Engine, RunningBot, Position],
+) -> None:
+    engine, _bot, position = held
+    other = await engine.open_position(await engine.start_bot())
+    await engine.execute(
+        """UPDATE triggers SET past_prices = '[{"price": "0", "until": "never"}]'"""
+        " WHERE position_id = :id AND leg = 'stop'",
+        id=other.id,
+    )
+    engine.venue.market.last["BTC-USD"] = Decimal("96.9")
+
+    await look(engine)
+
+    assert await fired(engine, position) == {"stop"}
+    assert await fired(engine, other) == set()
+
+
+async def test_a_market_whose_candles_fail_in_an_unknown_way_costs_its_candles_only(
+    held: tuple[Engine, RunningBot, Position], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, bot, position = held
+    await engine.open_position(bot, "ETH-USD")
+    ask = FakeMarket.candles
+
+    async def candles(
+        self: FakeMarket, symbol: str, timeframe: Timeframe, *, since: datetime, until: datetime
+    ) -> Sequence[Candle]:
+        if symbol == "ETH-USD":
+            raise KeyError(symbol)
+        return await ask(self, symbol, timeframe, since=since, until=until)
+
+    monkeypatch.setattr(FakeMarket, "candles", candles)
+    engine.venue.market.add_minute("BTC-USD", low="96", high="101", close="100")
+
+    await look(engine)
+
     assert await fired(engine, position) == {"stop"}
