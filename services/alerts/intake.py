@@ -2,12 +2,14 @@
 
 Two round trips: the key is looked up by its hash before anybody is authenticated, then the alert is
 stored bound by row-level security in one pipeline, which is one transaction. The key's row is
-locked first, so the limit is exact and alerts with one key are received one after the other: they
-wait for each other here, without a connection, so that a flood of one key holds up nobody else.
+locked first, so the limit is exact. Alerts with one key are stored one after the other, in the
+order in which they came: they wait for each other here, without a connection, so that a flood of
+one key holds up nobody else. Nothing else is waited for meanwhile.
 
-An alert that leaves a position is more than stored: its transaction also asks the position to
-leave, so that no bot, plan, market or key is needed for it. Where a row that this needs is locked
-for too long, the alert is stored all the same and decided by whoever looks at it next.
+An alert that leaves a position is answered when the position was asked to leave, so that no bot,
+plan, market or key is needed for it (`services.alerts.exit_decisions`). Where that takes too long
+it is answered all the same, and decided by whoever looks at the user's alerts next. Decisions are
+made in the order in which alerts came, whenever they are made.
 """
 
 from __future__ import annotations
@@ -24,23 +26,17 @@ import structlog
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import AlertOffer, AlertState, AlertWish, TakenAlert
 from domain.ports import WallClock
 from models.tenancy import USER_SETTING
 from services.alerts.errors import WebhookKeyInvalid
+from services.alerts.exit_decisions import SECONDS_MAX, ExitDecisions
 from services.alerts.judging import WINDOW, JudgedAlert, judge, values_of
 from services.alerts.keys import hash_key, is_key
 from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, Database
 from services.limits.allowance import Allowance, Meter
 from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS
-from services.trading.signal_exits import SignalExits, decide_exits
-
-EXIT_LOCK_MS = 1_000
-"""How long an exit waits for rows that a decision holds before it is left to the bot."""
 
 EXITS_FACTOR = 2
 """An exit is let in until a key's minute holds this many times the limit of entries."""
@@ -65,7 +61,7 @@ LEFT JOIN subscriptions s ON s.user_id = k.user_id
 WHERE k.key_hash = %(key_hash)s AND (k.ends_at IS NULL OR k.ends_at > %(now)s)
 """
 _BIND = f"SELECT set_config('{USER_SETTING}', %s, true)"
-_HOLD_KEY = """
+_LOCK_KEY = """
 UPDATE webhook_keys SET last_used_at = %(now)s
 WHERE id = %(key_id)s AND (ends_at IS NULL OR ends_at > %(now)s)
 """
@@ -110,7 +106,8 @@ SELECT {_VALUES}, first.bot_id, 'duplicate', NULL, %(details)s::jsonb, NULL, fir
        first.trade_id, %(now)s
 FROM alerts first
 WHERE first.user_id = %(user_id)s AND first.dedup_key = %(look_for)s::text AND {_WITHIN_LIMIT}
-RETURNING duplicate_of, trade_id
+RETURNING duplicate_of, trade_id,
+    (SELECT first.state FROM alerts first WHERE first.id = alerts.duplicate_of) AS first_state
 """  # noqa: S608
 _TAKE: LiteralString = f"""
 INSERT INTO alerts ({_COLUMNS})
@@ -164,8 +161,24 @@ class Receipt:
     is_duplicate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """An alert as it is stored.
+
+    Attributes:
+        is_undecided: whether it, or the one that it repeats, waits for its decision.
+        bot_id: the user's bot.
+        may_enter: whether that takes entries at present.
+    """
+
+    receipt: Receipt
+    is_undecided: bool
+    bot_id: UUID | None = None
+    may_enter: bool = False
+
+
 class AlertIntake:
-    """The door for alerts.
+    """Receives alerts.
 
     Args:
         app_url: the database as the role that row-level security binds.
@@ -175,6 +188,7 @@ class AlertIntake:
         dispatch: told of every new alert.
         age_max: how old an alert may get before it is acted on.
         a_minute: alerts of one key a minute; None is any number.
+        exit_seconds: how long an answer waits until positions were asked to leave.
         open_pool: makes the pool of an address and a name; None makes psycopg's.
     """
 
@@ -188,15 +202,17 @@ class AlertIntake:
         *,
         age_max: timedelta,
         a_minute: int | None,
+        exit_seconds: float = SECONDS_MAX,
         open_pool: Callable[[str, str], _Pool] | None = None,
     ) -> None:
         pool = open_pool or _pool
         self._database = database
+        self._exits = ExitDecisions(database, clock, seconds_max=exit_seconds)
         self._clock = clock
         self._dispatch = dispatch
         self._age_max = age_max
         self._a_minute = a_minute
-        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._app = pool(app_url, "alerts")
         self._system = pool(system_url, "alert-keys")
 
@@ -207,6 +223,7 @@ class AlertIntake:
 
     async def close(self) -> None:
         """Stop handing on, close the connections."""
+        await self._exits.close()
         await self._dispatch.close()
         await self._app.close()
         await self._system.close()
@@ -226,26 +243,39 @@ class AlertIntake:
             AlertMalformed, InvalidRequest, WebhookNeedsPlan, AccountDisabled, AccountSuspended:
                 refused, and stored as such.
         """
-        now = self._clock.now()
-        owner = await self._owner(key, offer.wish, now)
-        row = judge(owner, offer, now, age_max=self._age_max)
-        store = self._store_exit if row.is_exit else self._store
-        async with self._locks.setdefault(owner["key_id"], asyncio.Lock()):
+        if key is None or not is_key(key):
+            raise WebhookKeyInvalid
+        now, key_hash = self._clock.now(), hash_key(key)
+        # Before anything is waited for: alerts of a key are stored in the order of their arrival.
+        async with self._locks.setdefault(key_hash, asyncio.Lock()):
+            owner = await self._owner(key_hash, offer.wish, now)
+            row = judge(owner, offer, now, age_max=self._age_max)
             for _ in range(_ATTEMPTS):
-                receipt = await store(owner, row, now, meter)
-                if receipt is not None:
+                stored = await self._store(owner, row, now, meter)
+                if stored is not None:
                     break
             else:
                 raise WebhookKeyInvalid  # it ended between the two round trips
-        if row.refusal is not None and not receipt.is_duplicate:
+        await self._hand_on(owner["user_id"], row, stored)
+        if row.refusal is not None and not stored.receipt.is_duplicate:
             raise row.refusal
-        return receipt
+        return stored.receipt
 
-    async def _owner(self, key: str | None, wish: AlertWish | None, now: datetime) -> DictRow:
-        if key is None or not is_key(key):
-            raise WebhookKeyInvalid
+    async def _hand_on(self, user_id: UUID, row: JudgedAlert, stored: _Stored) -> None:
+        """Have exits decided, also for the repeat of one that nobody has decided on."""
+        if not stored.is_undecided:
+            return
+        exits = await self._exits.decide(user_id) if row.is_exit else None
+        if stored.receipt.is_duplicate:
+            return
+        is_for_bot = (exits is None or bool(exits.left)) if row.is_exit else stored.may_enter
+        bot_id = stored.bot_id if is_for_bot else None
+        exits_of = None if exits is None else exits.bot_id
+        self._dispatch.submit(TakenAlert(row.id, user_id, bot_id, exits_of=exits_of))
+
+    async def _owner(self, key_hash: str, wish: AlertWish | None, now: datetime) -> DictRow:
         values = {
-            "key_hash": hash_key(key),
+            "key_hash": key_hash,
             "now": now,
             "symbol": wish.symbol if wish else None,
             "leaves": wish.leaves if wish else None,
@@ -285,13 +315,13 @@ class AlertIntake:
 
     async def _store(
         self, owner: DictRow, row: JudgedAlert, now: datetime, meter: Meter
-    ) -> Receipt | None:
+    ) -> _Stored | None:
         """Store in one transaction; None when it lost a race and is to be tried again."""
         values = self._values(owner, row, now)
         async with self._app.connection() as connection:
             async with connection.pipeline(), connection.transaction():
                 await connection.execute(_BIND, (str(owner["user_id"]),))
-                await connection.execute(_HOLD_KEY, values)
+                await connection.execute(_LOCK_KEY, values)
                 recent = (
                     await connection.execute(_RECENT, values)
                     if self._a_minute is not None
@@ -299,6 +329,8 @@ class AlertIntake:
                 )
                 if row.window_key is not None:
                     await connection.execute(_FORGET, values)
+                if row.is_exit and owner["leaves_something"]:
+                    await connection.execute(_FORGET_ENDED, values)
                 repeats = await connection.execute(_REPEAT, values)
                 takes = await connection.execute(_TAKE, values)
             window, repeated, taken = (
@@ -306,74 +338,37 @@ class AlertIntake:
                 await repeats.fetchone(),
                 await takes.fetchone(),
             )
-        if repeated is None and taken is not None and row.state is AlertState.PROCESSING:
-            bot_id = taken["bot_id"] if taken["may_enter"] else None
-            self._dispatch.submit(TakenAlert(row.id, owner["user_id"], bot_id))
-        return self._receipt(row, now, meter, window, repeated, taken)
+        return self._stored(row, now, meter, window, repeated, taken)
 
-    async def _store_exit(
-        self, owner: DictRow, row: JudgedAlert, now: datetime, meter: Meter
-    ) -> Receipt | None:
-        """Store an alert that leaves something, and have it leave, in one transaction."""
-        values, user_id = self._values(owner, row, now), owner["user_id"]
-        decided: SignalExits | None = None
-        async with self._database.for_user(user_id) as session:
-            connection = await session.connection()
-
-            async def ask(statement: str) -> Mapping[str, Any] | None:
-                found = await connection.exec_driver_sql(statement, values)
-                first = found.mappings().first() if found.returns_rows else None
-                return None if first is None else dict(first)
-
-            await ask(_HOLD_KEY)
-            window = await ask(_RECENT) if self._a_minute is not None else None
-            if row.window_key is not None:
-                await ask(_FORGET)
-            if owner["leaves_something"]:
-                await ask(_FORGET_ENDED)
-            repeated, taken = await ask(_REPEAT), await ask(_TAKE)
-            if taken is not None and row.state is AlertState.PROCESSING:
-                decided = await self._decide(session, user_id, now)
-        if taken is not None and row.state is AlertState.PROCESSING:
-            exits_of = None if decided is None else decided.bot_id
-            bot_id = taken["bot_id"] if decided is None or decided.left else None
-            self._dispatch.submit(TakenAlert(row.id, user_id, bot_id, exits_of=exits_of))
-        return self._receipt(row, now, meter, window, repeated, taken)
-
-    async def _decide(
-        self, session: AsyncSession, user_id: UUID, now: datetime
-    ) -> SignalExits | None:
-        """Ask positions to leave; None where that takes too long, and the alert waits."""
-        try:
-            async with session.begin_nested():
-                connection = await session.connection()
-                await connection.execute(text(f"SET LOCAL lock_timeout = {EXIT_LOCK_MS}"))
-                return await decide_exits(session, user_id, now)
-        except DBAPIError as failure:
-            _log.warning("alert.exit_waits", error=type(failure).__name__)
-            return None
-
-    def _receipt(
+    def _stored(
         self,
         row: JudgedAlert,
         now: datetime,
         meter: Meter,
-        window: Mapping[str, Any] | None,
-        repeated: Mapping[str, Any] | None,
-        taken: Mapping[str, Any] | None,
-    ) -> Receipt | None:
+        window: DictRow | None,
+        repeated: DictRow | None,
+        taken: DictRow | None,
+    ) -> _Stored | None:
         allowance = meter.allowance = self._allowance(self._limit(row), window, now)
         if repeated is not None:
-            return Receipt(repeated["duplicate_of"], repeated["trade_id"], is_duplicate=True)
+            return _Stored(
+                Receipt(repeated["duplicate_of"], repeated["trade_id"], is_duplicate=True),
+                is_undecided=repeated["first_state"] == AlertState.PROCESSING,
+            )
         if taken is None:
             if allowance is not None and allowance.retry_after is not None:
                 raise allowance.refusal()
             return None
         _log.info("alert.received", alert_id=str(row.id), state=row.state.value)
-        return Receipt(row.id, taken["trade_id"] or row.id, is_duplicate=False)
+        return _Stored(
+            Receipt(row.id, taken["trade_id"] or row.id, is_duplicate=False),
+            is_undecided=row.state is AlertState.PROCESSING,
+            bot_id=taken["bot_id"],
+            may_enter=bool(taken["may_enter"]),
+        )
 
     def _allowance(
-        self, limit: int | None, window: Mapping[str, Any] | None, now: datetime
+        self, limit: int | None, window: DictRow | None, now: datetime
     ) -> Allowance | None:
         if limit is None or window is None:
             return None

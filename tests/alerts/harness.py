@@ -28,6 +28,9 @@ from tests.support.engine import Engine, RunningBot
 from tests.support.traders import PAIRS, Trader
 from tests.support.written_bars import written_bars
 
+EXIT_SECONDS = 20.0
+"""However busy the machine is, answers wait for their exits."""
+
 
 @dataclass
 class FakeAlertWorkflows:
@@ -113,6 +116,7 @@ async def open_desk(urls: DatabaseUrls) -> AsyncIterator[Desk]:
         dispatch,
         age_max=AGE,
         a_minute=A_MINUTE,
+        exit_seconds=EXIT_SECONDS,
     )
     await intake.open()
     following = AlertFollowing(engine.database, engine.workflows, engine.wall)
