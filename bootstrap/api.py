@@ -76,6 +76,9 @@ class ApiContainer:
     notifying: Notifying
 
 
+CONNECTIONS_OF_A_USER = 3
+"""Of the API's: calls of one user that wait for the rows of their bot leave the rest to others."""
+
 ALERT_CONNECTIONS = 4
 """Connections for alerts that leave positions."""
 
@@ -83,7 +86,9 @@ ALERT_CONNECTIONS = 4
 @asynccontextmanager
 async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
     """Everything the API serves."""
-    async with open_ground(settings, None, ping_first=True) as ground:
+    async with open_ground(
+        settings, None, ping_first=True, of_a_user=CONNECTIONS_OF_A_USER
+    ) as ground:
         reads = Reads(
             required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
             ground.clock,

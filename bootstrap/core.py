@@ -59,6 +59,7 @@ async def open_core(
     ping_first: bool,
     pool_size: int,
     paper_at_once: int = CONNECTIONS_MAX,
+    of_a_user: int | None = None,
 ) -> AsyncIterator[Core]:
     """Open the parts.
 
@@ -67,6 +68,7 @@ async def open_core(
         runtime: of Temporal's client.
         ping_first: as in `services.database`.
         pool_size: as in `services.database`.
+        of_a_user: as in `services.database`.
         paper_at_once: how many transactions of paper accounts are carried out at the same time.
     """
     database = Database(
@@ -74,6 +76,7 @@ async def open_core(
         required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
         pool_size=pool_size,
         ping_first=ping_first,
+        of_a_user=of_a_user,
     )
     keys = settings.vault_keys.get_secret_value() if settings.vault_keys else None
     vault = Vault(required(keys, "NIJA_VAULT_KEYS"))

@@ -80,9 +80,9 @@ class Ground:
 
 @asynccontextmanager
 async def open_ground(
-    settings: Settings, runtime: Runtime | None, *, ping_first: bool
+    settings: Settings, runtime: Runtime | None, *, ping_first: bool, of_a_user: int | None = None
 ) -> AsyncIterator[Ground]:
-    """Open what both kinds of process stand on; `ping_first` as in `services.database`."""
+    """Open what both kinds of process stand on; the options as in `services.database`."""
     provider = _provider(settings)
     try:
         async with open_core(
@@ -91,6 +91,7 @@ async def open_ground(
             ping_first=ping_first,
             pool_size=settings.database_pool_size,
             paper_at_once=UNBOUNDED,
+            of_a_user=of_a_user,
         ) as core:
             database, vault, workflows, clock = (
                 core.database,

@@ -7,13 +7,17 @@ watcher, look-ups that precede authentication, and administrators.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Executable, event, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -35,8 +39,14 @@ BRIEF_LOCK_TIMEOUT_MS = 200
 frozen for as long as the first: what it needs must be free by then. And what somebody has locked
 must not keep a look from judging prices; the next one is a second away."""
 
+POOL_SECONDS = 10
+"""How long a transaction waits for a connection."""
+
 SNAPSHOT_IDLE_TIMEOUT_MS = 600_000
 """The same for snapshots, which hold no locks and whose readers wait for a disk between pages."""
+
+
+_HAVING: ContextVar[frozenset[UUID]] = ContextVar("users_with_a_connection", default=frozenset())
 
 
 def driver_url(url: str) -> URL:
@@ -54,11 +64,21 @@ class Database:
         ping_first: ask whether a pooled connection lives before each use. A server that was killed
             leaves dead ones; where nobody repeats what fails, as the API's callers, one more round
             trip is cheaper than an error after every restart. Activities are repeated anyway.
+        of_a_user: connections that one user may have at a time, where users' calls decide how many
+            are wanted: calls that wait for that user's own rows must leave some to the others.
     """
 
     def __init__(
-        self, app_url: str, system_url: str, *, pool_size: int = 10, ping_first: bool = True
+        self,
+        app_url: str,
+        system_url: str,
+        *,
+        pool_size: int = 10,
+        ping_first: bool = True,
+        of_a_user: int | None = None,
     ) -> None:
+        self._of_a_user = of_a_user
+        self._users: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._app = self._engine(app_url, pool_size, ping_first)
         self._system = self._engine(system_url, pool_size, ping_first)
 
@@ -68,7 +88,7 @@ class Database:
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=10,
+            pool_timeout=POOL_SECONDS,
             pool_pre_ping=ping_first,
             # The connection that came back last has the most statements prepared.
             pool_use_lifo=True,
@@ -88,14 +108,44 @@ class Database:
 
     @asynccontextmanager
     async def for_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:
-        """One transaction that sees and touches only this user's rows; commits at the end."""
-        async with AsyncSession(self._app, expire_on_commit=False) as session, session.begin():
+        """One transaction that sees and touches only this user's rows; commits at the end.
+
+        Raises:
+            sqlalchemy.exc.TimeoutError: no connection became free in time.
+        """
+        async with (
+            self._one_of(user_id),
+            AsyncSession(self._app, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             connection = await session.connection()
             await connection.execute(
                 text("SELECT set_config(:name, :value, true)"),
                 {"name": USER_SETTING, "value": str(user_id)},
             )
             yield session
+
+    @asynccontextmanager
+    async def _one_of(self, user_id: UUID) -> AsyncIterator[None]:
+        """Wait, without a connection, until the user has few enough of them."""
+        having = _HAVING.get()
+        if self._of_a_user is None or user_id in having:
+            yield  # within a transaction of the same user's
+            return
+        allowed = self._users.get(user_id)
+        if allowed is None:
+            allowed = self._users[user_id] = asyncio.Semaphore(self._of_a_user)
+        try:
+            async with asyncio.timeout(POOL_SECONDS):
+                await allowed.acquire()
+        except TimeoutError:
+            raise PoolTimeout("The user's other calls have all connections of theirs") from None
+        _HAVING.set(having | {user_id})
+        try:
+            yield
+        finally:
+            _HAVING.set(having)
+            allowed.release()
 
     @asynccontextmanager
     async def snapshot_for_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:

@@ -5,7 +5,6 @@ Keys that may move money out are refused: a bot needs to read and to trade, noth
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from domain.valuation import DEFAULT_STABLECOINS, Stablecoins, markets_pricing, 
 from services.errors import InvalidApiKey, VenueFailed
 
 CURRENCY = "USD"
-QUOTES_AT_ONCE = 8
 SHOWN_MAX = 5
 
 
@@ -144,24 +142,17 @@ class VenueKeys:
         wanted = {
             symbol for currency in holdings for symbol in markets_pricing(currency, CURRENCY, coins)
         }
-        limit = asyncio.Semaphore(QUOTES_AT_ONCE)
-
-        async def last(symbol: str) -> tuple[str, Decimal | None]:
-            async with limit:
-                try:
-                    return symbol, (await market.quote(symbol)).last
-                except VenueUnavailable:
-                    return symbol, None
-
         try:
             listed = await market.rules()
+            asked = wanted & listed.keys()
+            # All at once: public requests are shared by everybody.
+            quotes = await market.quotes(sorted(asked), at=(await market.clock()).now)
         except VenueUnavailable:
             return None
-        found = dict(await asyncio.gather(*map(last, sorted(wanted & listed.keys()))))
-        prices = {symbol: price for symbol, price in found.items() if price is not None}
+        prices = {symbol: quote.last for symbol, quote in quotes.items()}
         worth = value(holdings, CURRENCY, prices, coins)
         # A price that could not be had is another thing than one that there is none of.
-        silent = found.keys() - prices.keys()
+        silent = asked - prices.keys()
         missing = {
             symbol
             for currency in worth.unpriced

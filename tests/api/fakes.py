@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -115,6 +115,9 @@ class FakeMarket:
             raise VenueUnavailable(symbol)
         value = Decimal(price)
         return Quote(symbol, value, value, value, VENUE_NOW)
+
+    async def quotes(self, symbols: Sequence[str], *, at: datetime) -> Mapping[str, Quote]:
+        return {symbol: await self.quote(symbol) for symbol in symbols if symbol in self.prices}
 
 
 class FakeVenues:

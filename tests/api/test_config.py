@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import pytest
 
+from domain.markets import Quote
 from domain.ports import KeyPermissions
 from tests.api.fakes import FakeVenueAccount
 from tests.api.harness import Api, World
@@ -444,3 +447,25 @@ async def test_a_broker_with_positions_only_exits(world: World, user: Api) -> No
         id=user.user_id,
     )
     assert {row["meta"]["forced"] for row in audit} == {False, True}
+
+
+async def test_testing_keys_asks_for_all_prices_at_once(
+    world: World, user: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Public requests are everybody's, and a test may be repeated at any time."""
+    coins = [f"C{n:02}" for n in range(60)]  # the fake market cuts symbols at three letters
+    world.venues.market.prices |= {f"{coin}-USD": "1" for coin in coins}
+    world.venues.accounts[KEY] = FakeVenueAccount(holds=dict.fromkeys(coins, "1") | {"USD": "1"})
+    broker = await connect(world, user)
+    asked: list[int] = []
+    quotes = world.venues.market.quotes
+
+    async def counted(symbols: Sequence[str], *, at: datetime) -> Mapping[str, Quote]:
+        asked.append(len(symbols))
+        return await quotes(symbols, at=at)
+
+    monkeypatch.setattr(world.venues.market, "quotes", counted)
+
+    await user.data("POST", f"/config/brokers/{broker}/test")
+
+    assert asked == [60]
