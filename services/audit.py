@@ -56,6 +56,7 @@ class AuditEvent(StrEnum):
     EMERGENCY_STOP = "emergency_stop"
     EMERGENCY_RELEASED = "emergency_stop_released"
     POSITION_CLOSED = "position_close_requested"
+    POSITION_REDUCED = "position_reduce_requested"
     POSITION_WRITTEN_OFF = "position_written_off"
     POSITION_MODIFIED = "position_modified"
     FEE_CORRECTED = "fee_corrected"

@@ -33,6 +33,7 @@ class NoticeKind(StrEnum):
     POSITION_CAME_BACK = "position_came_back"
     SURPLUS_EXIT = "surplus_exit"
     EXIT_FAILING = "exit_failing"
+    EXIT_PART_REFUSED = "exit_part_refused"
     ORDER_VANISHED = "order_vanished"
     ORDER_UNRESOLVED = "order_unresolved"
     CLOSED_ELSEWHERE = "closed_elsewhere"

@@ -58,8 +58,15 @@ class TradingCommands(Protocol):
         """Let a paused run enter again."""
         ...
 
-    async def close_position(self, principal: Principal, position_id: UUID) -> CloseResult:
-        """Leave one position at the market."""
+    async def close_position(
+        self,
+        principal: Principal,
+        position_id: UUID,
+        *,
+        percent: Decimal | None,
+        quantity: Decimal | None,
+    ) -> CloseResult:
+        """Leave one position at the market, or a part of it."""
         ...
 
     async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:

@@ -119,6 +119,22 @@ Price = Annotated[
 ]
 """A price in a request."""
 
+BaseQuantity = Annotated[
+    Decimal,
+    BeforeValidator(_only_numbers),
+    Field(gt=0, max_digits=40, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "examples": [0.01157]}),
+]
+"""A quantity of a base currency in a request."""
+
+WholeOrPart = Annotated[
+    Decimal,
+    BeforeValidator(_only_numbers),
+    Field(gt=0, le=100, max_digits=24, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 100, "examples": [50]}),
+]
+"""Percent of something in a request; 100 is all of it."""
+
 Money = Annotated[
     Decimal,
     BeforeValidator(_only_numbers),

@@ -11,6 +11,11 @@ from pydantic import BaseModel
 from api.kit.rate_limits import count_anonymous, never_refuse
 from api.nija.envelope import NijaError, NijaOk
 from api.nija.errors import BY_KIND, WireError, wire_error
+from api.nija.unknown_names import (
+    read_unexpected_body,
+    refuse_callers_unknown_names,
+    refuse_unknown_names,
+)
 from domain.errors import DomainError, ErrorKind
 from services.errors import (
     AccountDisabled,
@@ -39,10 +44,11 @@ def answers(
     *refusals: type[DomainError],
     public: bool = False,
     body: bool = False,
-    query: bool = False,
     idempotent: bool = False,
     counted: bool = True,
     way_out: bool = False,
+    changes: bool = False,
+    lenient: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: its answer model and its documented responses.
 
@@ -51,17 +57,19 @@ def answers(
         refusals: what the service behind the route may raise.
         public: no token needed.
         body: the route takes a JSON body.
-        query: the route takes parameters, in its path or query, that can be wrong.
         idempotent: the route accepts an Idempotency-Key.
         counted: calls count against a rate limit: of the caller's plan, or of the address of a
             caller without a token.
         way_out: the route leaves positions. It is counted and never refused: nothing that slows
             callers down may keep a position open.
+        changes: the route changes something although it takes neither body nor key: what is sent
+            all the same is looked at.
+        lenient: names that the route does not know are left unread instead of refused.
     """
     kinds: list[type[DomainError]] = [*refusals]
     if not public:
         kinds += _AUTHENTICATED
-    if body or query or idempotent:
+    if body or not lenient:
         kinds.append(InvalidRequest)
     if idempotent:
         kinds.append(IdempotencyConflict)
@@ -69,7 +77,7 @@ def answers(
         kinds.append(RateLimited)
     kinds.append(DatabaseFailed)
     errors = [wire_error(kind.kind, kind.code) for kind in kinds]
-    errors += [_MALFORMED, _TOO_LARGE] if body else []
+    errors += [_MALFORMED, _TOO_LARGE] if body or idempotent or changes else []
     errors.append(BY_KIND[ErrorKind.INTERNAL])
     return {
         "response_model": NijaOk[view],  # type: ignore[valid-type]
@@ -78,8 +86,14 @@ def answers(
             # Before what looks the caller up.
             *([Depends(never_refuse)] if way_out else []),
             *([Depends(count_anonymous)] if public and counted else []),
+            *([] if lenient else _refusing_unknown_names(public=public)),
         ],
     }
+
+
+def _refusing_unknown_names(*, public: bool) -> list[Any]:
+    refusing = refuse_unknown_names if public else refuse_callers_unknown_names
+    return [Depends(read_unexpected_body), Depends(refusing)]
 
 
 def _responses(errors: Iterable[WireError]) -> dict[int | str, dict[str, Any]]:

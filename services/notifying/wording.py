@@ -159,6 +159,17 @@ def _exit_failing(facts: Facts) -> Words:
     return Words(title, Section(title, (sentence,), (*figures, *_trade_figures(known))))
 
 
+def _exit_part_refused(facts: Facts) -> Words:
+    title = f"{_paper(facts)}{facts['symbol']}: a part of the position was not closed"
+    sentence = (
+        f"The broker does not take an order for {number(facts.get('quantity', '0'))}. The position"
+        " is as it was, with its stop and targets; close a larger part, or all of it."
+    )
+    reason = facts.get("reason")
+    figures = (("Reason", str(reason)),) if reason else ()
+    return Words(title, Section(title, (sentence,), figures))
+
+
 def _closed_elsewhere(facts: Facts) -> Words:
     title = f"{_paper(facts)}{facts['symbol']}: a part of the position was sold or moved elsewhere"
     if facts.get("is_closed"):
@@ -350,6 +361,7 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "position_came_back": _came_back,
     "surplus_exit": _surplus,
     "exit_failing": _exit_failing,
+    "exit_part_refused": _exit_part_refused,
     "order_vanished": _vanished,
     "order_unresolved": _unresolved,
     "closed_elsewhere": _closed_elsewhere,

@@ -24,9 +24,13 @@ from models.columns import new_id
 from models.connections import Account
 from models.markets import VenueState
 from models.trading import ExitRequest, ExitRequestState, Order, Position
+from services.notices import NoticeKind, tell
 from services.orders.dust import TOO_SMALL
 from services.orders.exit_progress import note_through
 from services.orders.market_rules import rules_from_record
+
+COMMAND = "command:"
+"""How the cause of what a call asked for begins."""
 
 _PREFIX = "request:"
 
@@ -124,6 +128,17 @@ async def unsold(session: AsyncSession, request: ExitRequest) -> Decimal:
     return max(ZERO, request.quantity - (sold.one() or ZERO))
 
 
+async def asked_for(session: AsyncSession, position_id: UUID) -> Decimal:
+    """What the open requests for a position still have to sell, in the base currency."""
+    found = await session.exec(
+        select(ExitRequest).where(
+            ExitRequest.position_id == position_id,
+            ExitRequest.state == ExitRequestState.OPEN.value,
+        )
+    )
+    return sum([await unsold(session, request) for request in found.all()], ZERO)
+
+
 async def conclude_requests(
     session: AsyncSession, position: Position, order: Order, wall: datetime
 ) -> None:
@@ -147,30 +162,52 @@ async def conclude_requests(
     step = rules_from_record(position.rules).quantity_step
     is_refused = order.state == OrderState.REFUSED and order.refusal_code in TOO_SMALL
     if floor_to_step(left, step) <= ZERO:
-        end_request(session, request, wall, is_sold=left < request.quantity)
+        await end_request(session, position, request, wall, is_sold=left < request.quantity)
         note_through(position)
     elif is_refused and order.quantity == floor_to_step(left, step):
         # One for less was cut to what was free then; one for more broke a step that grew.
         refusal = (order.refusal_code or "", order.refusal_reason or "")
-        end_request(session, request, wall, is_sold=left < request.quantity, refusal=refusal)
+        is_sold = left < request.quantity
+        await end_request(session, position, request, wall, is_sold=is_sold, refusal=refusal)
         note_through(position)
 
 
-def end_request(
+async def end_request(
     session: AsyncSession,
+    position: Position,
     request: ExitRequest,
     wall: datetime,
     *,
     is_sold: bool,
     refusal: tuple[str, str] = ("quantity_minimum", "It is less than the market's step"),
 ) -> None:
-    """End a request: done where anything of it was sold, else denied with the reason."""
+    """End a request: done where anything of it was sold, else denied with the reason.
+
+    Whoever asked for it by a call had its answer long before, and is told; an alert has an outcome.
+    """
     request.state = ExitRequestState.DONE if is_sold else ExitRequestState.DENIED
     request.ended_at = wall
     if not is_sold:
         request.refusal_code, request.refusal_reason = refusal
+        if request.cause.startswith(COMMAND):
+            await _tell_refused(session, position, request, wall)
     session.add(request)
     _log.info("exit_request.ended", request_id=str(request.id), state=request.state)
+
+
+async def _tell_refused(
+    session: AsyncSession, position: Position, request: ExitRequest, wall: datetime
+) -> None:
+    account = await session.get_one(Account, position.account_id)
+    facts = {
+        "position_id": position.id.hex,
+        "symbol": position.symbol,
+        "mode": account.mode,
+        "quantity": f"{request.quantity.normalize():f}",
+        "reason": request.refusal_reason,
+    }
+    kind, about = NoticeKind.EXIT_PART_REFUSED, request.id.hex
+    await tell(session, position.user_id, kind, about, now=wall, facts=facts)
 
 
 async def request_of(session: AsyncSession, order: Order) -> ExitRequest | None:

@@ -44,7 +44,8 @@ from services.trading.starting import (
     claim_bot,
     lock_bot,
 )
-from services.trading.user_protection import UserProtection, lock_open_position
+from services.trading.user_exits import UserExits
+from services.trading.user_protection import UserProtection
 from services.trading.writing_off import WritingOff
 
 FLAT_SECONDS_MAX = 5.0
@@ -95,11 +96,12 @@ class BotStatusChange:
 
 @dataclass(frozen=True, slots=True)
 class CloseResult:
-    """A position is being left."""
+    """A position is being left, or a part of it; `quantity` is that, in the base currency."""
 
     position_id: UUID
     status: str
     message: str
+    quantity: Decimal | None = None
 
 
 class TradingService:
@@ -121,6 +123,7 @@ class TradingService:
         self._clock = clock
         self._writing_off = WritingOff(database, venues, clock)
         self._protection = UserProtection(database, venues, clock)
+        self._exits = UserExits(database, clock)
         self._starting = Starting(
             database,
             venues,
@@ -310,23 +313,21 @@ class TradingService:
 
     # --- positions --------------------------------------------------------------------------
 
-    async def close_position(self, principal: Principal, position_id: UUID) -> CloseResult:
-        """Leave one position at the market. Asking twice is asking once.
-
-        Raises:
-            PositionNotFound: no open position of this user has that id.
-        """
-        async with self._database.for_user(principal.user_id) as session:
-            bot, position = await lock_open_position(session, principal, position_id)
-            if position.close_requested is None:
-                position.close_requested = ExitReason.MANUAL
-                position.close_cause = f"command:{new_id()}"
-                session.add(position)
-                self._audit(
-                    session, principal, AuditEvent.POSITION_CLOSED, position_id=str(position_id)
-                )
-        await self._inform(bot, BotSignal.ORDER_UPDATE)
-        return CloseResult(position_id, "closing", "The position is being closed")
+    async def close_position(
+        self,
+        principal: Principal,
+        position_id: UUID,
+        *,
+        percent: Decimal | None = None,
+        quantity: Decimal | None = None,
+    ) -> CloseResult:
+        """Leave one position at the market, or a part of it; raises as `UserExits.close`."""
+        asked = await self._exits.close(principal, position_id, percent=percent, quantity=quantity)
+        await self._inform(asked.bot, BotSignal.ORDER_UPDATE)
+        status, subject = (
+            ("closing", "The position") if asked.is_all else ("reducing", "A part of the position")
+        )
+        return CloseResult(position_id, status, f"{subject} is being closed", asked.quantity)
 
     async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:
         """Close in the books what cannot be sold; raises as `WritingOff.write_off`."""

@@ -163,7 +163,8 @@ async def _due(session: AsyncSession, position: Position, wall: datetime) -> _Du
                 return _Due(Leg.REDUCE, cause_of_request(request.id), quantity)
             # The market's step has grown since: what is left of it cannot be sold by itself.
             left = await unsold(session, request)
-            end_request(session, request, wall, is_sold=left < request.quantity)
+            is_sold = left < request.quantity
+            await end_request(session, position, request, wall, is_sold=is_sold)
             await session.flush()
     if trigger is None:
         return None

@@ -28,7 +28,7 @@ from models.bots import Bot, BotRun, Decision, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequestState, Position
 from services.alerts.inbox import AlertOutcome, hold_alerts, pending_signals, record_outcomes
-from services.orders.exit_requests import request_exit
+from services.orders.exit_requests import asked_for, request_exit
 from services.trading.entering import note_decision
 from services.trading.figures import LIVE_POSITIONS, last_prices
 from services.trading.starting import lock_bot
@@ -107,7 +107,7 @@ async def leave_by_signal(
     budget = _Part.of(signal, positions[0], prices)
     refusals: list[str] = []
     for position in positions:
-        quantity = budget.take(position)
+        quantity = budget.take(position, await asked_for(session, position.id))
         if quantity is not None and quantity <= ZERO:
             continue
         request = await request_exit(
@@ -153,12 +153,16 @@ class _Part:
             return cls(quantity=signal.size_usd / price)
         return cls()
 
-    def take(self, position: Position) -> Decimal | None:
-        """The quantity that leaves of one position; None is all of it."""
+    def take(self, position: Position, asked: Decimal) -> Decimal | None:
+        """The quantity that leaves of one position; None is all of it.
+
+        A percentage is of what was not `asked` to leave before, whether or not that was sold yet.
+        """
         is_pending = position.state == PositionState.PENDING
         held = position.planned_quantity if is_pending else position.open_quantity
         if self.percent is not None:
-            return None if self.percent >= HUNDRED else held * self.percent / HUNDRED
+            rest = max(ZERO, held - asked)
+            return None if self.percent >= HUNDRED else rest * self.percent / HUNDRED
         if self.quantity is None:
             return None
         taken = min(held, self.quantity)

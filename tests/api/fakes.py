@@ -252,9 +252,17 @@ class FakeTrading:
         await self._note("resume")
         return BotStatusChange("running", "Resumed")
 
-    async def close_position(self, principal: Principal, position_id: UUID) -> CloseResult:
-        await self._note("close_position", position_id=position_id)
-        return CloseResult(position_id, "closing", "Closing")
+    async def close_position(
+        self,
+        principal: Principal,
+        position_id: UUID,
+        *,
+        percent: Decimal | None,
+        quantity: Decimal | None,
+    ) -> CloseResult:
+        asked = {"percent": percent, "quantity": quantity}
+        await self._note("close_position", position_id=position_id, **asked)
+        return CloseResult(position_id, "closing", "Closing", Decimal("0.5"))
 
     async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:
         await self._note("write_off_position", position_id=position_id)

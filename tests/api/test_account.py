@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -357,7 +358,59 @@ async def test_closing_a_position(world: World, user: Api) -> None:
     data = await user.data("POST", f"/account/positions/pos_{position_id.hex}/close")
 
     assert data["position_id"] == f"pos_{position_id.hex}"
-    assert world.trading.calls == [("close_position", {"position_id": position_id})]
+    assert (data["status"], data["quantity"]) == ("closing", 0.5)
+    asked = {"position_id": position_id, "percent": None, "quantity": None}
+    assert world.trading.calls == [("close_position", asked)]
+
+
+@pytest.mark.parametrize(
+    ("body", "percent", "quantity"),
+    [
+        ({}, None, None),
+        ({"percent": 50}, "50", None),
+        ({"percent": 0.5}, "0.5", None),
+        ({"percent": 100, "quantity": None}, "100", None),
+        ({"quantity": 0.01157}, None, "0.01157"),
+    ],
+    ids=str,
+)
+async def test_closing_a_part_of_a_position(
+    world: World, user: Api, body: dict[str, Any], percent: str | None, quantity: str | None
+) -> None:
+    path = f"/account/positions/pos_{uuid4().hex}/close"
+    await user.data("POST", path, json=body)
+
+    ((_, asked),) = world.trading.calls
+    assert asked["percent"] == (None if percent is None else Decimal(percent))
+    assert asked["quantity"] == (None if quantity is None else Decimal(quantity))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"percent": 0}, "percent"),
+        ({"percent": -1}, "percent"),
+        ({"percent": 101}, "percent"),
+        ({"percent": "half"}, "percent"),
+        ({"percent": "50"}, "percent"),
+        ({"percent": True}, "percent"),
+        ({"quantity": 0}, "quantity"),
+        ({"quantity": -0.5}, "quantity"),
+        ({"quantity": "all"}, "quantity"),
+        ({"size_usd": 100}, "size_usd"),
+        ({"percent": 50, "quantity": 1}, "quantity"),
+    ],
+    ids=str,
+)
+async def test_a_part_that_is_no_part_closes_nothing(
+    world: World, user: Api, body: dict[str, Any], field: str
+) -> None:
+    answer = await user.call("POST", f"/account/positions/pos_{uuid4().hex}/close", json=body)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "VALIDATION_ERROR")
+    assert field in error["details"]["fields"]
+    assert world.trading.calls == []
 
 
 async def test_writing_a_position_off(world: World, user: Api) -> None:

@@ -27,7 +27,7 @@ from api.nija.schemas.account import (
 from api.nija.schemas.common import MessageView
 from api.nija.schemas.performance import PerformanceData, PerformanceQuery
 from api.nija.schemas.stats import StatsData
-from api.nija.schemas.trading import ClosePositionView
+from api.nija.schemas.trading import ClosePositionView, CloseRequest
 from services.errors import (
     InvalidRequest,
     ObjectNotFound,
@@ -41,7 +41,7 @@ from services.paper_accounts import PAPER_VENUE
 router = APIRouter(prefix="/account", tags=["Account Management"])
 
 
-@router.get("/balance", **answers(BalanceData, *NO_ACCOUNT, query=True))
+@router.get("/balance", **answers(BalanceData, *NO_ACCOUNT))
 async def balance(
     reader: Reader, services: Services, query: Annotated[AccountQuery, Query()]
 ) -> Answer[BalanceData]:
@@ -50,7 +50,7 @@ async def balance(
     return ok(BalanceData.from_domain(view))
 
 
-@router.get("/positions", **answers(PositionsData, *NO_ACCOUNT, query=True))
+@router.get("/positions", **answers(PositionsData, *NO_ACCOUNT))
 async def positions(
     reader: Reader, services: Services, query: Annotated[PositionsQuery, Query()]
 ) -> Answer[PositionsData]:
@@ -59,7 +59,7 @@ async def positions(
     return ok(PositionsData.from_domain(view))
 
 
-@router.get("/history", **answers(HistoryData, *NO_ACCOUNT, query=True))
+@router.get("/history", **answers(HistoryData, *NO_ACCOUNT))
 async def history(
     reader: Reader, services: Services, query: Annotated[HistoryQuery, Query()]
 ) -> Answer[HistoryData]:
@@ -74,7 +74,7 @@ async def history(
     return ok(HistoryData.from_domain(found, query))
 
 
-@router.get("/performance", **answers(PerformanceData, *NO_ACCOUNT, query=True))
+@router.get("/performance", **answers(PerformanceData, *NO_ACCOUNT))
 async def performance(
     reader: Reader, services: Services, query: Annotated[PerformanceQuery, Query()]
 ) -> Answer[PerformanceData]:
@@ -83,7 +83,7 @@ async def performance(
     return ok(PerformanceData.from_domain(view))
 
 
-@router.get("/stats", **answers(StatsData, *NO_ACCOUNT, query=True))
+@router.get("/stats", **answers(StatsData, *NO_ACCOUNT))
 async def stats(
     reader: Reader, services: Services, query: Annotated[AccountQuery, Query()]
 ) -> Answer[StatsData]:
@@ -94,16 +94,26 @@ async def stats(
 
 @router.post(
     "/positions/{position_id}/close",
-    **answers(ClosePositionView, PositionNotFound, idempotent=True, way_out=True),
+    **answers(ClosePositionView, PositionNotFound, body=True, idempotent=True, way_out=True),
 )
 async def close_position(
-    position_id: str, caller: Caller, once: Idempotent, services: Services
+    position_id: str,
+    caller: Caller,
+    once: Idempotent,
+    services: Services,
+    body: CloseRequest | None = None,
 ) -> Answer[ClosePositionView]:
-    """Leave one position at the market."""
+    """Leave one position at the market: all of it, unless a part is named."""
     parsed = _position_id(position_id)
+    wish = body or CloseRequest()
+    if wish.percent is not None and wish.quantity is not None:
+        message = "Give percent or quantity, not both"
+        raise InvalidRequest({"percent": message, "quantity": message})
 
     async def act() -> Answer[ClosePositionView]:
-        result = await services.trading.close_position(caller, parsed)
+        result = await services.trading.close_position(
+            caller, parsed, percent=wish.percent, quantity=wish.quantity
+        )
         return ok(ClosePositionView.from_domain(result))
 
     return await once(act)

@@ -71,7 +71,7 @@ async def verify_email(body: MailedTokenRequest, services: Services) -> Answer[M
     return ok(MessageView(message="Email address verified"))
 
 
-@router.post("/verify-email/resend", **answers(MessageView, RateLimited))
+@router.post("/verify-email/resend", **answers(MessageView, RateLimited, changes=True))
 async def resend_verification(caller: Caller, services: Services) -> Answer[MessageView]:
     """Have the verification mail sent again: once a minute, five times an hour."""
     sent = await services.identity.verification.resend(caller)

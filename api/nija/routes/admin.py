@@ -37,7 +37,7 @@ from services.trading.kill_switches import SwitchTarget
 router = APIRouter(prefix="/admin", tags=["Admin"])
 
 
-@router.get("/users", **answers(UsersData, NotAuthorized, query=True))
+@router.get("/users", **answers(UsersData, NotAuthorized))
 async def users(
     admin: Admin, services: AdminServices, query: Annotated[UsersQuery, Query()]
 ) -> Answer[UsersData]:
@@ -48,7 +48,7 @@ async def users(
     return ok(UsersData.from_domain(found, total, query))
 
 
-@router.get("/users/{user_id}", **answers(UserData, NotAuthorized, ObjectNotFound, query=True))
+@router.get("/users/{user_id}", **answers(UserData, NotAuthorized, ObjectNotFound))
 async def user(admin: Admin, services: AdminServices, user_id: str) -> Answer[UserData]:
     """One user: subscription, trading, brokers, notes."""
     return ok(UserData.from_domain(await services.people.detail(admin, user_id_of(user_id))))
@@ -56,7 +56,7 @@ async def user(admin: Admin, services: AdminServices, user_id: str) -> Answer[Us
 
 @router.put(
     "/users/{user_id}",
-    **answers(UpdatedView, NotAuthorized, ObjectNotFound, body=True, query=True, idempotent=True),
+    **answers(UpdatedView, NotAuthorized, ObjectNotFound, body=True, idempotent=True),
 )
 async def update_user(
     admin: Admin, once: Idempotent, services: AdminServices, user_id: str, body: UserUpdate
@@ -116,7 +116,6 @@ async def engage(
         NotAuthorized,
         UnsupportedBroker,
         ObjectNotFound,
-        query=True,
         idempotent=True,
     ),
 )
@@ -144,7 +143,7 @@ async def metrics(_admin: Admin, services: AdminServices) -> Answer[MetricsData]
     return ok(MetricsData.from_domain(await services.platform_metrics.measure()))
 
 
-@router.get("/audit-logs", **answers(AuditLogsData, NotAuthorized, query=True))
+@router.get("/audit-logs", **answers(AuditLogsData, NotAuthorized))
 async def audit_logs(
     admin: Admin, services: AdminServices, query: Annotated[AuditLogsQuery, Query()]
 ) -> Answer[AuditLogsData]:

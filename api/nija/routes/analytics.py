@@ -16,7 +16,7 @@ from api.nija.schemas.analytics import DashboardData, TradesData, TradesQuery
 router = APIRouter(prefix="/analytics", tags=["Analytics & Reporting"])
 
 
-@router.get("/dashboard", **answers(DashboardData, *NO_ACCOUNT, query=True))
+@router.get("/dashboard", **answers(DashboardData, *NO_ACCOUNT))
 async def dashboard(
     reader: Reader, services: Services, query: Annotated[AccountQuery, Query()]
 ) -> Answer[DashboardData]:
@@ -25,7 +25,7 @@ async def dashboard(
     return ok(DashboardData.from_domain(view))
 
 
-@router.get("/trades", **answers(TradesData, *NO_ACCOUNT, query=True))
+@router.get("/trades", **answers(TradesData, *NO_ACCOUNT))
 async def trades(
     reader: Reader, services: Services, query: Annotated[TradesQuery, Query()]
 ) -> Answer[TradesData]:

@@ -136,7 +136,7 @@ async def list_sessions(reader: Reader, services: Services) -> Answer[SessionsVi
     return ok(SessionsView(sessions=[SessionItem.from_domain(session) for session in sessions]))
 
 
-@router.delete("/sessions/{session_id}", **answers(MessageView, ObjectNotFound, query=True))
+@router.delete("/sessions/{session_id}", **answers(MessageView, ObjectNotFound, changes=True))
 async def revoke_session(
     session_id: str, caller: Caller, services: Services
 ) -> Answer[MessageView]:

@@ -148,7 +148,7 @@ async def rotate_broker(
 
 @router.delete(
     "/brokers/{broker_id}",
-    **answers(BrokerRemovedData, ObjectNotFound, query=True, idempotent=True),
+    **answers(BrokerRemovedData, ObjectNotFound, idempotent=True),
 )
 async def remove_broker(
     broker_id: str,

@@ -49,7 +49,7 @@ async def list_exports(reader: Reader, services: Services) -> Answer[ExportsData
     return ok(ExportsData(exports=[ExportItem.from_domain(view) for view in found]))
 
 
-@router.get("/exports/{export_id}", **answers(ExportItem, ObjectNotFound, query=True))
+@router.get("/exports/{export_id}", **answers(ExportItem, ObjectNotFound))
 async def get_export(export_id: str, reader: Reader, services: Services) -> Answer[ExportItem]:
     """One export with a fresh link."""
     parsed = parse_wire_id(EXPORT, export_id)

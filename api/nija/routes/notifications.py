@@ -160,7 +160,7 @@ async def test_channel(
     return await once(act)
 
 
-@router.get("/account/notifications", tags=_ACCOUNT, **answers(NotificationsData, query=True))
+@router.get("/account/notifications", tags=_ACCOUNT, **answers(NotificationsData))
 async def list_notifications(
     caller: Caller, notifications: Notifications, query: Annotated[NotificationsQuery, Query()]
 ) -> Answer[NotificationsData]:

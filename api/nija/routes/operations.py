@@ -45,13 +45,13 @@ class ReadyView(View):
     )
 
 
-@router.get("/health", **answers(HealthView, public=True, counted=False))
+@router.get("/health", **answers(HealthView, public=True, counted=False, lenient=True))
 async def health() -> Answer[HealthView]:
     """Whether the process lives; asks nothing else."""
     return ok(HealthView())
 
 
-@router.get("/ready", **answers(ReadyView, NotReady, public=True, counted=False))
+@router.get("/ready", **answers(ReadyView, NotReady, public=True, counted=False, lenient=True))
 async def ready(services: Services) -> Answer[ReadyView]:
     """Whether PostgreSQL and Temporal answer; `markets` says where a list of markets is old.
 

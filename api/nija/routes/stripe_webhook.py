@@ -40,6 +40,7 @@ class ReceivedData(View):
         public=True,
         body=True,
         counted=False,
+        lenient=True,
     ),
 )
 async def receive_stripe_event(

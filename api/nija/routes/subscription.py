@@ -125,7 +125,7 @@ async def get_usage(caller: Caller, billing: Billing) -> Answer[UsageData]:
     return ok(UsageData.from_domain(await billing.billing_views.usage(caller)))
 
 
-@router.get("/invoices", **answers(InvoicesData, BillingNotSetUp, BillingUnavailable, query=True))
+@router.get("/invoices", **answers(InvoicesData, BillingNotSetUp, BillingUnavailable))
 async def list_invoices(
     caller: Caller, billing: Billing, query: Annotated[InvoicesQuery, Query()]
 ) -> Answer[InvoicesData]:

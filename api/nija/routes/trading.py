@@ -155,7 +155,7 @@ async def resume(caller: Caller, once: Idempotent, services: Services) -> Answer
     return await once(act)
 
 
-@router.get("/decisions", **answers(DecisionsView, query=True))
+@router.get("/decisions", **answers(DecisionsView))
 async def decisions(
     reader: Reader, services: Services, query: Annotated[DecisionsQuery, Query()]
 ) -> Answer[DecisionsView]:

@@ -51,6 +51,7 @@ router = APIRouter()
         RateLimited,
         public=True,
         body=True,
+        lenient=True,  # charts send what users write
         counted=False,  # all users' alerts come from the same few addresses; each key has a limit
     ),
 )
@@ -101,7 +102,7 @@ async def revoke_webhook(caller: Caller, once: Idempotent, alerts: Alerts) -> An
     return await once(act)
 
 
-@router.get("/account/signals", tags=["Account Management"], **answers(SignalsData, query=True))
+@router.get("/account/signals", tags=["Account Management"], **answers(SignalsData))
 async def list_signals(
     reader: Reader, alerts: Alerts, query: Annotated[SignalsQuery, Query()]
 ) -> Answer[SignalsData]:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, StrictBool, StrictStr
+from pydantic import ConfigDict, Field, StrictBool, StrictStr
 
-from api.kit.wire import Request, Symbol, Text, VenueTime, View, WallTime, wire_id
+from api.kit.wire import (
+    BaseQuantity,
+    Quantity,
+    Request,
+    Symbol,
+    Text,
+    VenueTime,
+    View,
+    WallTime,
+    WholeOrPart,
+    wire_id,
+)
 from api.nija.schemas.account import POSITION
 from services.bot_views import DECISIONS_MAX, DecisionView, KillSwitchView, StatusView
 from services.trading.commands import (
@@ -247,12 +258,32 @@ class DecisionsView(View):
     decisions: list[DecisionItem]
 
 
+class CloseRequest(Request):
+    """How much leaves; nothing said is all of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"percent": 50}]})
+
+    percent: WholeOrPart | None = Field(
+        default=None, description="Of what was not asked to leave before; the rest keeps its stop."
+    )
+    quantity: BaseQuantity | None = Field(
+        default=None,
+        description="The same in the base currency; more than is held closes all of it.",
+    )
+
+
 class ClosePositionView(View):
-    """A position is being left at the market."""
+    """A position, or a part of it, is being left at the market."""
 
     position_id: str
-    status: str = Field(examples=["closing"])
+    status: str = Field(
+        examples=["closing"], description="closing, of a part reducing; written_off"
+    )
     message: str
+    quantity: Quantity | None = Field(
+        examples=[0.01157],
+        description="What is to leave by this call; null where it was written off.",
+    )
 
     @classmethod
     def from_domain(cls, result: CloseResult) -> ClosePositionView:
@@ -261,4 +292,5 @@ class ClosePositionView(View):
             position_id=wire_id(POSITION, result.position_id),
             status=result.status,
             message=result.message,
+            quantity=result.quantity,
         )

@@ -209,11 +209,14 @@ class ChannelTestData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosePositionView:
-    """A position is being left at the market."""
+    """A position, or a part of it, is being left at the market."""
 
     position_id: str
     status: str
+    """closing, of a part reducing; written_off."""
     message: str
+    quantity: Decimal | None
+    """What is to leave by this call; null where it was written off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,11 +165,14 @@ export interface ChannelTestData {
   error: string | null;
 }
 
-/** A position is being left at the market. */
+/** A position, or a part of it, is being left at the market. */
 export interface ClosePositionView {
   positionId: string;
+  /** closing, of a part reducing; written_off */
   status: string;
   message: string;
+  /** What is to leave by this call; null where it was written off. */
+  quantity: number | null;
 }
 
 /** The subscription; what only a paid one has is null without one. */

@@ -42,7 +42,7 @@ export const OPERATIONS = {
   "account.stats": {"method": "GET", "path": "/account/stats", "query": ["mode", "broker"]},
   "account.signals": {"method": "GET", "path": "/account/signals", "query": ["page", "perPage", "status", "symbol", "action", "startDate", "endDate"]},
   "account.notifications": {"method": "GET", "path": "/account/notifications", "query": ["page", "perPage"]},
-  "account.closePosition": {"method": "POST", "path": "/account/positions/{position_id}/close", "keyed": true},
+  "account.closePosition": {"method": "POST", "path": "/account/positions/{position_id}/close", "body": true, "keyed": true},
   "account.writeOffPosition": {"method": "POST", "path": "/account/positions/{position_id}/write-off", "keyed": true},
   "account.modifyPosition": {"method": "PATCH", "path": "/account/positions/{position_id}", "body": true, "keyed": true},
   "account.resetPaper": {"method": "POST", "path": "/account/paper/reset", "keyed": true},
@@ -553,6 +553,14 @@ export interface AccountNotificationsParams {
   perPage?: number;
 }
 
+/** Parameters of `account.closePosition`. */
+export interface AccountClosePositionParams {
+  /** Of what was not asked to leave before; the rest keeps its stop. */
+  percent?: number | null;
+  /** The same in the base currency; more than is held closes all of it. */
+  quantity?: number | null;
+}
+
 /** Parameters of `account.modifyPosition`. */
 export interface AccountModifyPositionParams {
   /** Stop loss. */
@@ -657,12 +665,13 @@ export class Account extends Resource {
     );
   }
 
-  /** Leave one position at the market. */
+  /** Leave one position at the market: all of it, unless a part is named. */
   closePosition(
     positionId: string,
+    params: AccountClosePositionParams = {},
     options: KeyedCallOptions = {},
   ): Promise<models.ClosePositionView> {
-    return this.send(OPERATIONS["account.closePosition"], { positionId }, {}, options);
+    return this.send(OPERATIONS["account.closePosition"], { positionId }, params, options);
   }
 
   /** Close in the books a position that cannot be sold, without a price for what is given up. */

@@ -272,12 +272,19 @@ class Account(Resource):
         )
 
     def close_position(
-        self, position_id: str, *, idempotency_key: str | None = None
+        self,
+        position_id: str,
+        *,
+        percent: Number | None = None,
+        quantity: Number | None = None,
+        idempotency_key: str | None = None,
     ) -> models.ClosePositionView:
-        """Leave one position at the market.
+        """Leave one position at the market: all of it, unless a part is named.
 
         Args:
             position_id: Which one: `position_id` of an earlier answer.
+            percent: Of what was not asked to leave before; the rest keeps its stop.
+            quantity: The same in the base currency; more than is held closes all of it.
             idempotency_key: A repeat with the same key within 24 hours gets the first answer;
                 by default every call has a key of its own, which its retries keep.
         """
@@ -285,6 +292,7 @@ class Account(Resource):
             _CLOSE_POSITION,
             models.ClosePositionView,
             path={"position_id": position_id},
+            body={"percent": percent, "quantity": quantity},
             idempotency_key=idempotency_key,
         )
 
@@ -597,12 +605,19 @@ class AsyncAccount(AsyncResource):
         )
 
     async def close_position(
-        self, position_id: str, *, idempotency_key: str | None = None
+        self,
+        position_id: str,
+        *,
+        percent: Number | None = None,
+        quantity: Number | None = None,
+        idempotency_key: str | None = None,
     ) -> models.ClosePositionView:
-        """Leave one position at the market.
+        """Leave one position at the market: all of it, unless a part is named.
 
         Args:
             position_id: Which one: `position_id` of an earlier answer.
+            percent: Of what was not asked to leave before; the rest keeps its stop.
+            quantity: The same in the base currency; more than is held closes all of it.
             idempotency_key: A repeat with the same key within 24 hours gets the first answer;
                 by default every call has a key of its own, which its retries keep.
         """
@@ -610,6 +625,7 @@ class AsyncAccount(AsyncResource):
             _CLOSE_POSITION,
             models.ClosePositionView,
             path={"position_id": position_id},
+            body={"percent": percent, "quantity": quantity},
             idempotency_key=idempotency_key,
         )
 

@@ -1,0 +1,114 @@
+"""Positions that their users leave: all of one, or a part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.exits import partial_quantity
+from domain.money import HUNDRED, ZERO
+from domain.ports import WallClock
+from domain.principal import Principal
+from domain.strategies.apex import ExitReason
+from models.bots import Bot
+from models.columns import new_id
+from models.trading import ExitRequest, ExitRequestState, Position
+from services import audit
+from services.audit import AuditEvent
+from services.database import Database
+from services.errors import InvalidRequest
+from services.orders.exit_requests import COMMAND, asked_for, request_exit
+from services.orders.market_rules import rules_from_record
+from services.trading.user_protection import lock_open_position
+
+
+@dataclass(frozen=True, slots=True)
+class AskedExit:
+    """What was asked to leave of a position.
+
+    Attributes:
+        bot: whose exits are to be woken.
+        quantity: in the base currency.
+        is_all: whether nothing of the position stays.
+    """
+
+    bot: Bot
+    quantity: Decimal
+    is_all: bool
+
+
+class UserExits:
+    """Asks for exits."""
+
+    def __init__(self, database: Database, clock: WallClock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def close(
+        self,
+        principal: Principal,
+        position_id: UUID,
+        *,
+        percent: Decimal | None,
+        quantity: Decimal | None,
+    ) -> AskedExit:
+        """Ask for the exit of a position, or of a part of it. Asking twice for all is asking once.
+
+        Args:
+            principal: whose position.
+            position_id: which one.
+            percent: how much leaves of what was not asked to leave before; above 0, up to 100.
+            quantity: the same in the base currency, positive; more than is held is all of it.
+
+        Raises:
+            PositionNotFound: no open position of this user has that id.
+            InvalidRequest: the part is less than the market's quantity step.
+        """
+        async with self._database.for_user(principal.user_id) as session:
+            bot, position = await lock_open_position(session, principal, position_id)
+            if position.close_requested is not None:
+                return AskedExit(bot, position.open_quantity, is_all=True)
+            if percent is not None and percent < HUNDRED:
+                rest = max(ZERO, position.open_quantity - await asked_for(session, position.id))
+                quantity = rest * percent / HUNDRED
+            request = await request_exit(
+                session,
+                position,
+                cause=f"{COMMAND}{new_id()}",
+                reason=ExitReason.MANUAL,
+                wall=self._clock.now(),
+                quantity=quantity,
+            )
+            if request is not None and request.state == ExitRequestState.DENIED:
+                # Nothing is kept of it: the transaction ends here.
+                name = "quantity" if percent is None else "percent"
+                raise InvalidRequest({name: request.refusal_reason or "It is too little"})
+            asked = _asked(bot, position, request)
+            self._audit(session, principal, position, asked)
+        return asked
+
+    def _audit(
+        self, session: AsyncSession, principal: Principal, position: Position, asked: AskedExit
+    ) -> None:
+        part = {} if asked.is_all else {"quantity": str(asked.quantity)}
+        audit.record(
+            session,
+            AuditEvent.POSITION_CLOSED if asked.is_all else AuditEvent.POSITION_REDUCED,
+            user_id=principal.user_id,
+            at=self._clock.now(),
+            meta={"position_id": str(position.id), **part},
+        )
+
+
+def _asked(bot: Bot, position: Position, request: ExitRequest | None) -> AskedExit:
+    """What will be sold: whole steps, and all of it where the rest could not be sold by itself."""
+    held = position.open_quantity
+    if request is None:
+        return AskedExit(bot, held, is_all=True)
+    price = position.stop_loss or position.decision_price
+    rules = rules_from_record(position.rules)
+    quantity = partial_quantity(request.quantity, held, rules, price=price)
+    return AskedExit(bot, quantity, is_all=quantity >= held)
