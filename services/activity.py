@@ -10,27 +10,28 @@ import psycopg
 from psycopg.rows import dict_row
 
 # All by the venue's clock. Of a bot's state the wall time is known: it is put that long before the
-# moment at which its venue's clock was last seen.
+# moment at which its venue's clock was last seen. Of one moment a decision comes before its order
+# and an order before its fills.
 _EVENTS = """
-SELECT 'd:' || id AS id, decided_at AS at, 'decision' AS kind,
+SELECT 'd:' || id AS id, decided_at AS at, 1 AS rank, 'decision' AS kind,
        symbol || ' ' || action || ' (' || reason || ')' AS text
   FROM decisions WHERE action <> 'none' AND action <> 'hold'
 UNION ALL
-SELECT 'o:' || id || ':' || state, coalesce(venue_sent_at, created_at), 'order',
+SELECT 'o:' || id || ':' || state, coalesce(venue_sent_at, created_at), 2, 'order',
        side || ' ' || trim_scale(quantity) || ' ' || symbol || ' ' || leg || ': ' || state
   FROM orders
 UNION ALL
-SELECT 'f:' || id, filled_at, 'fill',
+SELECT 'f:' || id, filled_at, 3, 'fill',
        side || ' ' || trim_scale(quantity) || ' ' || symbol || ' @ ' || trim_scale(price)
   FROM fills
 UNION ALL
-SELECT 'b:' || b.id || ':' || b.revision,
+SELECT 'b:' || b.id || ':' || b.state || ':' || b.state_changed_at,
        coalesce(s.clock_at - (s.seen_at - b.state_changed_at), b.state_changed_at),
-       'bot', 'bot is ' || b.state
+       0, 'bot', 'bot is ' || b.state
   FROM bots b
   LEFT JOIN bot_runs r ON r.id = b.current_run_id
   LEFT JOIN venue_states s ON s.venue = r.venue AND s.realm = r.realm
-ORDER BY at DESC LIMIT %(limit)s
+ORDER BY at DESC, rank DESC, id LIMIT %(limit)s
 """
 
 _BOTS = "SELECT state, count(*) AS bots FROM bots GROUP BY state"

@@ -40,19 +40,23 @@ class ActivitySource(Protocol):
 
 
 class Feed:
-    """Asks the source again and again, and tells each event once."""
+    """Asks the source again and again, and tells each event once.
+
+    What happened before the first look was told by an earlier start, or is another installation's.
+    """
 
     def __init__(self, source: ActivitySource, system_database_url: str) -> None:
         self._source = source
         self._url = system_database_url
-        self._shown: frozenset[str] = frozenset()
+        self._shown: frozenset[str] | None = None
 
     async def looks(self) -> AsyncIterator[Activity]:
         """One look after the other, each with the events that are new in it."""
         while True:
             look = await self._look()
             if look is not None:
-                new = [event for event in look["events"] if event["id"] not in self._shown]
+                shown = self._shown
+                new = [it for it in look["events"] if shown is not None and it["id"] not in shown]
                 # The source tells the latest only, so what it no longer tells can be forgotten.
                 self._shown = frozenset(event["id"] for event in look["events"])
                 yield {**look, "events": new}

@@ -10,7 +10,6 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from api.nija.auth import Reader
 
@@ -26,8 +25,7 @@ async def read_unexpected_body(request: Request) -> None:
     of calls that change nothing have no meaning and are not read.
 
     Raises:
-        HTTPException: 400, it is not.
-        RequestValidationError: it is not said to be.
+        RequestValidationError: it is not, or is not said to be.
     """
     if request.method in _SAFE_METHODS or request.scope["route"].body_field is not None:
         return
@@ -39,7 +37,9 @@ async def read_unexpected_body(request: Request) -> None:
     try:
         request.state.unexpected = await request.json()
     except (ValueError, RecursionError) as failure:
-        raise HTTPException(400) from failure
+        raise RequestValidationError(
+            [_error("JSON decode error", "body", kind="json_invalid")]
+        ) from failure
 
 
 async def refuse_unknown_names(request: Request) -> None:
@@ -63,8 +63,8 @@ async def refuse_callers_unknown_names(request: Request, _claims: Reader) -> Non
     await refuse_unknown_names(request)
 
 
-def _error(message: str, *place: str) -> dict[str, Any]:
-    return {"type": "unexpected", "loc": place, "msg": message}
+def _error(message: str, *place: str, kind: str = "unexpected") -> dict[str, Any]:
+    return {"type": kind, "loc": place, "msg": message}
 
 
 def _is_json(content_type: str) -> bool:
