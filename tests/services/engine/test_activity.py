@@ -33,7 +33,9 @@ async def test_of_one_moment_an_order_comes_before_its_fill(alone: Engine) -> No
 
     events = (await recent(system_url(alone), 50))["events"]
 
-    assert [it["kind"] for it in events if it["kind"] != "bot"] == ["order", "fill"]
+    kinds = [it["kind"] for it in events if it["kind"] != "bot"]
+    assert kinds == ["order", *["fill"] * (len(kinds) - 1)]
+    assert len(kinds) > 1
 
 
 async def test_what_happened_before_the_start_is_not_told_as_if_it_were_now() -> None:
