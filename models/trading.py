@@ -52,6 +52,8 @@ class Position(SQLModel, table=True):
     `surplus_quantity` is what exits traded beyond what was held, `came_back` that the position was
     taken for cancelled when its entry filled after all.
 
+    `realized_pnl` is the price P&L of what was sold so far, None while nothing is filled.
+
     `closed_elsewhere_quantity` left the account by manual actions, at a price that nobody knows;
     `written_off_quantity` was given up by its user. Neither is part of the realised P&L; fees paid
     for them are.

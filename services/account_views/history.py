@@ -100,8 +100,8 @@ class TradeFilter:
 class TradeView(NamedTuple):
     """A trade. Price P&L is before fees, net after; percent is of the entry notional.
 
-    What left by manual actions or was written off is not in the P&L, nor in what that is a
-    percent of.
+    Of an open trade both are of what was sold so far, and net P&L is after all fees so far. What
+    left by manual actions or was written off is not in the P&L, nor in what that is a percent of.
     """
 
     id: UUID
@@ -132,8 +132,6 @@ class TradeView(NamedTuple):
         """The view of a stored position; one without any fill shows what was planned."""
         filled = row["entry_quantity"] > ZERO
         pnl = row["realized_pnl"] or ZERO
-        gone = row["closed_elsewhere_quantity"] + row["written_off_quantity"]
-        kept = (row["entry_quantity"] - gone) / row["entry_quantity"] if gone and filled else ONE
         return cls(
             id=row["id"],
             symbol=row["symbol"],
@@ -147,7 +145,7 @@ class TradeView(NamedTuple):
             closed_elsewhere_quantity=row["closed_elsewhere_quantity"],
             written_off_quantity=row["written_off_quantity"],
             realized_pnl=pnl,
-            realized_pnl_pct=pct(pnl, row["entry_notional"] * kept),
+            realized_pnl_pct=pct(pnl, row["entry_notional"] * _share_sold(row)),
             fees=row["fees"],
             net_pnl=pnl - row["fees"],
             opened_at=row["opened_at"],
@@ -166,6 +164,17 @@ class TradePage:
 
     trades: tuple[TradeView, ...]
     total: int
+
+
+def _share_sold(row: Mapping[str, Any]) -> Decimal:
+    """Which part of what was entered the realised P&L is of, as a fraction."""
+    entered = row["entry_quantity"]
+    if not entered:
+        return ONE
+    if row["state"] == PositionState.OPEN:
+        return Decimal(row["exit_quantity"] / entered)
+    gone = row["closed_elsewhere_quantity"] + row["written_off_quantity"]
+    return (entered - gone) / entered if gone else ONE
 
 
 def _price(notional: Decimal, quantity: Decimal) -> Decimal | None:

@@ -20,7 +20,8 @@ WITH {CHOSEN}
 SELECT chosen.venue, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional, p.open_quantity,
        p.stop_loss, p.take_profit, p.opened_at, p.close_requested, p.exit_state, p.exit_due_at,
        p.exit_attempts, p.exit_error, p.exit_quantity, p.closed_elsewhere_quantity,
-       p.written_off_quantity, q.last, coalesce(m.status, 'open') AS market_status
+       p.written_off_quantity, p.realized_pnl, p.fees, q.last,
+       coalesce(m.status, 'open') AS market_status
 FROM chosen
 LEFT JOIN positions p
     ON p.user_id = chosen.user_id AND p.account_id = chosen.id
@@ -39,6 +40,8 @@ class PositionView:
     """An open position. Values are of what is still open; None where there is no quote.
 
     Attributes:
+        realized_pnl: price P&L of what was sold so far, before fees.
+        fees: all that were paid so far.
         sold_quantity: what its exits have traded so far.
         closed_elsewhere_quantity: what left the account by manual actions.
         written_off_quantity: what its user gave up.
@@ -63,6 +66,8 @@ class PositionView:
     take_profit: Decimal | None
     opened_at: datetime
     broker: str
+    realized_pnl: Decimal
+    fees: Decimal
     sold_quantity: Decimal
     closed_elsewhere_quantity: Decimal
     written_off_quantity: Decimal
@@ -97,6 +102,8 @@ class PositionView:
             take_profit=row["take_profit"],
             opened_at=row["opened_at"],
             broker=row["venue"],
+            realized_pnl=row["realized_pnl"] or ZERO,
+            fees=row["fees"],
             sold_quantity=row["exit_quantity"],
             closed_elsewhere_quantity=row["closed_elsewhere_quantity"],
             written_off_quantity=row["written_off_quantity"],

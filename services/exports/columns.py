@@ -143,6 +143,9 @@ _POSITION = (
     _seen("sold_quantity"),
     _seen("closed_elsewhere_quantity"),
     _seen("written_off_quantity"),
+    _seen("realized_pnl"),
+    _seen("realized_pnl_pct"),
+    _seen("net_pnl"),
 )
 _ORDER = (
     _named("order_id", "ord"),

@@ -242,7 +242,7 @@ async def _note_what_came_back(
     was_over = position.state in {PositionState.CANCELLED, PositionState.CLOSED}
     if was_over and folded.state is PositionState.OPEN:
         position.came_back = True
-        position.realized_pnl = position.exit_reason = None
+        position.exit_reason = None
         position.run_id = await _guarding_run(session, position, order)
         await _ask_to_leave_if_killed(session, position, order)
         _log.error("position.came_back", position_id=str(position.id), symbol=position.symbol)
@@ -360,6 +360,8 @@ def apply_fold(position: Position, folded: FoldedPosition) -> None:
     position.exit_notional = folded.exit_notional
     position.open_quantity = max(ZERO, folded.remaining_quantity)
     position.fees = folded.fees
+    is_filled = folded.state in {PositionState.OPEN, PositionState.CLOSED}
+    position.realized_pnl = folded.price_pnl if is_filled else None
     # An exit of ours that turned up late explains what had seemed gone.
     gone = position.closed_elsewhere_quantity + position.written_off_quantity
     explained = gone - folded.gone_quantity
@@ -462,7 +464,6 @@ async def _close(
     # Dust that nothing was ever sold of is let go of now, not when it was bought.
     if position.closed_at is None or not folded.gone_quantity:
         position.closed_at = folded.closed_at if folded.exit_quantity else position.closed_at or at
-    position.realized_pnl = folded.price_pnl
     await cancel_triggers(session, position.id)
 
 

@@ -92,12 +92,10 @@ async def refold_alone(
         store_plan(position, plan)
         run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
         await sync_triggers(session, position, run.bot_id, plan, at)
-    elif folded.state is PositionState.CLOSED:
-        position.realized_pnl = folded.price_pnl
-        if not was_closed:
-            position.exit_reason, position.closed_at = reason, at
-            await cancel_triggers(session, position.id)
-            await end_requests(session, position, wall)
+    elif folded.state is PositionState.CLOSED and not was_closed:
+        position.exit_reason, position.closed_at = reason, at
+        await cancel_triggers(session, position.id)
+        await end_requests(session, position, wall)
     await count_trade(session, position, before, counted(position))
     session.add(position)
     await session.flush()

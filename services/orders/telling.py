@@ -65,7 +65,7 @@ def _facts(position: Position, folded: FoldedPosition) -> dict[str, str]:
         "stop_loss": None if is_closed else position.stop_loss,
         "take_profit": None if is_closed else position.take_profit,
         "remaining": position.open_quantity if folded.exit_quantity and not is_closed else None,
-        "pnl": folded.price_pnl if is_closed else None,
+        "pnl": folded.price_pnl if is_closed or folded.exit_quantity else None,
         "fees": folded.fees,
         "net_pnl": folded.net_pnl if is_closed else None,
     }

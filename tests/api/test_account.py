@@ -59,6 +59,8 @@ async def test_positions_are_valued_at_the_last_quote(world: World, user: Api) -
                 "take_profit": 7100,
                 "opened_at": "2018-04-04T10:00:00Z",
                 "broker": "coinbase",
+                "realized_pnl": 0,
+                "fees": 3.4,
                 "sold_quantity": 0,
                 "closed_elsewhere_quantity": 0,
                 "written_off_quantity": 0,
@@ -227,6 +229,22 @@ async def test_history_is_paged_newest_first(world: World, user: Api) -> None:
         "mode": "paper",
     }
     assert {name: trade[name] for name in expected} == expected
+
+
+async def test_a_trade_that_is_partly_closed_shows_what_it_has_made(
+    world: World, user: Api
+) -> None:
+    sold = {"exit_quantity": Decimal("0.2"), "exit_notional": Decimal(1400)}
+    rest = {"open_quantity": Decimal("0.3"), "realized_pnl": Decimal(40)}
+    await make_position(world, await make_run(world, user), **sold, **rest)
+
+    (trade,) = (await user.data("GET", "/account/history"))["trades"]
+    (position,) = (await user.data("GET", "/account/positions"))["positions"]
+
+    assert (trade["realized_pnl"], trade["fees"], trade["net_pnl"]) == (40, 3.4, 36.6)
+    assert trade["realized_pnl_pct"] == 2.9412, "of the 1,360 that were paid for what was sold"
+    assert (position["realized_pnl"], position["fees"]) == (40, 3.4)
+    assert position["unrealized_pnl"] == 60
 
 
 async def test_history_filters(world: World, user: Api) -> None:

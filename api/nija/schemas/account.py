@@ -122,6 +122,10 @@ class PositionItem(View):
     take_profit: ShownPrice | None = Field(examples=[44500.00], description="The next target.")
     opened_at: VenueTime
     broker: str = Field(examples=["coinbase"])
+    realized_pnl: Amount = Field(
+        examples=[2.15], description="Price P&L of what was sold so far, before fees."
+    )
+    fees: Amount = Field(examples=[1.64], description="All that were paid so far.")
     sold_quantity: Quantity = Field(
         examples=[0.004], description="What exits have traded so far; `quantity` is the rest."
     )
@@ -158,6 +162,8 @@ class PositionItem(View):
             take_profit=view.take_profit,
             opened_at=view.opened_at,
             broker=view.broker,
+            realized_pnl=view.realized_pnl,
+            fees=view.fees,
             sold_quantity=view.sold_quantity,
             closed_elsewhere_quantity=view.closed_elsewhere_quantity,
             written_off_quantity=view.written_off_quantity,
@@ -239,7 +245,10 @@ class BalanceData(View):
 # A page is full of these. Dictionaries are the cheapest to make and to render. They are not
 # validated on their way out, so `_trade` rounds the numbers.
 class TradeItem(TypedDict):
-    """A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional."""
+    """A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional.
+
+    While it is open, all of these are of what was sold so far, and `fees` those paid so far.
+    """
 
     trade_id: Annotated[str, Field(examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])]
     symbol: Annotated[str, Field(examples=_BTC)]

@@ -832,6 +832,10 @@ class PositionItem:
     opened_at: datetime
     """Venue time."""
     broker: str
+    realized_pnl: Decimal
+    """Price P&L of what was sold so far, before fees."""
+    fees: Decimal
+    """All that were paid so far."""
     sold_quantity: Decimal
     """What exits have traded so far; `quantity` is the rest."""
     closed_elsewhere_quantity: Decimal
@@ -1193,7 +1197,10 @@ class TopPerformerItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeItem:
-    """A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional."""
+    """A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional.
+
+    While it is open, all of these are of what was sold so far, and `fees` those paid so far.
+    """
 
     trade_id: str
     symbol: str

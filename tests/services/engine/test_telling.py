@@ -63,6 +63,7 @@ async def test_each_target_is_told_once(engine: Engine, bot: RunningBot) -> None
 
     assert [row["kind"] for row in notices] == ["trade_opened", *["target_hit"] * 3]
     assert [row["facts"].get("remaining") for row in notices] == [None, "1.8", "0.9", None]
+    assert [row["facts"].get("pnl") for row in notices][:3] == [None, "3.6", "9"]
     assert notices[-1]["facts"]["net_pnl"] == "16.4829"
 
 

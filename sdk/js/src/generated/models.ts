@@ -698,6 +698,10 @@ export interface PositionItem {
   /** Venue time. */
   openedAt: string;
   broker: string;
+  /** Price P&L of what was sold so far, before fees. */
+  realizedPnl: number;
+  /** All that were paid so far. */
+  fees: number;
   /** What exits have traded so far; `quantity` is the rest. */
   soldQuantity: number;
   /** What left the account by a manual action at the venue, at no known price. */
@@ -993,7 +997,10 @@ export interface TopPerformerItem {
   netPnl: number;
 }
 
-/** A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional. */
+/**
+ * A trade: price P&L is before fees, `net_pnl` after; percent is of the entry notional. While it is
+ * open, all of these are of what was sold so far, and `fees` those paid so far.
+ */
 export interface TradeItem {
   tradeId: string;
   symbol: string;
