@@ -1,4 +1,8 @@
-"""`python -m chaos --kills N`: run, show the figures; exit code 1 where something was wrong."""
+"""`python -m chaos --kills N`: run, show the figures.
+
+Exit code 1 where something was wrong, 2 where the run shows nothing: the stack did not get ready,
+or nothing was traded.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +51,16 @@ def main() -> int:
         minutes_max=given.minutes,
         stop_seconds_max=given.stop_seconds,
     )
-    outcome = run(options, evidence, console.print)
+    try:
+        outcome = run(options, evidence, console.print)
+    except AssertionError as failure:
+        console.print(f"Nothing was shown: {failure}", style="red", markup=False)
+        return 2
     show(console, "Chaos", outcome.figures)
+    fills = outcome.figures["fills"]
+    if not outcome.violations and not all(fills.values()):
+        console.print(f"Nothing was shown: fills {fills}; is the machine too busy?", style="red")
+        return 2
     if not outcome.violations:
         console.print("Nothing doubled, nothing lost, nothing invented.")
         return 0

@@ -77,10 +77,11 @@ class RunningStack:
             )
         deadline = time.monotonic() + READY_SECONDS
         while not self.is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(
-                    f"The stack did not start:\n{self._output.read_text()[-4000:]}"
-                )
+            ended = self._process.poll()
+            if ended is not None or time.monotonic() > deadline:
+                why = f"within {READY_SECONDS:.0f} s" if ended is None else f"(exit code {ended})"
+                said = self._output.read_text()[-4000:] or "it said nothing"
+                raise AssertionError(f"The stack did not get ready {why}: {said}")
             time.sleep(0.1)
 
     def stop(self) -> int:
