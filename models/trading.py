@@ -248,9 +248,13 @@ class Order(SQLModel, table=True):
 
 
 class ExitRequestState(StrEnum):
-    """open -> done (sold, or its position is closed) or denied (it cannot be sold)."""
+    """open -> done (sold, or its position is closed) or denied (it cannot be sold).
+
+    `merged`: its quantity was added to that of an open one, which carries it out.
+    """
 
     OPEN = "open"
+    MERGED = "merged"
     DONE = "done"
     DENIED = "denied"
 
@@ -260,7 +264,7 @@ class ExitRequest(SQLModel, table=True):
 
     A request for all of a position is `Position.close_requested` instead. `quantity` is in the base
     currency, `requested_at` venue time, `created_at` and `ended_at` wall time. Its exit orders have
-    the cause `request:{id}`.
+    the cause `request:{id}`. One that is merged into another has none.
     """
 
     __tablename__ = "exit_requests"
@@ -269,9 +273,12 @@ class ExitRequest(SQLModel, table=True):
         UniqueConstraint("position_id", "cause"),
         owned_by("account_id", "accounts"),
         owned_by("position_id", "positions"),
+        owned_by("merged_into", "exit_requests"),
         one_of("state", ExitRequestState),
         CheckConstraint("quantity > 0", name="quantity_positive"),
+        CheckConstraint("state <> 'merged' OR merged_into IS NOT NULL", name="merged_into"),
         Index("ix_exit_requests_open", "position_id", postgresql_where=text("state = 'open'")),
+        Index("ix_exit_requests_merged_into", "merged_into"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -284,6 +291,7 @@ class ExitRequest(SQLModel, table=True):
     state: str = ExitRequestState.OPEN
     refusal_code: str | None = None
     refusal_reason: str | None = None
+    merged_into: UUID | None = None
     requested_at: datetime = timestamp_field()
     created_at: datetime = timestamp_field()
     ended_at: datetime | None = timestamp_field(nullable=True)

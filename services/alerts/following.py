@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import EXPIRED, NOT_RUNNING, AlertState
@@ -194,7 +194,7 @@ def _unfilled(order: Order | None) -> str:
 async def _left(session: AsyncSession, alert: Alert, position: Position) -> _Look:
     """What came of an exit: through once all that it asked for is sold; else why it is not yet."""
     cause, reason = f"signal:{alert.id}", ExitReason.SIGNAL_CLOSE.value
-    parts = (await session.exec(select(ExitRequest).where(ExitRequest.cause == cause))).all()
+    parts = await _parts(session, cause)
     asked = (
         await session.exec(
             select(Position).where(
@@ -217,6 +217,15 @@ async def _left(session: AsyncSession, alert: Alert, position: Position) -> _Loo
     if all(it.state == PositionState.CANCELLED for it in asked):
         return _Look(AlertState.EXECUTED, "never_opened")
     return _Look(AlertState.EXECUTED, reason)
+
+
+async def _parts(session: AsyncSession, cause: str) -> Sequence[ExitRequest]:
+    """The requests that carry out what one cause asked for."""
+    carriers = select(func.coalesce(ExitRequest.merged_into, ExitRequest.id)).where(
+        ExitRequest.cause == cause
+    )
+    found = await session.exec(select(ExitRequest).where(col(ExitRequest.id).in_(carriers)))
+    return found.all()
 
 
 async def _latest_failure(session: AsyncSession, position_ids: Sequence[UUID]) -> str | None:

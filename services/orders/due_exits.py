@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, literal_column
 from sqlmodel import col, select
 
 from domain.positions import PositionState
@@ -22,12 +22,18 @@ def is_to_leave() -> ColumnElement[bool]:
         .where(Connection.status == ConnectionStatus.REMOVED.value)
     )
     fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
-    asked = select(ExitRequest.position_id).where(ExitRequest.state == ExitRequestState.OPEN.value)
+    # By position: of many open requests only those of the positions in question are read.
+    asked = (
+        select(ExitRequest.id)
+        .where(
+            ExitRequest.position_id == Position.id,
+            ExitRequest.state == literal_column(f"'{ExitRequestState.OPEN.value}'"),
+        )
+        .exists()
+    )
     is_sellable = (col(Position.state) == PositionState.OPEN.value) & (
         col(Position.account_id).not_in(removed)
     )
     return is_sellable & (
-        col(Position.close_requested).is_not(None)
-        | col(Position.id).in_(fired)
-        | col(Position.id).in_(asked)
+        col(Position.close_requested).is_not(None) | col(Position.id).in_(fired) | asked
     )

@@ -1,18 +1,20 @@
 """Exits that people and alerts ask for: all of a position, or a part of it.
 
 All of it is a mark on the position. A part is a row of its own: several may wait, each is sold
-once, and the rest of the position keeps its stop and its targets.
+once, and the rest of the position keeps its stop and its targets. Where nothing can be sold parts
+do not pile up: those that come to all there is ask for all, and beyond `OPEN_MAX` the quantity of
+one that is open already grows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 import structlog
 from sqlalchemy import update
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,7 +22,6 @@ from domain.money import ZERO, floor_to_step
 from domain.orders import Leg, OrderState
 from domain.positions import PositionState
 from domain.strategies.apex import ExitReason
-from models.columns import new_id
 from models.connections import Account
 from models.markets import VenueState
 from models.trading import ExitRequest, ExitRequestState, Order, Position
@@ -31,6 +32,9 @@ from services.orders.market_rules import rules_from_record
 
 COMMAND = "command:"
 """How the cause of what a call asked for begins."""
+
+OPEN_MAX = 8
+"""Requests of one position that are open at the same time."""
 
 _PREFIX = "request:"
 
@@ -53,8 +57,8 @@ async def request_exit(
 ) -> ExitRequest | None:
     """Ask for the exit of a position, or of a part of it. Repeating a cause changes nothing.
 
-    A part that is all there is, asks for all. A position that is leaving already keeps its reason
-    and cause. A pending position leaves once its entry has filled.
+    Parts that come to all there is, ask for all. A position that is leaving already keeps its
+    reason and cause. A pending position leaves once its entry has filled.
 
     Args:
         session: a transaction of the position's user.
@@ -65,78 +69,57 @@ async def request_exit(
         quantity: what is to leave, in the base currency, positive; None means all.
 
     Returns:
-        The request for a part, `denied` where it is less than a quantity step; None where all of
-        the position was asked for.
+        The request for a part: `denied` where it is less than a quantity step, `merged` where an
+        open one carries it out. None where all of the position was asked for, now or before.
     """
     known = await _by_cause(session, position.id, cause)
     if known is not None:
         return known
+    if position.close_requested is not None:
+        return None
     if quantity is None or _is_all(position, quantity):
-        if position.close_requested is None:
-            position.close_requested = reason
-            position.close_cause = cause
-            session.add(position)
-            await session.flush()
+        await _ask_for_all(session, position, cause, reason)
         return None
     step = rules_from_record(position.rules).quantity_step
-    is_too_little = floor_to_step(quantity, step) <= ZERO
-    refusal = f"It is less than the market's step of {step:f}" if is_too_little else None
-    await session.exec(
-        insert(ExitRequest)
-        .values(
-            id=new_id(),
-            user_id=position.user_id,
-            account_id=position.account_id,
-            position_id=position.id,
-            cause=cause,
-            quantity=quantity,
-            reason=reason.value,
-            state=(ExitRequestState.DENIED if is_too_little else ExitRequestState.OPEN).value,
-            refusal_code="quantity_minimum" if is_too_little else None,
-            refusal_reason=refusal,
-            requested_at=await venue_time_of(session, position),
-            created_at=wall,
-            ended_at=wall if is_too_little else None,
-        )
-        .on_conflict_do_nothing(index_elements=["position_id", "cause"])
+    request = ExitRequest(
+        user_id=position.user_id,
+        account_id=position.account_id,
+        position_id=position.id,
+        cause=cause,
+        quantity=quantity,
+        reason=reason,
+        requested_at=await venue_time_of(session, position),
+        created_at=wall,
     )
-    return await _by_cause(session, position.id, cause)
+    if floor_to_step(quantity, step) <= ZERO:
+        request.state, request.ended_at = ExitRequestState.DENIED, wall
+        request.refusal_code = "quantity_minimum"
+        request.refusal_reason = f"It is less than the market's step of {step:f}"
+    else:
+        waiting = await _open_requests(session, position.id)
+        if _is_all(position, quantity + await _unsold_of(session, waiting)):
+            await _ask_for_all(session, position, cause, reason)
+            return None
+        if len(waiting) >= OPEN_MAX:
+            _merge(session, request, into=waiting[-1], wall=wall)
+    session.add(request)
+    await session.flush()
+    return request
 
 
 async def oldest_open_request(session: AsyncSession, position_id: UUID) -> ExitRequest | None:
     """The open request of a position that is to be carried out first."""
-    found = await session.exec(
-        select(ExitRequest)
-        .where(
-            ExitRequest.position_id == position_id,
-            ExitRequest.state == ExitRequestState.OPEN.value,
-        )
-        .order_by(col(ExitRequest.created_at), col(ExitRequest.id))
-        .limit(1)
-    )
-    return found.first()
+    return next(iter(await _open_requests(session, position_id)), None)
 
 
 async def unsold(session: AsyncSession, request: ExitRequest) -> Decimal:
     """What a request still has to sell, in the base currency."""
-    sold = await session.exec(
-        select(func.sum(Order.filled_quantity)).where(
-            Order.position_id == request.position_id,
-            Order.cause == cause_of_request(request.id),
-        )
-    )
-    return max(ZERO, request.quantity - (sold.one() or ZERO))
+    return await _unsold_of(session, [request])
 
 
 async def asked_for(session: AsyncSession, position_id: UUID) -> Decimal:
     """What the open requests for a position still have to sell, in the base currency."""
-    found = await session.exec(
-        select(ExitRequest).where(
-            ExitRequest.position_id == position_id,
-            ExitRequest.state == ExitRequestState.OPEN.value,
-        )
-    )
-    return sum([await unsold(session, request) for request in found.all()], ZERO)
+    return await _unsold_of(session, await _open_requests(session, position_id))
 
 
 async def conclude_requests(
@@ -189,10 +172,22 @@ async def end_request(
     request.ended_at = wall
     if not is_sold:
         request.refusal_code, request.refusal_reason = refusal
-        if request.cause.startswith(COMMAND):
+        if await _is_of_a_call(session, request):
             await _tell_refused(session, position, request, wall)
     session.add(request)
     _log.info("exit_request.ended", request_id=str(request.id), state=request.state)
+
+
+async def _is_of_a_call(session: AsyncSession, request: ExitRequest) -> bool:
+    """Whether a call asked for it, or for a part that was merged into it."""
+    if request.cause.startswith(COMMAND):
+        return True
+    merged = await session.exec(
+        select(ExitRequest.id)
+        .where(ExitRequest.merged_into == request.id, col(ExitRequest.cause).startswith(COMMAND))
+        .limit(1)
+    )
+    return merged.first() is not None
 
 
 async def _tell_refused(
@@ -215,6 +210,56 @@ async def request_of(session: AsyncSession, order: Order) -> ExitRequest | None:
     if order.leg != Leg.REDUCE or not order.cause.startswith(_PREFIX):
         return None
     return await session.get(ExitRequest, UUID(order.cause.removeprefix(_PREFIX)))
+
+
+async def _open_requests(session: AsyncSession, position_id: UUID) -> Sequence[ExitRequest]:
+    """Oldest first."""
+    found = await session.exec(
+        select(ExitRequest)
+        .where(
+            ExitRequest.position_id == position_id,
+            ExitRequest.state == ExitRequestState.OPEN.value,
+        )
+        .order_by(col(ExitRequest.created_at), col(ExitRequest.id))
+    )
+    return found.all()
+
+
+async def _unsold_of(session: AsyncSession, requests: Sequence[ExitRequest]) -> Decimal:
+    """What requests of one position still have to sell together, in the base currency."""
+    if not requests:
+        return ZERO
+    causes = [cause_of_request(request.id) for request in requests]
+    rows = await session.exec(
+        select(col(Order.cause), func.sum(Order.filled_quantity))
+        .where(Order.position_id == requests[0].position_id, col(Order.cause).in_(causes))
+        .group_by(col(Order.cause))
+    )
+    sold: dict[str, Decimal] = dict(rows.all())
+    left = (
+        request.quantity - sold.get(cause, ZERO)
+        for request, cause in zip(requests, causes, strict=True)
+    )
+    return sum((max(ZERO, quantity) for quantity in left), ZERO)
+
+
+async def _ask_for_all(
+    session: AsyncSession, position: Position, cause: str, reason: ExitReason
+) -> None:
+    position.close_requested = reason
+    position.close_cause = cause
+    session.add(position)
+    await session.flush()
+
+
+def _merge(
+    session: AsyncSession, request: ExitRequest, *, into: ExitRequest, wall: datetime
+) -> None:
+    """Have an open request sell what another one asks for; the other is kept for the record."""
+    into.quantity += request.quantity
+    session.add(into)
+    request.state, request.merged_into = ExitRequestState.MERGED, into.id
+    request.ended_at = wall
 
 
 async def _by_cause(session: AsyncSession, position_id: UUID, cause: str) -> ExitRequest | None:

@@ -37,7 +37,7 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
         "number": 1,
     },
     "bots": {"state": "running", "kind": "apex", "current_run_id": None},
-    "exit_requests": {"state": "open"},
+    "exit_requests": {"state": "open", "merged_into": None},
     "exports": {"state": "ready", "data_type": "trades", "format": "csv"},
     "fills": {"side": "buy", "liquidity": "taker"},
     "flows": {"kind": "external"},

@@ -130,19 +130,33 @@ async def test_all_goes_before_a_part(engine: Engine, bot: RunningBot) -> None:
     assert (await engine.position(bot)).exit_reason == "manual"
 
 
-async def test_a_part_that_is_all_closes_the_position_with_its_own_reason(
+async def test_parts_that_come_to_all_close_the_position_with_the_last_ones_reason(
     engine: Engine, bot: RunningBot
 ) -> None:
     position = await engine.open_position(bot)
-    await ask(engine, position, "2", cause="alert:1", reason=ExitReason.SIGNAL_CLOSE)
-    await ask(engine, position, "2", cause="alert:2", reason=ExitReason.SIGNAL_CLOSE)
+    request = await ask(engine, position, "2", cause="command:1")
+    assert await ask(engine, position, "2", cause="alert:2", reason=ExitReason.SIGNAL_CLOSE) is None
 
     await engine.carry_out(bot)
 
     position = await engine.position(bot)
     assert (position.state, position.exit_reason) == ("closed", "signal_close")
-    assert await sold(engine, bot) == [("reduce", Decimal(2)), ("reduce", Decimal(1))]
+    assert await sold(engine, bot) == [("exit", Decimal(3))]
+    assert request is not None
+    assert (await request_row(engine, request.id)).state == "done"
     await assert_in_order(engine, bot)
+
+
+async def test_a_part_of_what_is_leaving_asks_nothing(engine: Engine, bot: RunningBot) -> None:
+    position = await engine.open_position(bot)
+    await ask(engine, position, None)
+
+    assert await ask(engine, position, "1", cause="command:2") is None
+
+    assert (
+        await engine.rows("SELECT 1 FROM exit_requests WHERE position_id = :id", id=position.id)
+        == []
+    )
 
 
 async def test_no_rest_is_left_that_could_not_be_sold(engine: Engine, bot: RunningBot) -> None:
