@@ -66,7 +66,8 @@ def main() -> int:
         if wanted.trace is not None:
             with open(wanted.trace, "w", encoding="utf-8") as file:  # noqa: PTH123 - a user's path
                 file.write("\n".join(result.trace))
-    _say(f"{len(plans)} seeds, {failed} with a violation: {_listed(totals)}")
+    seeds = "1 seed" if len(plans) == 1 else f"{len(plans)} seeds"
+    _say(f"{seeds}, {failed} with a violation: {_listed(totals)}")
     return 1 if failed else 0
 
 

@@ -95,7 +95,7 @@ def _fault(exchange: Exchange, source: Mapping[str, Any]) -> Fault:
     try:
         fault = fault_of(fields)
     except BadFaultError as error:
-        raise _bad(str(error)) from error
+        raise _bad(f"{error} (from_ms and until_ms also as after_seconds, for_seconds)") from error
     if fault.kind is Kind.PRODUCT_RULES and not any(fault.parameters.values()):
         raise _bad(f"product_rules needs one of {', '.join(fault.parameters)}")
     if fault.account is not None and fault.account not in exchange.accounts:
