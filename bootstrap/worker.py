@@ -36,7 +36,9 @@ from services.identity.erasing import DeletionSweep, Erasing
 from services.limits.sweeping import LimitSweep
 from services.markets.evaluating import EvaluationService
 from services.markets.halted import HaltedMarkets
+from services.markets.holding_prices import HoldingPrices
 from services.notifying.pump import Pump
+from services.orders.flow_worth import FlowWorth
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.row_locks import UNBOUNDED
@@ -160,6 +162,8 @@ def _sweeper(ground: Ground, settling: OrderSettling, following: AlertFollowing)
             ExitsAlarm(database),
             HaltedMarkets(database, clock),
             StablecoinList(database, Stablecoins.parse(settings.stablecoins)),
+            HoldingPrices(database, ground.venues, realm=ground.realm),
+            FlowWorth(database),
         ),
     )
 

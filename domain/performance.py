@@ -261,11 +261,11 @@ def performance_of(
         began: the first day of the account. Days before it are in the series and are no returns.
         daily_gross: P&L before fees by day, needed where there are flows; `daily_net` if not given.
         capital: what the first day began with, flows included; `initial_equity` if not given.
-        flows: of the period, in order.
+        flows: of the period, in order; those before its first day were there to trade with.
     """
     days = _every_day(daily_net, first_day, last_day)
     daily = tuple(DailyPnl(day, daily_net.get(day, ZERO)) for day in days)
-    begun_with = initial_equity if capital is None else capital
+    begun_with = (initial_equity if capital is None else capital) + _came_before(days, flows)
     gross = daily_net if daily_gross is None else daily_gross
     results = [DayResult(day, gross.get(day, ZERO), pnl) for day, pnl in daily]
     linked = link_returns(results, begun_with, flows)
@@ -321,6 +321,10 @@ def _every_day(
     if first is None or last is None:
         return ()
     return tuple(map(date.fromordinal, range(first.toordinal(), last.toordinal() + 1)))
+
+
+def _came_before(days: Sequence[date], flows: Sequence[CapitalFlow]) -> Decimal:
+    return sum((flow.amount for flow in flows if days and flow.day < days[0]), ZERO)
 
 
 def _drawdown(curve: Sequence[EquityPoint], initial_equity: Decimal) -> tuple[Decimal, int | None]:

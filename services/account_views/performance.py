@@ -16,14 +16,20 @@ from typing import Any
 from domain.performance import Performance, TradeSums, performance_of
 from domain.returns import CapitalFlow
 from services.account_views.frame import Frame, Period
+from services.account_views.sums import unpriced_of
 
 
 @dataclass(frozen=True, slots=True)
 class PerformanceView:
-    """How an account did in a period."""
+    """How an account did in a period.
+
+    `flows_unpriced` are currencies that came or went since it began without a price, and are left
+    out of what it had to trade with.
+    """
 
     period: Period
     performance: Performance
+    flows_unpriced: tuple[str, ...]
     broker: str
     mode: str
 
@@ -68,4 +74,5 @@ def measure(
         capital=begun_with + flows_before["amount"],
         flows=flows,
     )
-    return PerformanceView(period, performance, frame.venue, frame.mode)
+    unpriced = unpriced_of(flows_before)
+    return PerformanceView(period, performance, unpriced, frame.venue, frame.mode)

@@ -15,6 +15,7 @@ from domain.money import ONE, ZERO, pct
 from domain.risk import EffectiveLimits, SettingsLimits, effective_limits
 from services.account_views.balance import BalanceView
 from services.account_views.frame import Frame
+from services.account_views.sums import unpriced_of
 
 _ONE_DAY = timedelta(days=1)
 
@@ -57,17 +58,13 @@ _BEGIN = """
 _FIRST_ID = "'00000000-0000-0000-0000-000000000000'"
 
 FLOWS = f"""
-SELECT coalesce(sum(f.worth) FILTER (WHERE f.worth > 0 AND f.kind = 'external'), 0) AS deposits,
-       coalesce(-sum(f.worth) FILTER (WHERE f.worth < 0 AND f.kind = 'external'), 0)
-           AS withdrawals
-FROM (
-    SELECT f.kind, f.at, coalesce(f.value, f.amount * m.price) AS worth
-    FROM flows f
-    JOIN accounts a ON a.user_id = f.user_id AND a.id = f.account_id
-    LEFT JOIN LATERAL market_price(a.venue, a.realm, f.currency, a.currency) m ON f.value IS NULL
-    WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
-      AND f.kind NOT IN ('opening', 'reset') AND f.at > {_BEGIN}
-) f
+SELECT coalesce(sum(f.value) FILTER (WHERE f.value > 0 AND f.kind = 'external'), 0) AS deposits,
+       coalesce(-sum(f.value) FILTER (WHERE f.value < 0 AND f.kind = 'external'), 0)
+           AS withdrawals,
+       array_agg(DISTINCT f.currency) FILTER (WHERE f.value IS NULL) AS unpriced
+FROM flows f
+WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
+  AND f.kind NOT IN ('opening', 'reset') AND f.at > {_BEGIN}
 """
 """Money that came and went besides trading, valued in the account's currency when it did.
 
@@ -76,17 +73,15 @@ One side of a trade that the user made by hand is neither a deposit nor a withdr
 
 FLOWS_OF_MONTHS = f"""
 SELECT date_trunc('month', f.at AT TIME ZONE 'UTC')::date AS month,
-       sum(coalesce(f.value, f.amount * m.price)) AS amount,
-       sum(coalesce(f.value, f.amount * m.price) * extract(epoch FROM
+       coalesce(sum(f.value), 0) AS amount,
+       coalesce(sum(f.value * extract(epoch FROM
            date_trunc('month', f.at AT TIME ZONE 'UTC') + interval '1 month'
            - f.at AT TIME ZONE 'UTC'
        ) / extract(epoch FROM
            date_trunc('month', f.at AT TIME ZONE 'UTC') + interval '1 month'
            - date_trunc('month', f.at AT TIME ZONE 'UTC')
-       )) AS weighted
+       )), 0) AS weighted
 FROM flows f
-JOIN accounts a ON a.user_id = f.user_id AND a.id = f.account_id
-LEFT JOIN LATERAL market_price(a.venue, a.realm, f.currency, a.currency) m ON f.value IS NULL
 WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
   AND f.kind NOT IN ('opening', 'reset') AND f.at > {_BEGIN}
 GROUP BY 1 ORDER BY 1
@@ -187,6 +182,7 @@ class StatsView:
     account_age_days: int
     total_deposits: Decimal
     total_withdrawals: Decimal
+    flows_unpriced: tuple[str, ...]
     equity: Decimal
     unpriced: tuple[str, ...]
     all_time_high: Decimal
@@ -235,6 +231,7 @@ def put_together(
         account_age_days=max(0, (wall - frame.user_since) // _ONE_DAY),
         total_deposits=opening + rows.flows["deposits"],
         total_withdrawals=rows.flows["withdrawals"],
+        flows_unpriced=unpriced_of(rows.flows),
         equity=balance.equity,
         unpriced=balance.unpriced,
         all_time_high=max(points),

@@ -83,8 +83,6 @@ PNL_OF_DAYS = f"SELECT bucket AS day, price_pnl, net_pnl {_DAYS}"
 # Own trades of the user at the venue are flows too: what came is set off against what went.
 _FLOWS = """
 FROM flows f
-JOIN accounts a ON a.user_id = f.user_id AND a.id = f.account_id
-LEFT JOIN LATERAL market_price(a.venue, a.realm, f.currency, a.currency) m ON f.value IS NULL
 WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
   AND f.kind NOT IN ('opening', 'reset')
   AND f.at > (
@@ -92,7 +90,7 @@ WHERE f.user_id = %(user_id)s AND f.account_id = %(account_id)s
       WHERE r.user_id = %(user_id)s AND r.account_id = %(account_id)s AND r.kind = 'reset'
   )
 """
-_AMOUNT = "coalesce(sum(coalesce(f.value, f.amount * m.price)), 0) AS amount"
+_AMOUNT = "coalesce(sum(f.value), 0) AS amount"
 
 FLOWS = f"""
 SELECT came.day, came.amount, before.price_pnl, before.net_pnl
@@ -113,13 +111,17 @@ ORDER BY came.at
 """
 """What came and went in a period in the account's currency, and what its day had gained by then.
 
-What there was no price for when it came is taken at the present one, and left out without one.
+It counts at its price when it was first seen; what had none then is left out.
 """
 
 FLOWS_BEFORE = f"""
-SELECT {_AMOUNT} {_FLOWS} AND f.at < %(first)s::timestamp AT TIME ZONE 'UTC'
+SELECT coalesce(
+           sum(f.value) FILTER (WHERE f.at < %(first)s::timestamp AT TIME ZONE 'UTC'), 0
+       ) AS amount,
+       array_agg(DISTINCT f.currency) FILTER (WHERE f.value IS NULL) AS unpriced
+{_FLOWS}
 """
-"""The sum of what came and went before the period."""
+"""The sum of what came and went before the period, and what of all that had no price."""
 
 NET_BEFORE = """
 SELECT (
@@ -140,6 +142,11 @@ def flows_of(rows: Sequence[Mapping[str, Any]]) -> tuple[CapitalFlow, ...]:
     return tuple(
         CapitalFlow(row["day"], row["amount"], row["price_pnl"], row["net_pnl"]) for row in rows
     )
+
+
+def unpriced_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The currencies of a row of `FLOWS_BEFORE` that came or went without a price, sorted."""
+    return tuple(sorted(row["unpriced"] or ()))
 
 
 def sums_of(row: Mapping[str, Any]) -> TradeSums:

@@ -48,7 +48,11 @@ class TopSymbol:
 
 @dataclass(frozen=True, slots=True)
 class DashboardView:
-    """The summary; what of the holdings has no price is `unpriced` and left out of equity."""
+    """The summary.
+
+    What of the holdings has no price is `unpriced` and left out of equity; what came or went
+    without one is `flows_unpriced` and left out of returns.
+    """
 
     today: PeriodResult
     week: PeriodResult
@@ -56,6 +60,7 @@ class DashboardView:
     active_positions: int
     equity: Decimal
     unpriced: tuple[str, ...]
+    flows_unpriced: tuple[str, ...]
     top_symbol: TopSymbol | None
     broker: str
     mode: str

@@ -15,6 +15,7 @@ from services.account_views.sums import (
     flows_of,
     period,
     sums_of,
+    unpriced_of,
 )
 from services.account_views.views import AccountViews
 from services.analytics import dashboard as board
@@ -58,6 +59,7 @@ class Analytics:
             active_positions=len(worth_now.positions.positions),
             equity=worth_now.balance.equity,
             unpriced=worth_now.balance.unpriced,
+            flows_unpriced=unpriced_of(flows_before[0]),
             top_symbol=board.top_symbol(top),
             broker=frame.venue,
             mode=frame.mode,

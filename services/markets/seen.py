@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.markets import VenueKey
+from domain.markets import Quote, VenueKey
 from models.markets import VenueQuote, VenueState
 from services.markets.firing import Seen
 
@@ -32,26 +33,32 @@ async def store_seen(
         values["judged_until"] = judged_until
     state = insert(VenueState).values(venue=key.venue, realm=key.realm.value, **values)
     await session.exec(state.on_conflict_do_update(index_elements=["venue", "realm"], set_=values))
+    await store_quotes(session, key, seen.clock.epoch, seen.quotes)
+
+
+async def store_quotes(
+    session: AsyncSession, key: VenueKey, epoch: str, quotes: Mapping[str, Quote]
+) -> None:
+    """Keep quotes of an epoch of a venue as the last of their markets."""
     rows = [
         {
             "venue": key.venue,
             "realm": key.realm.value,
             "symbol": symbol,
-            "epoch": seen.clock.epoch,
+            "epoch": epoch,
             "bid": quote.bid,
             "ask": quote.ask,
             "last": quote.last,
             "at": quote.at,
         }
-        for symbol, quote in sorted(seen.quotes.items())
+        for symbol, quote in sorted(quotes.items())
     ]
-    if rows:
-        quotes = insert(VenueQuote).values(rows)
-        await session.exec(
-            quotes.on_conflict_do_update(
-                index_elements=["venue", "realm", "symbol"],
-                set_={
-                    name: quotes.excluded[name] for name in ("epoch", "bid", "ask", "last", "at")
-                },
-            )
+    if not rows:
+        return
+    last = insert(VenueQuote).values(rows)
+    await session.exec(
+        last.on_conflict_do_update(
+            index_elements=["venue", "realm", "symbol"],
+            set_={name: last.excluded[name] for name in ("epoch", "bid", "ask", "last", "at")},
         )
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -34,6 +35,7 @@ from models.ledgers import Flow
 from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
+from services.markets.holding_prices import Holding, ask_prices
 from services.markets.last_clock import clock_by_any_means
 from services.notices import NoticeKind, tell
 from services.orders.comparing import (
@@ -234,9 +236,14 @@ class Reconciling:
         account = await self._venues.account(ref)
         observed = await account.balances()
         key = VenueKey(ref.venue, ref.realm)
+        market = self._venues.market_data(key)
         now = (await clock_by_any_means(self._database, self._venues, key, self._clock.now())).now
-        if await self._book_late_reports(ref, account, observed, now):
-            observed = await account.balances()
+        if differing := await self._differing(ref, observed):
+            if await self._book_late_reports(ref, account, now):
+                observed = await account.balances()
+            with suppress(VenueUnavailable):
+                # What came or went is worth what it costs now, in whatever currency.
+                await ask_prices(self._database, market, differing)
         async with self._database.for_user(user_id) as session:
             # Locked, so that no intent or booking of this account moves while the two are compared.
             locked = (
@@ -248,7 +255,7 @@ class Reconciling:
                 # Something moved between reading the venue and now; the sums would not be of one
                 # moment.
                 return
-            markets = self._venues.market_data(key).known_rules()
+            markets = market.known_rules()
             busy, wall = await _busy_currencies(session, account_id), self._clock.now()
             if busy:
                 await close_what_is_short(
@@ -257,22 +264,28 @@ class Reconciling:
             else:
                 await compare_balances(session, locked, observed, markets, now=now, wall=wall)
 
-    async def _book_late_reports(
-        self, ref: AccountRef, account: VenueAccount, observed: Balances, now: datetime
-    ) -> bool:
-        """Where balances differ, book what the venue has settled or listed since; whether any was.
+    async def _differing(self, ref: AccountRef, observed: Balances) -> Sequence[Holding]:
+        """The currencies whose balances are not the venue's, however little the difference is.
 
-        Commissions and fills that come late are no money from outside. However little they are: a
-        difference that is too small for money from outside may be a commission all the same.
+        One that is too small for money from outside may be a commission all the same.
         """
         markets = self._venues.market_data(VenueKey(ref.venue, ref.realm)).known_rules()
         async with self._database.for_user(ref.user_id) as session:
             row = (await session.exec(select(Account).where(Account.id == ref.account_id))).one()
             compared = await compared_balances(session, row, observed, markets)
-            if not any(
-                one.difference or one.finding is not BalanceFinding.MATCHES for one in compared
-            ):
-                return False
+        return [
+            (one.currency, row.currency)
+            for one in compared
+            if one.difference or one.finding is not BalanceFinding.MATCHES
+        ]
+
+    async def _book_late_reports(
+        self, ref: AccountRef, account: VenueAccount, now: datetime
+    ) -> bool:
+        """Book what the venue has settled or listed since its report; whether any was.
+
+        Commissions and fills that come late are no money from outside.
+        """
         listed = await account.fills(since=now - SETTLES_WITHIN)
         async with self._database.for_user(ref.user_id) as session:
             late = await find_late_reports(session, ref.account_id, listed)

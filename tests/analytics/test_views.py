@@ -17,6 +17,7 @@ from domain.markets import Realm
 from domain.performance import ClosedTrade, TradeSums, measure_performance
 from domain.positions import PositionState
 from models.ledgers import Flow, FlowKind
+from models.markets import VenueQuote
 from services.account_views.choice import AccountChoice
 from services.account_views.frame import Period, months_from
 from services.account_views.history import PER_PAGE_MAX, TradeFilter, TradeView
@@ -145,6 +146,53 @@ async def test_a_deposit_looks_like_no_profit_anywhere(
     assert these(stats.total_deposits, stats.total_withdrawals) == (99_900, 51_000)
     assert stats.best_month is not None
     assert 0 < stats.best_month.pnl_pct < 2
+
+
+async def test_what_came_without_a_price_is_left_out_and_named(
+    book: Book, views: AccountViews, analytics: Analytics
+) -> None:
+    who = book.trader.principal
+    await came(book, Decimal(500), NOW - timedelta(hours=5), currency="STAKED")
+    await came(book, Decimal(10_000), NOW - timedelta(hours=4))
+    await book.close(NOW - timedelta(hours=3), realized_pnl=Decimal(200), fees=Decimal(0))
+    before = (await views.performance(who, ANY, Period.WEEK)).performance
+
+    await quote(book, "STAKED-USD", Decimal(60))
+
+    week = await views.performance(who, ANY, Period.WEEK)
+    stats, board = await views.stats(who, ANY), await analytics.dashboard(who, ANY)
+    assert week.performance == before
+    assert before.metrics.total_pnl_pct == 1
+    assert these(stats.total_deposits, stats.total_withdrawals) == (20_000, 0)
+    assert week.flows_unpriced == stats.flows_unpriced == board.flows_unpriced == ("STAKED",)
+
+
+async def quote(book: Book, symbol: str, last: Decimal) -> None:
+    """The venue has a price of a market at this moment."""
+    async with book.database.as_system() as session:
+        await session.merge(
+            VenueQuote(
+                venue="coinbase",
+                realm="simulated",
+                symbol=symbol,
+                epoch="e",
+                bid=last,
+                ask=last,
+                last=last,
+                at=NOW,
+            )
+        )
+
+
+async def test_what_came_before_the_first_trade_was_there_to_trade_with(
+    book: Book, views: AccountViews
+) -> None:
+    await came(book, Decimal(90_000), NOW - timedelta(days=40))
+    await book.close(NOW - timedelta(days=3), realized_pnl=Decimal(1_000), fees=Decimal(0))
+
+    for period in Period:
+        found = (await views.performance(book.trader.principal, ANY, period)).performance
+        assert found.metrics.total_pnl_pct == found.metrics.net_return_pct == 1, period
 
 
 async def test_the_own_trade_of_a_user_is_no_deposit(book: Book, views: AccountViews) -> None:

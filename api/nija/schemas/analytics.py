@@ -73,6 +73,10 @@ class DashboardData(View):
         examples=[["STAKED"]], description="Held, without a price, and left out of it."
     )
     equity_is_lower_bound: bool = Field(description="Whether anything is left out.")
+    flows_unpriced: list[str] = Field(
+        examples=[["STAKED"]],
+        description="Came or went without a price then, and left out of every percentage.",
+    )
     top_performer: TopPerformerItem | None = Field(description="Null without trades this month.")
     broker: str = Field(examples=["coinbase"])
     mode: Mode
@@ -89,6 +93,7 @@ class DashboardData(View):
             balance=view.equity,
             unpriced=list(view.unpriced),
             equity_is_lower_bound=bool(view.unpriced),
+            flows_unpriced=list(view.flows_unpriced),
             top_performer=None if top is None else TopPerformerItem.from_domain(top),
             broker=view.broker,
             mode=Mode(view.mode),

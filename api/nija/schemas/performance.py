@@ -103,6 +103,10 @@ class PerformanceData(View):
     metrics: MetricsItem
     daily_pnl: SkipValidation[list[DailyPnlItem]]
     equity_curve: SkipValidation[list[EquityItem]]
+    flows_unpriced: list[str] = Field(
+        examples=[["STAKED"]],
+        description="Came or went without a price then, and left out of every percentage.",
+    )
     broker: str = Field(examples=["coinbase"])
     mode: Mode
 
@@ -118,6 +122,7 @@ class PerformanceData(View):
                 {"date": day, "equity": quote_amount(equity), "return_pct": ratio(gained)}
                 for day, equity, gained in measured.equity_curve
             ],
+            flows_unpriced=list(view.flows_unpriced),
             broker=view.broker,
             mode=Mode(view.mode),
         )

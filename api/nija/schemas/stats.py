@@ -19,6 +19,10 @@ class StatsAccount(View):
     account_age_days: int = Field(examples=[45], description="Since the user registered.")
     total_deposits: Amount = Field(examples=[10000.00])
     total_withdrawals: Amount = Field(examples=[0.00])
+    flows_unpriced: list[str] = Field(
+        examples=[["STAKED"]],
+        description="Came or went without a price then, and left out of deposits and withdrawals.",
+    )
     current_balance: Amount = Field(examples=[12212.05], description="Equity.")
     unpriced: list[str] = Field(
         examples=[["STAKED"]], description="Held, without a price, and left out of it."
@@ -117,6 +121,7 @@ def _account(view: StatsView) -> StatsAccount:
         account_age_days=view.account_age_days,
         total_deposits=view.total_deposits,
         total_withdrawals=view.total_withdrawals,
+        flows_unpriced=list(view.flows_unpriced),
         current_balance=view.equity,
         unpriced=list(view.unpriced),
         equity_is_lower_bound=bool(view.unpriced),

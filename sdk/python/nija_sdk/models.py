@@ -269,6 +269,8 @@ class DashboardData:
     """Held, without a price, and left out of it."""
     equity_is_lower_bound: bool
     """Whether anything is left out."""
+    flows_unpriced: list[str]
+    """Came or went without a price then, and left out of every percentage."""
     top_performer: TopPerformerItem | None
     """Null without trades this month."""
     broker: str
@@ -756,6 +758,8 @@ class PerformanceData:
     metrics: MetricsItem
     daily_pnl: list[DailyPnlItem]
     equity_curve: list[EquityItem]
+    flows_unpriced: list[str]
+    """Came or went without a price then, and left out of every percentage."""
     broker: str
     mode: Mode
 
@@ -1050,6 +1054,8 @@ class StatsAccount:
     """Since the user registered."""
     total_deposits: Decimal
     total_withdrawals: Decimal
+    flows_unpriced: list[str]
+    """Came or went without a price then, and left out of deposits and withdrawals."""
     current_balance: Decimal
     """Equity."""
     unpriced: list[str]

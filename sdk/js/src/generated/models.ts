@@ -219,6 +219,8 @@ export interface DashboardData {
   unpriced: Array<string>;
   /** Whether anything is left out. */
   equityIsLowerBound: boolean;
+  /** Came or went without a price then, and left out of every percentage. */
+  flowsUnpriced: Array<string>;
   /** Null without trades this month. */
   topPerformer: TopPerformerItem | null;
   broker: string;
@@ -632,6 +634,8 @@ export interface PerformanceData {
   metrics: MetricsItem;
   dailyPnl: Array<DailyPnlItem>;
   equityCurve: Array<EquityItem>;
+  /** Came or went without a price then, and left out of every percentage. */
+  flowsUnpriced: Array<string>;
   broker: string;
   mode: Mode;
 }
@@ -878,6 +882,8 @@ export interface StatsAccount {
   accountAgeDays: number;
   totalDeposits: number;
   totalWithdrawals: number;
+  /** Came or went without a price then, and left out of deposits and withdrawals. */
+  flowsUnpriced: Array<string>;
   /** Equity. */
   currentBalance: number;
   /** Held, without a price, and left out of it. */
