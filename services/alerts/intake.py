@@ -48,10 +48,10 @@ _LOOK_UP = """
 SELECT k.id AS key_id, k.user_id, u.status, u.subscription_tier, u.trial_ends_at,
        s.granted_tier, s.billed_until,
        EXISTS (
-           SELECT FROM bots b
-           JOIN bot_runs r ON r.id = b.current_run_id
-           JOIN positions p ON p.user_id = b.user_id AND p.account_id = r.account_id
-           WHERE b.user_id = k.user_id AND b.kind = 'apex' AND p.symbol = %(symbol)s::text
+           SELECT FROM positions p
+           JOIN bot_runs r ON r.id = p.run_id
+           JOIN bots b ON b.id = r.bot_id
+           WHERE p.user_id = k.user_id AND b.kind = 'apex' AND p.symbol = %(symbol)s::text
              AND p.state IN ('pending', 'open')
              AND (%(leaves)s::text IS NULL OR p.side = %(leaves)s::text)
        ) AS leaves_something
@@ -120,10 +120,10 @@ LEFT JOIN bots b ON b.user_id = %(user_id)s AND b.kind = 'apex'
 LEFT JOIN bot_runs r ON r.user_id = b.user_id AND r.id = b.current_run_id
 LEFT JOIN LATERAL (
     SELECT p.id FROM positions p
-    WHERE p.user_id = b.user_id AND p.account_id = r.account_id AND p.symbol = %(symbol)s::text
-      AND p.state IN ('pending', 'open')
+    JOIN bot_runs o ON o.user_id = p.user_id AND o.id = p.run_id AND o.bot_id = b.id
+    WHERE p.user_id = b.user_id AND p.symbol = %(symbol)s::text AND p.state IN ('pending', 'open')
       AND (%(leaves)s::text IS NULL OR p.side = %(leaves)s::text)
-    ORDER BY p.opened_at LIMIT 1
+    ORDER BY p.account_id <> r.account_id, p.opened_at, p.id LIMIT 1
 ) held ON true
 WHERE {_WITHIN_LIMIT}
   AND NOT EXISTS (SELECT FROM alerts first

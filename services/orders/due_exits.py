@@ -16,11 +16,6 @@ def is_to_leave() -> ColumnElement[bool]:
     In runs of any state: what was asked for or fired is carried out. Only without keys, where the
     connection was removed, nothing can be sold.
     """
-    removed = (
-        select(Account.id)
-        .join(Connection, col(Connection.id) == Account.connection_id)
-        .where(Connection.status == ConnectionStatus.REMOVED.value)
-    )
     fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
     # By position: of many open requests only those of the positions in question are read.
     asked = (
@@ -31,9 +26,18 @@ def is_to_leave() -> ColumnElement[bool]:
         )
         .exists()
     )
-    is_sellable = (col(Position.state) == PositionState.OPEN.value) & (
-        col(Position.account_id).not_in(removed)
+    return (
+        (col(Position.state) == PositionState.OPEN.value)
+        & has_keys()
+        & (col(Position.close_requested).is_not(None) | col(Position.id).in_(fired) | asked)
     )
-    return is_sellable & (
-        col(Position.close_requested).is_not(None) | col(Position.id).in_(fired) | asked
+
+
+def has_keys() -> ColumnElement[bool]:
+    """Positions, live and paper ones, but those of a connection that was removed."""
+    removed = (
+        select(Account.id)
+        .join(Connection, col(Connection.id) == Account.connection_id)
+        .where(Connection.status == ConnectionStatus.REMOVED.value)
     )
+    return col(Position.account_id).not_in(removed)

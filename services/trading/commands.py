@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
+from sqlalchemy import ColumnElement
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,7 +24,7 @@ from domain.ports import (
 from domain.positions import PositionState
 from domain.principal import Principal
 from domain.strategies.apex import ExitReason
-from models.bots import Bot, BotRun, BotState, RunState
+from models.bots import Bot, BotState, RunState
 from models.columns import new_id
 from models.connections import Account
 from models.trading import Position
@@ -32,6 +33,7 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.errors import NotRunning
 from services.notices import NoticeKind, tell
+from services.orders.due_exits import has_keys
 from services.orders.protection import cancel_triggers
 from services.refusals import unless_refused
 from services.trading.ending import change_state, end_entries, live_runs, request_close
@@ -171,12 +173,12 @@ class TradingService:
             if bot is None:
                 raise NotRunning
             if BotState(bot.state).has_entering_run:
-                runs = await self._end_entries(session, bot, BotState.STOPPED, "stopped")
-                closing = await _request_close(session, runs, reason)
+                await self._end_entries(session, bot, BotState.STOPPED, "stopped")
+                closing = await _request_close(session, bot, reason)
             else:
                 # What an earlier stop left to its exits may still be closed; the state, which may
                 # be an emergency stop, is not this command's to change then.
-                closing = await _request_close(session, await live_runs(session, bot.id), reason)
+                closing = await _request_close(session, bot, reason)
                 if not closing:
                     raise NotRunning
                 bot.revision += 1
@@ -195,11 +197,11 @@ class TradingService:
         """Block entries until released; closes positions on request; works on a stopped bot too."""
         async with self._database.for_user(principal.user_id) as session:
             bot = await claim_bot(session, principal.user_id, self._clock.now())
-            runs = await self._end_entries(
+            await self._end_entries(
                 session, bot, BotState.EMERGENCY_STOPPED, f"emergency stop: {reason}"
             )
             closing = await _request_close(
-                session, runs, ExitReason.EMERGENCY_STOP if close_positions else None
+                session, bot, ExitReason.EMERGENCY_STOP if close_positions else None
             )
             self._audit(session, principal, AuditEvent.EMERGENCY_STOP, reason=reason)
             await tell(
@@ -290,7 +292,7 @@ class TradingService:
             ).one_or_none()
             if account is None:
                 return 0
-            left = await _count(session, [account.id])
+            left = await _count(session, col(Position.account_id) == account.id)
             if bot is None:
                 return left
             runs = await live_runs(session, bot.id, account.id)
@@ -355,8 +357,8 @@ class TradingService:
 
     async def _end_entries(
         self, session: AsyncSession, bot: Bot, state: BotState, reason: str
-    ) -> Sequence[BotRun]:
-        return await end_entries(session, bot, state, reason, self._clock.now())
+    ) -> None:
+        await end_entries(session, bot, state, reason, self._clock.now())
 
     def _audit(
         self, session: AsyncSession, principal: Principal, event: AuditEvent, **meta: object
@@ -401,13 +403,9 @@ class TradingService:
             await asyncio.sleep(FLAT_LOOK_SECONDS)
 
     async def _count_positions(self, user_id: UUID) -> int:
+        """How many positions are open and can be left, of whatever account and run."""
         async with self._database.for_user(user_id) as session:
-            accounts = (
-                await session.exec(
-                    select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)
-                )
-            ).all()
-            return await _count(session, accounts)
+            return await _count(session, has_keys())
 
 
 async def _running_bot(session: AsyncSession, user_id: UUID) -> Bot:
@@ -418,24 +416,24 @@ async def _running_bot(session: AsyncSession, user_id: UUID) -> Bot:
 
 
 async def _request_close(
-    session: AsyncSession, runs: Sequence[BotRun], reason: ExitReason | None
+    session: AsyncSession, bot: Bot, reason: ExitReason | None
 ) -> Sequence[UUID]:
-    """Ask for the exit of every live position of these runs; which they are."""
+    """Ask for the exit of every live position of a bot; which they are."""
     if reason is None:
         return ()
-    positions = await request_close(session, runs, reason, lambda _position: f"command:{new_id()}")
+    positions = await request_close(
+        session, bot.id, reason, lambda _position: f"command:{new_id()}"
+    )
     return [position.id for position in positions]
 
 
-async def _count(session: AsyncSession, account_ids: Sequence[UUID]) -> int:
+async def _count(session: AsyncSession, which: ColumnElement[bool]) -> int:
+    """How many of the user's open positions are among some."""
     return (
         await session.exec(
             select(func.count())
             .select_from(Position)
-            .where(
-                col(Position.account_id).in_(account_ids),
-                Position.state == PositionState.OPEN.value,
-            )
+            .where(Position.state == PositionState.OPEN.value, which)
         )
     ).one()
 

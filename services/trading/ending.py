@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, BotState, RunState
 from models.trading import Position
+from services.orders.due_exits import has_keys
 from services.trading.figures import LIVE_POSITIONS
 
 
@@ -38,39 +40,37 @@ async def live_runs(
 
 async def end_entries(
     session: AsyncSession, bot: Bot, state: BotState, reason: str, now: datetime
-) -> Sequence[BotRun]:
-    """Make every live run exit-only, together with the bot's new state; returns the live runs."""
+) -> None:
+    """Make every live run exit-only, together with the bot's new state."""
     change_state(session, bot, state, now)
     await session.flush()
-    runs = await live_runs(session, bot.id)
-    for run in runs:
+    for run in await live_runs(session, bot.id):
         if run.state == RunState.ENTERING:
             run.state = RunState.EXIT_ONLY
             run.end_reason = reason
             session.add(run)
-    return runs
 
 
 async def request_close(
     session: AsyncSession,
-    runs: Sequence[BotRun],
+    bot_id: UUID,
     reason: ExitReason,
     cause: Callable[[Position], str],
 ) -> Sequence[Position]:
-    """Ask for the exit of every live position of these runs; pending ones leave once filled.
+    """Ask for the exit of every live position of a bot; pending ones leave once filled.
 
-    `cause` names what asks, different for each position. One that is leaving already keeps its
-    reason and cause.
+    In whatever account and run it was opened, but for those whose keys were removed: nothing of
+    them can be sold. Runs that were over exit again. `cause` names what asks, different for each
+    position. One that is leaving already keeps its reason and cause.
     """
+    await reopen_runs(session, bot_id)
     positions = (
         await session.exec(
             select(Position)
-            .where(
-                col(Position.run_id).in_([run.id for run in runs]),
-                col(Position.state).in_(LIVE_POSITIONS),
-            )
+            .join(BotRun, col(BotRun.id) == Position.run_id)
+            .where(BotRun.bot_id == bot_id, col(Position.state).in_(LIVE_POSITIONS), has_keys())
             .order_by(col(Position.id))
-            .with_for_update()
+            .with_for_update(of=Position)
         )
     ).all()
     for position in positions:
@@ -79,3 +79,20 @@ async def request_close(
             position.close_cause = cause(position)
             session.add(position)
     return positions
+
+
+async def reopen_runs(session: AsyncSession, bot_id: UUID) -> None:
+    """Have runs of a bot that were over exit again where a position of theirs can be left.
+
+    Nobody else guards such a position, nor compares its account.
+    """
+    held = select(Position.run_id).where(col(Position.state).in_(LIVE_POSITIONS), has_keys())
+    await session.exec(
+        update(BotRun)
+        .where(
+            col(BotRun.bot_id) == bot_id,
+            col(BotRun.state) == RunState.ENDED.value,
+            col(BotRun.id).in_(held),
+        )
+        .values(state=RunState.EXIT_ONLY.value, ended_at=None)
+    )

@@ -23,6 +23,7 @@ from domain.positions import Direction, PositionState
 from domain.risk import trading_day
 from domain.strategies.apex import AccountFigures
 from domain.valuation import AccountValue, markets_pricing, price_of, value
+from models.bots import BotRun
 from models.connections import Account
 from models.ledgers import Balance, DailyResult
 from models.markets import VenueQuote, VenueState
@@ -73,6 +74,19 @@ async def live_positions(session: AsyncSession, account_id: UUID) -> Sequence[Po
         await session.exec(
             select(Position)
             .where(Position.account_id == account_id, col(Position.state).in_(LIVE_POSITIONS))
+            .order_by(col(Position.id))
+            .execution_options(populate_existing=True)
+        )
+    ).all()
+
+
+async def live_positions_of_bot(session: AsyncSession, bot_id: UUID) -> Sequence[Position]:
+    """Open and pending positions of a bot, of whatever account and run."""
+    return (
+        await session.exec(
+            select(Position)
+            .join(BotRun, col(BotRun.id) == Position.run_id)
+            .where(BotRun.bot_id == bot_id, col(Position.state).in_(LIVE_POSITIONS))
             .order_by(col(Position.id))
             .execution_options(populate_existing=True)
         )

@@ -26,21 +26,37 @@ SELECT id, scope, user_id, venue FROM kill_switches
 WHERE released_at IS NULL AND close_positions ORDER BY engaged_at, id
 """)
 
+HAS_KEYS = """
+NOT EXISTS (SELECT FROM accounts a JOIN connections c ON c.id = a.connection_id
+            WHERE a.id = p.account_id AND c.status = 'removed')
+"""
+"""Positions `p` but those whose keys were removed: nothing of them can be sold."""
+
+# As `services.trading.ending.reopen_runs`; one that is held is taken by the next round.
+_REOPEN = text(f"""
+UPDATE bot_runs SET state = 'exit_only', ended_at = NULL WHERE id IN (
+  SELECT r.id FROM bot_runs r
+  WHERE r.state = 'ended' AND {COVERED} AND r.id IN (
+    SELECT p.run_id FROM positions p WHERE p.state IN ('pending', 'open') AND {HAS_KEYS})
+  FOR NO KEY UPDATE OF r SKIP LOCKED)
+""")  # noqa: S608 - every part is a literal, every value a parameter
+
 _ASK = text(f"""
 WITH covered AS (
   SELECT p.id, r.bot_id FROM positions p JOIN bot_runs r ON r.id = p.run_id
-  WHERE p.state IN ('pending', 'open') AND p.close_requested IS NULL
-    AND r.state <> 'ended' AND {COVERED}
+  WHERE p.state IN ('pending', 'open') AND p.close_requested IS NULL AND {HAS_KEYS} AND {COVERED}
   ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED
 )
 UPDATE positions p SET close_requested = :reason, close_cause = :cause || ':' || p.id
 FROM covered WHERE p.id = covered.id
 RETURNING p.user_id, covered.bot_id, p.state
-""")  # noqa: S608 - every part is a literal, every value a parameter
+""")  # noqa: S608 - the same
 
 
 async def ask_covered_positions(database: Database) -> set[tuple[UUID, UUID]]:
     """Ask every position that an engaged switch is to close and that was not asked yet.
+
+    In whatever run it was opened; runs that were over exit again.
 
     Returns:
         Users and bots with open positions that were asked now.
@@ -49,6 +65,7 @@ async def ask_covered_positions(database: Database) -> set[tuple[UUID, UUID]]:
     async with database.as_system() as session:
         connection = await session.connection()
         for switch in (await connection.execute(_CLOSING)).mappings().all():
+            await connection.execute(_REOPEN, _asking(switch))
             for user_id, bot_id, state in await connection.execute(_ASK, _asking(switch)):
                 if state == PositionState.OPEN:
                     leaving.add((user_id, bot_id))

@@ -45,7 +45,12 @@ from services.orders.booking import book
 from services.orders.row_locks import lock_position_and_order
 from services.refusals import unless_refused
 from services.trading.ending import live_runs
-from services.trading.kill_switch_closing import COVERED, ask_covered_positions, exit_cause
+from services.trading.kill_switch_closing import (
+    COVERED,
+    HAS_KEYS,
+    ask_covered_positions,
+    exit_cause,
+)
 from services.trading.kill_switches import SwitchTarget, target_of
 from services.trading.leaving import venue_now
 
@@ -79,7 +84,7 @@ WHERE p.state = 'open' AND p.close_cause LIKE :causes AND NOT EXISTS (
 
 _LOOK = text(f"""
 SELECT (SELECT count(*) FROM positions p JOIN bot_runs r ON r.id = p.run_id
-        WHERE p.state = 'open' AND r.state <> 'ended' AND {COVERED}) AS open_positions,
+        WHERE p.state = 'open' AND {HAS_KEYS} AND {COVERED}) AS open_positions,
        (SELECT count(*) FROM orders o JOIN bot_runs r ON r.id = o.run_id
         WHERE o.leg = 'entry' AND o.state IN ('sending', 'unknown', 'open') AND {COVERED}) AS sends
 """)  # noqa: S608 - the same

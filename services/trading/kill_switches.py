@@ -40,7 +40,7 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.errors import InvalidRequest, ObjectNotFound
 from services.orders.settling import IN_FLIGHT_MAX
-from services.trading.kill_switch_closing import COVERED
+from services.trading.kill_switch_closing import COVERED, HAS_KEYS
 
 SENDS_SECONDS_MAX = 5.0
 """How long engaging waits for sends that were under way."""
@@ -56,7 +56,7 @@ _FIGURES = text(f"""
 SELECT (SELECT count(DISTINCT r.user_id) FROM bot_runs r
         WHERE r.state <> 'ended' AND {COVERED}) AS users,
        (SELECT count(*) FROM positions p JOIN bot_runs r ON r.id = p.run_id
-        WHERE p.state = 'open' AND r.state <> 'ended' AND {COVERED}) AS positions
+        WHERE p.state = 'open' AND {HAS_KEYS} AND {COVERED}) AS positions
 """)  # noqa: S608 - every part is a literal, every value a parameter
 
 _SENDS = text(f"""

@@ -3,7 +3,8 @@
 An alert that leaves a position is decided where it is stored, in that transaction; what could not
 be decided there (a row was locked for too long) is decided by the bot's next look at its alerts.
 Neither needs a running bot, a plan, market data or working keys: the position is marked, and the
-exits worker does the rest.
+exits worker does the rest. Every position of the bot is reached, whatever account and run it was
+opened in.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from domain.contracts.bots import SignalAction, TradeSignal
 from domain.money import HUNDRED, ZERO
 from domain.positions import Direction, PositionState
 from domain.strategies.apex import ExitReason
-from models.bots import Bot, BotRun, Decision, RunState
+from models.bots import Bot, BotRun, Decision
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequestState, Position
 from services.alerts.inbox import AlertOutcome, hold_alerts, pending_signals, record_outcomes
 from services.orders.exit_requests import asked_for, request_exit
+from services.trading.ending import reopen_runs
 from services.trading.entering import note_decision
 from services.trading.figures import LIVE_POSITIONS, last_prices
 from services.trading.starting import lock_bot
@@ -96,13 +98,12 @@ async def leave_by_signal(
     Args:
         session: a transaction of the positions' user.
         signal: what asks.
-        positions: live positions; their rows are locked by the caller.
+        positions: live positions of one account; their rows are locked by the caller.
         wall: wall time.
     """
     account = await session.get_one(Account, positions[0].account_id)
     if await _is_removed(session, account):
         return BROKER_REMOVED
-    await _reopen_runs(session, positions)
     prices = await last_prices(session, account) if signal.size_usd is not None else {}
     budget = _Part.of(signal, positions[0], prices)
     refusals: list[str] = []
@@ -170,6 +171,14 @@ class _Part:
         return None if taken == held else taken
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one account holds and was asked to leave: its first position; why not, where none is."""
+
+    position_id: UUID
+    refusal: str | None
+
+
 @dataclass
 class _ExitAnswers:
     """The answers to the signals that leave positions, inside one transaction.
@@ -215,27 +224,43 @@ class _ExitAnswers:
         if not leaving:
             self._conclude(signal, AlertState.REFUSED, NO_POSITION)
             return
+        asked = [await self._ask(signal, positions) for positions in _by_account(leaving)]
+        known = [one for one in asked if one is not None]
+        done = next((one for one in known if one.refusal is None), None)
+        if done is not None:
+            self.requested = True
+            reason = ExitReason.SIGNAL_CLOSE.value
+            self._conclude(signal, AlertState.ACCEPTED, reason, done.position_id)
+        elif len(known) < len(asked):
+            self.failed.append(signal)
+        else:
+            refusal = known[0].refusal or ""
+            self._conclude(signal, AlertState.REFUSED, refusal, known[0].position_id)
+
+    async def _ask(self, signal: TradeSignal, positions: Sequence[Position]) -> _Asked | None:
+        """Ask what one account holds to leave; None where its rows cannot be read.
+
+        Runs that were over exit again: their positions are nobody's else.
+        """
+        bot, run = self.bot, self.run
+        assert bot is not None  # it has positions
         try:
             async with self.session.begin_nested():
-                refusal = await leave_by_signal(self.session, signal, leaving, self.wall)
+                refusal = await leave_by_signal(self.session, signal, positions, self.wall)
+                if refusal is None:
+                    await reopen_runs(self.session, bot.id)
         except DBAPIError:
             raise  # a lock or a server that is away concerns all of them
-        except Exception as failure:  # noqa: BLE001 - a boundary: the other signals go on
+        except Exception as failure:  # noqa: BLE001 - a boundary: other accounts and signals go on
             _log.exception(
                 "signal.exit_failed",
                 signal_id=str(signal.signal_id),
                 error=type(failure).__name__,
             )
-            for row in (*leaving, self.run):
+            for row in (*positions, run):
                 await self.session.refresh(row)
-            self.failed.append(signal)
-            return
-        if refusal is not None:
-            self._conclude(signal, AlertState.REFUSED, refusal, leaving[0].id)
-            return
-        self.requested = True
-        reason = ExitReason.SIGNAL_CLOSE.value
-        self._conclude(signal, AlertState.ACCEPTED, reason, leaving[0].id)
+            return None
+        return _Asked(positions[0].id, refusal)
 
     def _overtake(self, signal: TradeSignal, action: SignalAction | None) -> None:
         """What came before an exit and still waits must not enter again after it.
@@ -281,28 +306,42 @@ class _ExitAnswers:
         return set(found.all())
 
     async def _positions(self, symbols: set[str]) -> Sequence[Position]:
-        """Lock the live positions of some markets on the account of the bot's latest run."""
-        if self.run is None:
+        """Lock the bot's live positions of some markets; those of its latest account come first."""
+        if self.bot is None or self.run is None:
             return ()
+        are_held = (
+            (col(BotRun.bot_id) == self.bot.id)
+            & col(Position.symbol).in_(symbols)
+            & col(Position.state).in_(LIVE_POSITIONS)
+        )
+        of_run = col(BotRun.id) == col(Position.run_id)
+        holding = select(Position.account_id).join(BotRun, of_run).where(are_held)
         # Before the positions, as whoever books a fill.
         await self.session.exec(
             select(Account.id)
-            .where(Account.id == self.run.account_id)
+            .where(col(Account.id).in_(holding))
+            .order_by(col(Account.id))
             .with_for_update(read=True, key_share=True)
         )
+        is_other = col(Position.account_id) != self.run.account_id
         return (
             await self.session.exec(
                 select(Position)
-                .where(
-                    Position.account_id == self.run.account_id,
-                    col(Position.symbol).in_(symbols),
-                    col(Position.state).in_(LIVE_POSITIONS),
-                )
-                .order_by(col(Position.opened_at), col(Position.id))
-                .with_for_update()
+                .join(BotRun, of_run)
+                .where(are_held)
+                .order_by(is_other, col(Position.opened_at), col(Position.id))
+                .with_for_update(of=Position)
                 .execution_options(populate_existing=True)
             )
         ).all()
+
+
+def _by_account(positions: Sequence[Position]) -> Sequence[Sequence[Position]]:
+    """The positions of each account: a part is that of each, no account sells for another."""
+    found: dict[UUID, list[Position]] = {}
+    for position in positions:
+        found.setdefault(position.account_id, []).append(position)
+    return list(found.values())
 
 
 async def _is_removed(session: AsyncSession, account: Account) -> bool:
@@ -310,23 +349,6 @@ async def _is_removed(session: AsyncSession, account: Account) -> bool:
         return False
     connection = await session.get_one(Connection, account.connection_id)
     return connection.status == ConnectionStatus.REMOVED
-
-
-async def _reopen_runs(session: AsyncSession, positions: Sequence[Position]) -> None:
-    """Have runs that were over exit again: their positions are nobody's else."""
-    runs = (
-        await session.exec(
-            select(BotRun)
-            .where(
-                col(BotRun.id).in_({position.run_id for position in positions}),
-                BotRun.state == RunState.ENDED.value,
-            )
-            .with_for_update(key_share=True)
-        )
-    ).all()
-    for run in runs:
-        run.state, run.ended_at = RunState.EXIT_ONLY, None
-        session.add(run)
 
 
 def enters(signal: TradeSignal) -> Direction | None:

@@ -42,7 +42,12 @@ from services.trading.entering import (
     note_decision,
 )
 from services.trading.entry_terms import EntryTerms, hold_terms
-from services.trading.figures import last_prices, live_positions, lock_account, unpriced
+from services.trading.figures import (
+    last_prices,
+    live_positions_of_bot,
+    lock_account,
+    unpriced,
+)
 from services.trading.scans import EntryFacts
 from services.trading.signal_exits import cause_of, enters, leaves
 
@@ -271,12 +276,12 @@ class _Answers:
         ]
         earlier = await earlier_decisions(self.session, self.run, waiting)
         held = await _held_already(self.session, waiting)
-        positions = await live_positions(self.session, self.account.id)
+        positions = await live_positions_of_bot(self.session, self.bot.id)
         for signal in waiting:
             if cause_of(signal) in earlier or signal.signal_id in held:
                 await self._repeat(signal, earlier.get(cause_of(signal)))
             elif await self._answer(signal, positions):
-                positions = await live_positions(self.session, self.account.id)
+                positions = await live_positions_of_bot(self.session, self.bot.id)
 
     async def _repeat(self, signal: TradeSignal, decision: Decision | None) -> None:
         """What is left to do of a signal that was decided on before."""

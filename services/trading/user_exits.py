@@ -22,6 +22,7 @@ from services.database import Database
 from services.errors import InvalidRequest
 from services.orders.exit_requests import COMMAND, asked_for, request_exit
 from services.orders.market_rules import rules_from_record
+from services.trading.ending import reopen_runs
 from services.trading.user_protection import lock_open_position
 
 
@@ -86,6 +87,7 @@ class UserExits:
                 # Nothing is kept of it: the transaction ends here.
                 name = "quantity" if percent is None else "percent"
                 raise InvalidRequest({name: request.refusal_reason or "It is too little"})
+            await reopen_runs(session, bot.id)
             asked = _asked(bot, position, request)
             self._audit(session, principal, position, asked)
         return asked

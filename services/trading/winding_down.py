@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import or_, update
+from sqlalchemy import or_
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -94,16 +94,15 @@ async def lock_bots(session: AsyncSession, user_id: UUID) -> Sequence[Bot]:
 async def wind_down(session: AsyncSession, bot: Bot, now: datetime) -> None:
     """End entries, and ask for the exit of everything; the bot's row is locked by the caller.
 
-    Live positions of runs that were over already (an order that came back) get their run back, so
-    that the guard exits them too.
+    Positions of runs that were over already (an order that came back) get their run back, so that
+    the guard exits them too.
     """
-    await _reopen_runs(session, bot)
     state = BotState(bot.state)
     if state is not BotState.EMERGENCY_STOPPED:
         state = BotState.STOPPED
-    runs = await end_entries(session, bot, state, "account deleted", now)
+    await end_entries(session, bot, state, "account deleted", now)
     await request_close(
-        session, runs, ExitReason.BOT_STOPPED, lambda position: f"deletion:{position.id}"
+        session, bot.id, ExitReason.BOT_STOPPED, lambda position: f"deletion:{position.id}"
     )
 
 
@@ -116,26 +115,3 @@ async def end_paper_runs(session: AsyncSession, bot: Bot, now: datetime) -> bool
     if runs:
         change_state(session, bot, BotState(bot.state), now)
     return bool(runs)
-
-
-async def _reopen_runs(session: AsyncSession, bot: Bot) -> None:
-    left = (
-        select(Position.run_id)
-        .join(Account, col(Account.id) == Position.account_id)
-        .join(Connection, col(Connection.id) == Account.connection_id)
-        .where(
-            Position.user_id == bot.user_id,
-            col(Position.state).in_(LIVE_POSITIONS),
-            Account.mode == Mode.LIVE.value,
-            Connection.status != ConnectionStatus.REMOVED.value,
-        )
-    )
-    await session.exec(
-        update(BotRun)
-        .where(
-            col(BotRun.bot_id) == bot.id,
-            col(BotRun.state) == RunState.ENDED.value,
-            col(BotRun.id).in_(left),
-        )
-        .values(state=RunState.EXIT_ONLY.value, ended_at=None, end_reason="account deleted")
-    )

@@ -125,6 +125,44 @@ async def test_a_close_works_in_every_state(desk: Desk, action: str, happens: An
     assert (await desk.follow(bot, receipt.alert_id)).state == "executed"
 
 
+@pytest.mark.parametrize("action", ["close", "sell"])
+@pytest.mark.parametrize("holds_both", [True, False])
+async def test_a_close_reaches_the_account_of_an_earlier_run(
+    desk: Desk, action: str, holds_both: bool
+) -> None:
+    earlier, key = await desk.bot_with_key(mode=Mode.LIVE)
+    held = await desk.engine.open_position(earlier)
+    await _stop(desk, earlier)
+    latest = await desk.engine.start_on_paper(earlier)
+    if holds_both:
+        held = await desk.engine.open_position(latest)
+
+    receipt = await desk.send(key, action=action)
+
+    assert receipt.trade_id == held.id, "of the latest account, where it holds any"
+    assert (await desk.alert(receipt.alert_id))["trade_id"] == held.id
+    assert await ended(desk, earlier) == CLOSED
+    if holds_both:
+        assert await ended(desk, latest) == CLOSED
+    assert (await desk.follow(latest, receipt.alert_id)).state == "executed"
+
+
+async def test_a_row_that_cannot_be_read_keeps_no_other_account_from_leaving(desk: Desk) -> None:
+    earlier, key = await desk.bot_with_key(mode=Mode.LIVE)
+    broken = await desk.engine.open_position(earlier)
+    await _stop(desk, earlier)
+    latest = await desk.engine.start_on_paper(earlier)
+    await desk.engine.open_position(latest)
+    await desk.engine.execute(
+        "UPDATE positions SET rules = '{\"odd\": 1}' WHERE id = :id", id=broken.id
+    )
+
+    await desk.send(key, action="close", quantity="1")
+
+    assert (await desk.engine.carry_out(latest)).recheck_seconds is None
+    assert (await desk.engine.position(latest)).open_quantity == 2
+
+
 @pytest.mark.parametrize(
     "decoration",
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -45,7 +45,7 @@ from services.trading.signals import SignalHandling
 from services.trading.sweeping import Sweeper
 from tests.support.crashes import CrashingDatabase, CrashPlan
 from tests.support.fake_venue import NOON, TAKER, FakeAccount, FakeVenue, market_rules
-from tests.support.traders import Trader, add_trader
+from tests.support.traders import Trader, add_account, add_trader
 
 PRICE = Decimal(100)
 QUANTITY = Decimal(3)
@@ -170,6 +170,21 @@ class Engine:
         running = RunningBot(trader, bot.id, run.id)
         await self.guard(running)
         return running
+
+    async def start_on_paper(self, bot: RunningBot) -> RunningBot:
+        """Start a stopped bot again, on a paper account that its trader gets for it."""
+        account_id = await add_account(
+            self.database, bot.trader.user_id, mode=Mode.PAPER, now=self.wall.now()
+        )
+        self.venue.open(account_id)
+        await self.trading.start(
+            bot.trader.principal, broker="coinbase", paper_trading=True, risk_profile="medium"
+        )
+        run_id = (await self.bot(bot)).current_run_id
+        assert run_id is not None
+        again = RunningBot(replace(bot.trader, account_id=account_id), bot.bot_id, run_id)
+        await self.guard(again)
+        return again
 
     def account(self, bot: RunningBot) -> FakeAccount:
         return self.venue.accounts[bot.trader.account_id]

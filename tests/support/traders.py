@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlmodel import SQLModel
+
 from domain.markets import Mode, Realm
 from domain.ports import Vault, VenueCredentials
 from domain.principal import Principal, Role
@@ -69,18 +71,7 @@ async def add_trader(
             connection_id = uuid4()
             session.add(_connection(user_id, connection_id, vault, credentials, wall))
             await session.flush()
-        session.add(
-            Account(
-                id=account_id,
-                user_id=user_id,
-                venue=VENUE,
-                realm=Realm.SIMULATED,
-                mode=mode,
-                connection_id=connection_id,
-                created_at=wall,
-                opening_equity=held.get("USD"),
-            )
-        )
+        session.add(_account(user_id, account_id, mode, connection_id, held, wall))
         session.add(
             UserSettings(
                 user_id=user_id,
@@ -91,12 +82,52 @@ async def add_trader(
             )
         )
         await session.flush()
-        for currency, total in held.items():
-            key: Any = {"account_id": account_id, "currency": currency, "user_id": user_id}
-            session.add(Balance(**key, total=total, observed_at=wall))
-            if mode is Mode.PAPER:
-                session.add(PaperBalance(**key, total=total))
+        session.add_all(_balances(user_id, account_id, mode, held, wall))
     return Trader(user_id, account_id, connection_id)
+
+
+async def add_account(
+    database: Database, user_id: UUID, *, mode: Mode, now: datetime, connection: UUID | None = None
+) -> UUID:
+    """Give a user one more account."""
+    account_id, held = uuid4(), {"USD": OPENING}
+    async with database.as_system() as session:
+        session.add(_account(user_id, account_id, mode, connection, held, now))
+        await session.flush()
+        session.add_all(_balances(user_id, account_id, mode, held, now))
+    return account_id
+
+
+def _account(
+    user_id: UUID,
+    account_id: UUID,
+    mode: Mode,
+    connection_id: UUID | None,
+    held: Mapping[str, Decimal],
+    now: datetime,
+) -> Account:
+    return Account(
+        id=account_id,
+        user_id=user_id,
+        venue=VENUE,
+        realm=Realm.SIMULATED,
+        mode=mode,
+        connection_id=connection_id,
+        created_at=now,
+        opening_equity=held.get("USD"),
+    )
+
+
+def _balances(
+    user_id: UUID, account_id: UUID, mode: Mode, held: Mapping[str, Decimal], now: datetime
+) -> list[SQLModel]:
+    rows: list[SQLModel] = []
+    for currency, total in held.items():
+        key: Any = {"account_id": account_id, "currency": currency, "user_id": user_id}
+        rows.append(Balance(**key, total=total, observed_at=now))
+        if mode is Mode.PAPER:
+            rows.append(PaperBalance(**key, total=total))
+    return rows
 
 
 def _connection(
