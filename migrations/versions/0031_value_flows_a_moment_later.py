@@ -3,16 +3,16 @@
 Money that came in a coin whose price nobody had asked for is worth the first price there is. Flows
 stay append-only otherwise: nothing but their worth may be filled in, and by the system's role only.
 
-Revision ID: 0029
-Revises: 0028
+Revision ID: 0031
+Revises: 0030
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

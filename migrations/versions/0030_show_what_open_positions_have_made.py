@@ -3,16 +3,16 @@
 `realized_pnl` was stored when a position closed; one that is sold in part has made something too.
 The next fill of a position folds the figure anew, fees in the base currency included.
 
-Revision ID: 0029
-Revises: 0028
+Revision ID: 0030
+Revises: 0029
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
