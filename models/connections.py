@@ -60,8 +60,9 @@ class Connection(SQLModel, table=True):
 class Account(SQLModel, table=True):
     """A trading account: what orders, fills, positions, equity and limits hang on.
 
-    `reconciled_at` is when it was last looked at, `reconcile_tried_at` when that was last answered
-    at all: by a look, or by refusing its keys (`reconcile_error`).
+    `reconciled_at` is when it was last looked at, or earlier where something could not be looked up
+    whose absence is doubted: that doubt lasts. `reconcile_tried_at` is when a reconciliation was
+    last answered at all: by a look, or by refusing its keys (`reconcile_error`).
     """
 
     __tablename__ = "accounts"

@@ -114,7 +114,7 @@ async def ask_prices(
         return (), {}
     quotes = await market.quotes(asked, at=clock.now)
     if quotes:
-        async with database.as_system() as session:
+        async with database.as_system_briefly() as session:  # the watch stores the same rows
             await store_quotes(session, market.key, clock.epoch, quotes)
     return asked, quotes
 

@@ -19,6 +19,7 @@ from domain.positions import PositionState
 from models.connections import Account
 from models.trading import ExitState, Order, Position
 from services.database import Database
+from services.isolation import isolated
 from services.notices import NoticeKind, tell
 from services.orders.due_exits import is_to_leave
 
@@ -114,8 +115,9 @@ async def tell_of_late_exits(database: Database, clock: WallClock) -> None:
             )
         ).all()
     for user_id, position_id in found:
-        async with database.for_user(user_id) as session:
-            await _look_at(session, position_id, wall)
+        with isolated("exit.late_not_told", position_id=position_id):
+            async with database.for_user(user_id) as session:
+                await _look_at(session, position_id, wall)
 
 
 async def _look_at(session: AsyncSession, position_id: UUID, wall: datetime) -> None:

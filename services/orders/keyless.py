@@ -12,7 +12,6 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,6 +22,7 @@ from domain.positions import PositionState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitState, Order, Position
 from services.database import Database
+from services.isolation import isolated
 from services.notices import NoticeKind, tell
 from services.orders.booking import book
 from services.orders.protection import cancel_triggers
@@ -46,11 +46,9 @@ async def end_orders_without_keys(database: Database, venues: Venues, clock: Wal
     async with database.as_system() as session:
         found = await _found(session, now)
     for user_id, order_id in found:
-        try:
+        with isolated("order.not_ended", order_id=order_id):
             async with database.for_user(user_id) as session:
                 await _end(session, venues, order_id, now)
-        except (SQLAlchemyError, OSError) as failure:
-            _log.warning("order.not_ended", order_id=str(order_id), error=type(failure).__name__)
 
 
 async def _found(

@@ -41,11 +41,11 @@ class LateReports:
 
     Attributes:
         fees: reports of known fills that now carry another fee, by our fill.
-        orders: orders of ours with a fill that is not booked.
+        orders: orders of ours with a fill that is not booked, and their markets.
     """
 
     fees: Mapping[UUID, FillReport]
-    orders: frozenset[UUID]
+    orders: Mapping[UUID, str]
 
     @property
     def is_any(self) -> bool:
@@ -84,11 +84,11 @@ async def find_late_reports(
         if (fill := stored.get(report.venue_fill_id)) is not None and _is_corrected(fill, report)
     }
     missing = {
-        ours[report.venue_order_id]
+        ours[report.venue_order_id]: report.symbol
         for report in reports
         if report.venue_fill_id not in stored and report.venue_order_id in ours
     }
-    return LateReports(fees, frozenset(missing))
+    return LateReports(fees, missing)
 
 
 async def correct_fee(

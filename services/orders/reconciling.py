@@ -35,6 +35,7 @@ from models.ledgers import Flow
 from models.trading import Fill, Order
 from services.accounts import account_ref
 from services.database import Database
+from services.isolation import isolated
 from services.markets.holding_prices import Holding, ask_prices
 from services.markets.last_clock import clock_by_any_means
 from services.notices import NoticeKind, tell
@@ -47,7 +48,7 @@ from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.keyless import end_orders_without_keys
 from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
-from services.orders.settling import OrderSettling, is_doubted
+from services.orders.settling import DOUBT_LENGTH, OrderSettling, is_doubted
 from services.orders.turns import Turns, UserAccount
 from services.orders.under_way import is_under_way
 
@@ -57,12 +58,47 @@ PAPER_PATIENCE = 9
 _log = structlog.get_logger("nija.reconcile")
 
 
+@dataclass(frozen=True, slots=True)
+class _ToLookUp:
+    """An order to look up.
+
+    Attributes:
+        order_id: which.
+        symbol: its market.
+        is_final: whether it has an end, which may have to be corrected.
+        absent_since: wall time at which it was taken for absent, where that is doubted.
+    """
+
+    order_id: UUID
+    symbol: str
+    is_final: bool
+    absent_since: datetime | None = None
+
+
 @dataclass(slots=True)
 class _Begun:
-    """A reconciliation that may take several turns: since when, and the orders it looked up."""
+    """A reconciliation that may take several turns.
 
-    at: datetime
+    Attributes:
+        counts_until: wall time up to which it ends doubts: since when it looks orders up, or less.
+        looked_up: orders that it has looked up, whatever came of it.
+        cut_off: orders whose look-up a turn's end has cut off.
+        unknown: markets of which something could not be found out: nothing is concluded from their
+            currencies.
+    """
+
+    counts_until: datetime
     looked_up: set[UUID] = field(default_factory=set)
+    cut_off: set[UUID] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+
+    def leave_out(self, order: _ToLookUp) -> None:
+        """Go on without what an order's look-up would tell; a doubt about it lasts."""
+        self.looked_up.add(order.order_id)
+        self.unknown.add(order.symbol)
+        if order.absent_since is not None:
+            end = order.absent_since + DOUBT_LENGTH
+            self.counts_until = min(self.counts_until, end - datetime.resolution)
 
 
 class Reconciling:
@@ -165,13 +201,14 @@ class Reconciling:
         async with self._database.as_system() as session:
             found = (await session.exec(leaving)).all()
         for user_id, account_id in found:
-            async with self._database.for_user(user_id) as session:
-                await remove_emptied(session, account_id, self._clock.now())
+            with isolated("reconcile.connection_not_removed", account_id=account_id):
+                async with self._database.for_user(user_id) as session:
+                    await remove_emptied(session, account_id, self._clock.now())
 
     async def _try(self, user_id: UUID, account_id: UUID) -> None:
-        error, began_at = None, self._clock.now()
+        error, until = None, self._clock.now()
         try:
-            began_at = await self.reconcile(user_id, account_id)
+            until = await self.reconcile(user_id, account_id)
         except VenueUnavailable:
             # Not knowing is not a difference: the last reconciliation stands, the next round asks
             # again.
@@ -198,17 +235,19 @@ class Reconciling:
             if error is None or is_removed:
                 # Refused keys have seen nothing, so they end no doubt; those of a connection that
                 # was removed never will.
-                account.reconciled_at = began_at
+                account.reconciled_at = until
             session.add(account)
 
     async def reconcile(self, user_id: UUID, account_id: UUID) -> datetime:
         """Settle what is unsettled, then compare balances. Running it twice is running it once.
 
-        One that is cut off goes on behind the orders that it has looked up: with many of them, each
-        slow, it would otherwise never come to the last.
+        What cannot be found out about one order keeps only its own two currencies from being
+        compared. One that is cut off goes on behind the orders that it has looked up: with many of
+        them, each slow, it would otherwise never come to the last.
 
         Returns:
-            Wall time at which it began: what was looked up was looked up since then.
+            Wall time since which everything was looked up whose end was doubted; where something
+            could not be, a time that does not end the doubt about it.
 
         Raises:
             VenueUnavailable, VenueRefusedKeys: the venue could not be asked.
@@ -219,29 +258,28 @@ class Reconciling:
         except asyncio.CancelledError:
             self._begun[account_id] = begun
             raise
-        return begun.at
+        return begun.counts_until
 
     async def _go_on(self, user_id: UUID, account_id: UUID, begun: _Begun) -> None:
         async with self._database.for_user(user_id) as session:
             ref = await account_ref(session, account_id)
-            open_orders = await _unsettled(session, account_id)
-            absent = await _doubted(session, account_id, self._clock.now())
+            orders = await _to_look_up(session, account_id, self._clock.now())
             mark = await _mark(session, account_id)
-        unseen = [(order_id, False) for order_id in open_orders]
-        unseen += [(order_id, True) for order_id in absent]
-        for order_id, is_absent in unseen:
-            if order_id not in begun.looked_up:
-                await self._settling.settle(user_id, order_id, doubt_the_end=is_absent)
-                begun.looked_up.add(order_id)
         account = await self._venues.account(ref)
+        for order in orders:
+            if order.order_id not in begun.looked_up:
+                await self._look_up(ref, account, order, begun)
         observed = await account.balances()
         key = VenueKey(ref.venue, ref.realm)
         market = self._venues.market_data(key)
         now = (await clock_by_any_means(self._database, self._venues, key, self._clock.now())).now
         if differing := await self._differing(ref, observed):
-            if await self._book_late_reports(ref, account, now):
+            if await self._book_late_reports(ref, account, now, begun):
                 observed = await account.balances()
-            with suppress(VenueUnavailable):
+            with (
+                isolated("reconcile.not_priced", account_id=account_id),
+                suppress(VenueUnavailable),
+            ):
                 # What came or went is worth what it costs now, in whatever currency.
                 await ask_prices(self._database, market, differing)
         async with self._database.for_user(user_id) as session:
@@ -256,13 +294,45 @@ class Reconciling:
                 # moment.
                 return
             markets = market.known_rules()
-            busy, wall = await _busy_currencies(session, account_id), self._clock.now()
+            busy, wall = await _busy_currencies(session, account_id, begun), self._clock.now()
             if busy:
                 await close_what_is_short(
                     session, locked, observed, markets, busy, now=now, wall=wall
                 )
             else:
                 await compare_balances(session, locked, observed, markets, now=now, wall=wall)
+
+    async def _look_up(
+        self, ref: AccountRef, account: VenueAccount, order: _ToLookUp, begun: _Begun
+    ) -> None:
+        """Settle one order; one of which nothing can be found out now is left to the next time.
+
+        Raises:
+            VenueUnavailable, VenueRefusedKeys: nothing of the account can be found out now.
+        """
+        try:
+            await self._settling.settle(ref.user_id, order.order_id, doubt_the_end=order.is_final)
+        except asyncio.CancelledError:
+            if order.order_id in begun.cut_off:  # it alone takes longer than a turn
+                begun.leave_out(order)
+            begun.cut_off.add(order.order_id)
+            raise
+        except VenueRefusedKeys:
+            raise
+        except Exception as failure:  # noqa: BLE001 - a boundary: the other orders are looked up
+            is_passing = isinstance(failure, VenueUnavailable | SQLAlchemyError | OSError)
+            log = _log.warning if is_passing else _log.exception
+            log(
+                "reconcile.order_unknown",
+                order_id=str(order.order_id),
+                error=type(failure).__name__,
+            )
+            begun.leave_out(order)
+            if isinstance(failure, VenueUnavailable):
+                # Is it this order, or is the venue away? Then each of the others would cost the
+                # time that an answer may take.
+                await account.balances()
+        begun.looked_up.add(order.order_id)
 
     async def _differing(self, ref: AccountRef, observed: Balances) -> Sequence[Holding]:
         """The currencies whose balances are not the venue's, however little the difference is.
@@ -280,7 +350,7 @@ class Reconciling:
         ]
 
     async def _book_late_reports(
-        self, ref: AccountRef, account: VenueAccount, now: datetime
+        self, ref: AccountRef, account: VenueAccount, now: datetime, begun: _Begun
     ) -> bool:
         """Book what the venue has settled or listed since its report; whether any was.
 
@@ -290,10 +360,13 @@ class Reconciling:
         async with self._database.for_user(ref.user_id) as session:
             late = await find_late_reports(session, ref.account_id, listed)
         for fill_id, report in late.fees.items():
-            async with self._database.for_user(ref.user_id) as session:
-                await correct_fee(session, fill_id, report, at=now, wall=self._clock.now())
-        for order_id in late.orders:
-            await self._settling.settle(ref.user_id, order_id, doubt_the_end=True)
+            with isolated("reconcile.fee_not_corrected", fill_id=fill_id):
+                async with self._database.for_user(ref.user_id) as session:
+                    await correct_fee(session, fill_id, report, at=now, wall=self._clock.now())
+                continue
+            begun.unknown.add(report.symbol)
+        for order_id, symbol in late.orders.items():
+            await self._look_up(ref, account, _ToLookUp(order_id, symbol, is_final=True), begun)
         return late.is_any
 
 
@@ -304,28 +377,34 @@ async def _is_removed(session: AsyncSession, account: Account) -> bool:
     return status.first() == ConnectionStatus.REMOVED
 
 
-async def _unsettled(session: AsyncSession, account_id: UUID) -> Sequence[UUID]:
-    return (
-        await session.exec(select(Order.id).where(Order.account_id == account_id, is_under_way()))
-    ).all()
+async def _to_look_up(
+    session: AsyncSession, account_id: UUID, now: datetime
+) -> Sequence[_ToLookUp]:
+    """Orders that have not ended, then those whose absence is doubted."""
+    columns = select(col(Order.id), col(Order.symbol), col(Order.settled_at))
+    of_account = columns.join(Account, col(Account.id) == Order.account_id).where(
+        Order.account_id == account_id
+    )
+    under_way = (await session.exec(of_account.where(is_under_way()))).all()
+    doubted = (await session.exec(of_account.where(is_doubted(now)))).all()
+    return [
+        *(_ToLookUp(order_id, symbol, is_final=False) for order_id, symbol, _ in under_way),
+        *(
+            _ToLookUp(order_id, symbol, is_final=True, absent_since=settled_at)
+            for order_id, symbol, settled_at in doubted
+        ),
+    ]
 
 
-async def _busy_currencies(session: AsyncSession, account_id: UUID) -> frozenset[str]:
-    """What orders that have not ended may move at any moment."""
+async def _busy_currencies(
+    session: AsyncSession, account_id: UUID, begun: _Begun
+) -> frozenset[str]:
+    """What orders that have not ended, or are not known well enough, may move or have moved."""
     symbols = await session.exec(
         select(col(Order.symbol)).where(Order.account_id == account_id, is_under_way()).distinct()
     )
-    return frozenset(currency for symbol in symbols.all() for currency in symbol.split("-"))
-
-
-async def _doubted(session: AsyncSession, account_id: UUID, now: datetime) -> Sequence[UUID]:
-    return (
-        await session.exec(
-            select(Order.id)
-            .join(Account, col(Account.id) == Order.account_id)
-            .where(Order.account_id == account_id, is_doubted(now))
-        )
-    ).all()
+    unsure = {*symbols.all(), *begun.unknown}
+    return frozenset(currency for symbol in unsure for currency in symbol.split("-"))
 
 
 async def _mark(session: AsyncSession, account_id: UUID) -> tuple[int, int, int]:

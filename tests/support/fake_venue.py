@@ -18,6 +18,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from adapters.venues.coinbase.keys import usable_keys
+from adapters.venues.errors import VenueAnswerMalformedError
 from domain.markets import (
     BookLevel,
     Candle,
@@ -266,6 +267,10 @@ class FakeAccount:
     """What orders by hand hold of each currency; sales are limited to the rest."""
     unreadable: set[str] = field(default_factory=set)
     """Currencies whose row of the balances is malformed."""
+    unreadable_orders: set[str] = field(default_factory=set)
+    """Markets whose rows of orders are malformed."""
+    look_ups: list[str] = field(default_factory=list)
+    """Markets of the orders that were looked up, answered or not."""
     cancel_answers: deque[Cancel] = field(default_factory=deque)
     cancels: list[str] = field(default_factory=list)
     lists_fills_only: bool = False
@@ -328,7 +333,7 @@ class FakeAccount:
         return Refused("unknown_order", "There is no such order")
 
     async def order(self, venue_order_id: str, symbol: str) -> OrderReport | None:
-        self._require()
+        self._require_readable(symbol)
         if self.hangs_at_look_ups:
             await asyncio.Event().wait()
         await self.crash.step("before a look-up")
@@ -340,7 +345,7 @@ class FakeAccount:
     async def find_order(
         self, client_order_id: str, symbol: str, *, since: datetime
     ) -> OrderReport | None:
-        self._require()
+        self._require_readable(symbol)
         await self.crash.step("before a look-up")
         order = self.orders.get(client_order_id)
         if order is None or order.listed_from > self.market.now or self._has_forgotten:
@@ -485,6 +490,12 @@ class FakeAccount:
                 self.totals[currency] = self.totals.get(currency, ZERO) + change
         filled = order.report.filled_quantity + quantity
         order.report = replace(order.report, state=state, filled_quantity=filled)
+
+    def _require_readable(self, symbol: str) -> None:
+        self.look_ups.append(symbol)
+        self._require()
+        if symbol in self.unreadable_orders:
+            raise VenueAnswerMalformedError("The answer is not understood")
 
     def _require(self) -> None:
         if self.refuses_keys:

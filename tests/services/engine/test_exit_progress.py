@@ -6,7 +6,8 @@ import pytest
 
 from domain.markets import Realm
 from services.admin.metrics import PlatformMetrics
-from services.orders.exit_progress import LATE_AFTER
+from services.notices import NoticeKind, tell
+from services.orders.exit_progress import LATE_AFTER, tell_of_late_exits
 from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import Answer, Cancel
 
@@ -100,6 +101,29 @@ async def test_an_exit_that_no_worker_comes_to_is_told_by_the_sweep(
 
     assert len(await failing(alone, bot)) == 1
     assert (await alone.position(bot)).exit_state == "failing"
+
+
+async def test_an_exit_that_cannot_be_told_of_keeps_no_other_from_it(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """A transaction that does not end has left the same notice."""
+    position = await alone.open_position(bot)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    others = [await alone.start_bot() for _ in range(2)]
+    for other in others:
+        await alone.fire(await alone.open_position(other), "stop")
+        await alone.guard(other)
+    alone.wall.advance(LATE_AFTER.total_seconds())
+    now = alone.wall.now()
+
+    async with alone.database.as_system() as session:
+        about = f"{position.id.hex}:{(await alone.order(task.order_id)).cause}"
+        await tell(session, bot.trader.user_id, NoticeKind.EXIT_FAILING, about, now=now)
+        await tell_of_late_exits(alone.database, alone.wall)
+
+        assert [len(await failing(alone, other)) for other in others] == [1, 1]
+        assert await failing(alone, bot) == []
 
 
 async def test_a_venue_that_does_not_answer_look_ups_is_told_of_too(

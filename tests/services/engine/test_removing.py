@@ -5,10 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from sqlmodel import select
 
 from adapters.vault import Vault, generate_key
 from domain.markets import Mode, Realm
-from models.connections import ConnectionStatus
+from models.connections import Connection, ConnectionStatus
 from services.connections import Connections
 from services.orders.settling import DOUBT_LENGTH, IN_FLIGHT_MAX
 from services.orders.unfilled import unfilled_reason
@@ -110,6 +111,23 @@ async def test_a_connection_with_a_position_is_not_swept_away(alone: Engine) -> 
     await _pass(alone, DOUBT_LENGTH.total_seconds())
 
     assert await _connection(alone, bot) == KEPT
+
+
+async def test_a_connection_that_cannot_be_removed_now_keeps_no_other(alone: Engine) -> None:
+    locked, other = await _live_bot(alone), await _live_bot(alone)
+    for bot in (locked, other):
+        await _lose(alone, bot, Answer.TIME_OUT)
+        await _remove(alone, bot)
+        await alone.carry_out(bot)
+    await _pass(alone, DOUBT_LENGTH.total_seconds() / 2)
+    async with alone.database.as_system() as session:
+        row = select(Connection).where(Connection.user_id == locked.trader.user_id)
+        assert (await session.exec(row.with_for_update())).all()
+
+        await _pass(alone, DOUBT_LENGTH.total_seconds() / 2)
+
+        assert await _connection(alone, other) == GONE
+        assert await _connection(alone, locked) == KEPT
 
 
 @pytest.mark.parametrize("answer", [Answer.TIME_OUT, Answer.REST])
