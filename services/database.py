@@ -54,6 +54,22 @@ def driver_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+psycopg")
 
 
+def connection_options(*settings: str, statement_timeout_ms: int | None = None) -> str:
+    """What every connection is opened with: bounds on waiting, and UTC.
+
+    Args:
+        settings: more of the kind `name=value`.
+        statement_timeout_ms: None is the usual one.
+    """
+    bounds = (
+        f"lock_timeout={LOCK_TIMEOUT_MS}",
+        f"statement_timeout={statement_timeout_ms or STATEMENT_TIMEOUT_MS}",
+        f"idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}",
+        "timezone=UTC",
+    )
+    return " ".join(f"-c {setting}" for setting in (*bounds, *settings))
+
+
 class Database:
     """The two doors to PostgreSQL: bound and unbound by row-level security.
 
@@ -96,11 +112,7 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": 5,
-                "options": (
-                    f"-c lock_timeout={LOCK_TIMEOUT_MS}"
-                    f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-                    f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS} -c timezone=UTC"
-                ),
+                "options": connection_options(),
             },
         )
         event.listen(engine.sync_engine, "connect", _keep_statements)

@@ -33,7 +33,7 @@ from domain.ports import WallClock
 from domain.principal import Principal, Role
 from models.people import UserStatus
 from models.tenancy import USER_SETTING
-from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS
+from services.database import connection_options
 from services.errors import (
     AccountDisabled,
     AccountSuspended,
@@ -138,14 +138,12 @@ class Reads:
                 # There are some dozens of statements, each written for its indexes, and planning
                 # one takes longer than running it. So a connection plans each once, for any values.
                 "prepare_threshold": 0,
-                "options": (
-                    f"-c lock_timeout={LOCK_TIMEOUT_MS}"
-                    f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-                    f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
-                    " -c plan_cache_mode=force_generic_plan"
+                "options": connection_options(
+                    "plan_cache_mode=force_generic_plan",
                     # Only counts are written here; a crash of the server may forget the last of
                     # them, and no answer waits for a disk.
-                    " -c synchronous_commit=off -c timezone=UTC"
+                    "synchronous_commit=off",
+                    statement_timeout_ms=STATEMENT_TIMEOUT_MS,
                 ),
             },
             min_size=1,

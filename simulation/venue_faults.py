@@ -9,7 +9,7 @@ from enum import StrEnum
 from simulator.faults.fault import Fault
 from simulator.faults.kinds import Kind, Value
 
-CALLS = (
+NOT_FOR_EXITS = (
     "clock",
     "rules",
     "public_fees",
@@ -18,11 +18,11 @@ CALLS = (
     "order_book",
     "balances",
     "fees",
-    "order",
-    "find_order",
-    "fills",
-    "place",
 )
+"""What an exit needs no answer to."""
+
+CALLS = (*NOT_FOR_EXITS, "order", "find_order", "fills", "place")
+
 SECONDS_BEFORE_EFFECT_MAX = 10.0
 """How late a command may reach the engine: less than what the product waits before it takes an
 order that is not listed for one that never arrived."""
@@ -49,18 +49,6 @@ class Delivery(StrEnum):
     SLOW_ANSWER = "slow_answer"
     """It takes effect at once and is answered seconds later."""
 
-
-NOT_FOR_EXITS = (
-    "clock",
-    "rules",
-    "public_fees",
-    "candles",
-    "quote",
-    "order_book",
-    "balances",
-    "fees",
-)
-"""What an exit needs no answer to."""
 
 FAULTY = tuple(delivery for delivery in Delivery if delivery is not Delivery.FINE)
 

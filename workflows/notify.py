@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
@@ -60,15 +61,10 @@ class NotifyWorkflow:
                 return
             if workflow.info().get_current_history_length() >= policies.HISTORY_EVENTS_MAX:
                 workflow.continue_as_new(request)  # the next run begins with a look
-            await self._wait(result.wait_seconds or 0)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            await workflow.wait_condition(
-                lambda: self._look_due, timeout=timedelta(seconds=seconds)
-            )
-        except TimeoutError:
-            return
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._look_due, timeout=timedelta(seconds=result.wait_seconds or 0)
+                )
 
     @workflow.signal(name=NotifySignal.LOOK)
     def look(self) -> None:

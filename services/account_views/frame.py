@@ -16,11 +16,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from domain.billing import entitled_plan
 from domain.markets import Mode
 from domain.money import ZERO
-from domain.plans import Plan, Tier
+from domain.plans import Plan
 from services.account_views.choice import CHOSEN, AccountChoice, first_row
+from services.billing.entitlements import plan_of_row
 
 EVER = date.min
 _MONTHS = 12
@@ -104,14 +104,7 @@ class Frame:
             NoBrokerConfigured: the caller has no such account.
         """
         row = first_row(rows, choice)
-        granted = row["granted_tier"]
-        plan = entitled_plan(
-            Tier(row["subscription_tier"]),
-            trial_ends_at=row["trial_ends_at"],
-            granted=None if granted is None else Tier(granted),
-            billed_until=row["billed_until"],
-            now=wall,
-        )
+        plan = plan_of_row(row, wall)
         return cls(
             account_id=row["id"],
             venue=row["venue"],

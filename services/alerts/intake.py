@@ -34,7 +34,7 @@ from services.alerts.errors import WebhookKeyInvalid
 from services.alerts.exit_decisions import SECONDS_MAX, ExitDecisions
 from services.alerts.judging import WINDOW, JudgedAlert, judge, values_of
 from services.alerts.keys import hash_key, is_key
-from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS, Database
+from services.database import Database, connection_options
 from services.limits.allowance import Allowance, Meter
 from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS
 
@@ -389,11 +389,7 @@ def _pool(url: str, name: str) -> _Pool:
             "autocommit": True,
             "row_factory": dict_row,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "options": (
-                f"-c lock_timeout={LOCK_TIMEOUT_MS}"
-                f" -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-                f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS} -c timezone=UTC"
-            ),
+            "options": connection_options(),
         },
         min_size=1,
         max_size=_POOL_SIZE,

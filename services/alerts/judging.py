@@ -17,13 +17,13 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from domain.alerts import ACTIONS, AlertOffer, AlertState, AlertWish, market_symbol
-from domain.billing import entitled_plan
 from domain.contracts.bots import SignalAction
 from domain.errors import DomainError
-from domain.plans import Feature, Plan, Tier
+from domain.plans import Feature
 from models.columns import new_id
 from models.people import UserStatus
 from services.alerts.errors import AlertMalformed, WebhookNeedsPlan
+from services.billing.entitlements import plan_of_row
 from services.errors import InvalidRequest
 from services.reads import require_active
 
@@ -129,7 +129,7 @@ def _refusal_of(
             require_active(owner["status"])
         except DomainError as refusal:
             return refusal
-    plan = _plan(owner, now)
+    plan = plan_of_row(owner, now)
     if not is_exit and not plan.features.allows(Feature.TRADINGVIEW_WEBHOOK):
         return WebhookNeedsPlan(details={"tier": plan.tier.value})
     if offer.is_malformed:
@@ -140,17 +140,6 @@ def _refusal_of(
     if wish.alerted_at is not None and wish.alerted_at - now > CLOCK_LEAD_MAX:
         return InvalidRequest({"time": _IN_FUTURE})
     return None
-
-
-def _plan(owner: Mapping[str, Any], now: datetime) -> Plan:
-    granted = owner["granted_tier"]
-    return entitled_plan(
-        Tier(owner["subscription_tier"]),
-        trial_ends_at=owner["trial_ends_at"],
-        granted=None if granted is None else Tier(granted),
-        billed_until=owner["billed_until"],
-        now=now,
-    )
 
 
 _IN_FUTURE = "The time lies in the future"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlmodel import col, select
@@ -32,6 +34,33 @@ async def plan_of(session: AsyncSession, user_id: UUID, now: datetime) -> Plan:
             .where(User.id == user_id)
         )
     ).one()
+    return _entitled(tier, trial_ends_at, granted, billed_until, now)
+
+
+def plan_of_row(row: Mapping[str, Any], now: datetime) -> Plan:
+    """The same of a row that was read.
+
+    Args:
+        row: of `users` (`subscription_tier`, `trial_ends_at`) with its subscription
+            (`granted_tier`, `billed_until`).
+        now: wall time.
+    """
+    return _entitled(
+        row["subscription_tier"],
+        row["trial_ends_at"],
+        row["granted_tier"],
+        row["billed_until"],
+        now,
+    )
+
+
+def _entitled(
+    tier: str,
+    trial_ends_at: datetime | None,
+    granted: str | None,
+    billed_until: datetime | None,
+    now: datetime,
+) -> Plan:
     return entitled_plan(
         Tier(tier),
         trial_ends_at=trial_ends_at,

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import psycopg
 
-from domain.billing import entitled_plan
 from domain.errors import DomainError
-from domain.plans import Feature, Plan, Tier, lowest_tier_with
+from domain.plans import Feature, Plan, lowest_tier_with
 from domain.ports import WallClock
+from services.billing.entitlements import plan_of_row
 from services.errors import RateLimited, SubscriptionRequired, TokenExpired, TokenInvalid
 from services.events.reading import EventsUnavailable, SystemReads
 from services.limits.allowance import Allowance, Meter
@@ -207,14 +207,7 @@ class Access:
             require_active(row["status"])
         except DomainError as refusal:
             return refusal
-        granted = row["granted_tier"]
-        plan = entitled_plan(
-            Tier(row["subscription_tier"]),
-            trial_ends_at=row["trial_ends_at"],
-            granted=None if granted is None else Tier(granted),
-            billed_until=row["billed_until"],
-            now=now,
-        )
+        plan = plan_of_row(row, now)
         if not plan.features.websocket:
             tier = lowest_tier_with(Feature.WEBSOCKET)
             return SubscriptionRequired(

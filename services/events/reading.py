@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from domain.errors import ErrorKind
 from domain.principal import Principal
 from models.events import NOTIFICATIONS, Channel
-from services.database import IDLE_TIMEOUT_MS, LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
+from services.database import connection_options
 from services.errors import Refusal
 from services.events.values import Event
 from services.reads import Reads
@@ -216,9 +216,5 @@ def _options() -> dict[str, Any]:
         "row_factory": dict_row,
         "connect_timeout": 5,
         **_KEEPALIVE,
-        "options": (
-            f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-            f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
-            " -c default_transaction_read_only=on -c timezone=UTC"
-        ),
+        "options": connection_options("default_transaction_read_only=on"),
     }

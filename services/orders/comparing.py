@@ -31,8 +31,9 @@ from domain.reconciliation import (
 )
 from models.connections import Account
 from models.ledgers import Balance, Flow, FlowKind
-from models.markets import VenueQuote, VenueState
+from models.markets import VenueQuote
 from models.trading import Fill, Order, Position
+from services.markets.last_known import last_known_prices
 from services.orders.gone import Gone, take_out, tell_closed_elsewhere
 from services.orders.market_rules import rules_from_record
 
@@ -365,21 +366,10 @@ async def _note_flows(
 async def _prices(session: AsyncSession, account: Account, quote: str) -> dict[str, Decimal]:
     """The last price of every base currency that the venue's watch sees against `quote`."""
     suffix = f"-{quote}"
-    rows = await session.exec(
-        select(col(VenueQuote.symbol), col(VenueQuote.last))
-        .join(
-            VenueState,
-            (col(VenueState.venue) == VenueQuote.venue)
-            & (col(VenueState.realm) == VenueQuote.realm)
-            & (col(VenueState.epoch) == VenueQuote.epoch),
-        )
-        .where(
-            VenueQuote.venue == account.venue,
-            VenueQuote.realm == account.realm,
-            col(VenueQuote.symbol).endswith(suffix, autoescape=True),
-        )
+    found = await last_known_prices(
+        session, account, col(VenueQuote.symbol).endswith(suffix, autoescape=True)
     )
-    return {symbol.removesuffix(suffix): last for symbol, last in rows.all()}
+    return {symbol.removesuffix(suffix): last for symbol, last in found.items()}
 
 
 async def _close_elsewhere_each(

@@ -26,9 +26,10 @@ from domain.valuation import AccountValue, markets_pricing, price_of, value
 from models.bots import BotRun
 from models.connections import Account
 from models.ledgers import Balance, DailyResult
-from models.markets import VenueQuote, VenueState
+from models.markets import VenueQuote
 from models.trading import Order, Position
 from services.database import all_rows
+from services.markets.last_known import last_known_prices
 from services.valuing import stablecoins_in_force
 
 LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
@@ -115,22 +116,10 @@ async def _known_prices(
     silent = {it.symbol for it in positions if it.entry_quantity and it.symbol not in prices}
     if not silent:
         return prices
-    rows = await session.exec(
-        select(col(VenueQuote.symbol), col(VenueQuote.last))
-        .join(
-            VenueState,
-            (col(VenueState.venue) == VenueQuote.venue)
-            & (col(VenueState.realm) == VenueQuote.realm)
-            & (col(VenueState.epoch) == VenueQuote.epoch),
-        )
-        .where(
-            VenueQuote.venue == account.venue,
-            VenueQuote.realm == account.realm,
-            col(VenueQuote.symbol).in_(silent),
-            col(VenueQuote.last) > ZERO,
-        )
+    known = await last_known_prices(
+        session, account, col(VenueQuote.symbol).in_(silent), col(VenueQuote.last) > ZERO
     )
-    return {**dict(rows.all()), **prices}
+    return {**known, **prices}
 
 
 async def unpriced(session: AsyncSession, account_id: UUID) -> Sequence[str]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,27 +33,13 @@ from services.billing.sweeping import BillingSweep
 from services.billing.tending import Tending
 from services.billing.views import BillingViews
 from services.database import Database
+from tests.support.clocks import FakeWall
 from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 from tests.support.stripe_standin import StandIn, stripe_standin
 
 KEY = "sk_test_of_the_stand_in"
 SECRET = "whsec_of_the_tests"
 MONTHLY, YEARLY = BillingInterval.MONTHLY, BillingInterval.YEARLY
-BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-class FakeWall:
-    """A wall clock that is moved by hand, and by a microsecond with every look at it."""
-
-    def __init__(self) -> None:
-        self.time = BEGAN
-
-    def now(self) -> datetime:
-        self.time += timedelta(microseconds=1)
-        return self.time
-
-    def advance(self, **parts: float) -> None:
-        self.time += timedelta(**parts)
 
 
 @dataclass

@@ -28,7 +28,8 @@ from services.billing.inbox import EventInbox
 from services.billing.subscriptions import Subscriptions
 from services.billing.views import BillingViews
 from tests.api.harness import Api, World, open_client, open_world, register
-from tests.billing.harness import BEGAN, SECRET, Till
+from tests.billing.harness import SECRET, Till
+from tests.support.clocks import BEGAN
 from tests.support.sandbox import sandboxed
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow

@@ -17,8 +17,9 @@ from uuid import uuid4
 import pytest
 
 from adapters.embedded.postgres_roles import DatabaseUrls
-from tests.billing.harness import BEGAN, Till
+from tests.billing.harness import Till
 from tests.billing.shop import PATIENCE, PAUSE_SECONDS, Shop, open_shop, wish
+from tests.support.clocks import BEGAN
 from tests.support.stripe_standin import DECLINES, WORKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

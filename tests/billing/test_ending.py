@@ -11,7 +11,8 @@ from aiohttp import web
 from domain.plans import Tier
 from services.billing.errors import NoSubscription
 from services.errors import InvalidRequest
-from tests.billing.harness import BEGAN, MONTHLY, YEARLY, Till
+from tests.billing.harness import MONTHLY, YEARLY, Till
+from tests.support.clocks import BEGAN
 from tests.support.stripe_faults import answers
 from tests.support.stripe_standin import Handler
 

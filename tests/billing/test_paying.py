@@ -10,7 +10,8 @@ import pytest
 from domain.plans import Tier
 from services.billing.errors import PaymentFailed
 from services.errors import InvalidRequest
-from tests.billing.harness import BEGAN, MONTHLY, YEARLY, Till
+from tests.billing.harness import MONTHLY, YEARLY, Till
+from tests.support.clocks import BEGAN
 from tests.support.stripe_standin import DECLINES
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,8 @@ from adapters.stripe.calls import make_client, make_transport
 from adapters.stripe.prices import PriceBook, make_prices_at
 from domain.billing import PAID_CHOICES, ProviderMisconfigured
 from domain.plans import PLANS, Tier
-from tests.billing.harness import KEY, FakeWall
+from tests.billing.harness import KEY
+from tests.support.clocks import FakeWall
 from tests.support.command_line import nija_said
 from tests.support.stripe_standin import StandIn, stripe_standin
 

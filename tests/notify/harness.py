@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,26 +22,12 @@ from services.database import Database
 from services.notices import NoticeKind, tell
 from services.notifying.assembly import Notifying
 from services.notifying.channels import ChannelView
+from tests.support.clocks import BEGAN, FakeWall
 from tests.support.notifications import FakeNotificationWorkflows, Mailbox
 from tests.support.traders import add_trader
 
-BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VAULT = Vault(generate_key("k1"))
 BASE_URL = "https://nija.example"
-
-
-class FakeWall:
-    """A wall clock that is moved by hand, and by a microsecond with every look at it."""
-
-    def __init__(self) -> None:
-        self.time = BEGAN
-
-    def now(self) -> datetime:
-        self.time += timedelta(microseconds=1)
-        return self.time
-
-    def advance(self, **parts: float) -> None:
-        self.time += timedelta(**parts)
 
 
 @dataclass

@@ -18,7 +18,6 @@ from temporalio.worker import Worker
 
 from activities.notify import NotifyActivities
 from adapters.clock import SystemClock
-from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.notifications import TemporalNotifications
 from domain.contracts.notifications import notify_workflow_id, report_schedule_id
 from domain.notifications import Report, ReportTime, ReportTimeRefused
@@ -27,6 +26,7 @@ from tests.notify.harness import Office
 from tests.notify.test_reports import FakeViews
 from tests.support.notifications import Hook, until
 from tests.support.sandbox import sandboxed
+from tests.support.temporal_client import connected
 from workflows.notify import NotifyWorkflow, ReportWorkflow
 
 pytestmark = pytest.mark.integration
@@ -40,9 +40,7 @@ async def client(temporal_address: str) -> Client:
 @pytest.fixture
 async def workflows(client: Client) -> TemporalNotifications:
     queue = f"notify-{uuid4()}"
-    shared = TemporalWorkflows("", "default", queue)
-    shared._client = client
-    return TemporalNotifications(shared, queue)
+    return TemporalNotifications(connected(client, queue), queue)
 
 
 @pytest.fixture

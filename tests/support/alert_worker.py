@@ -13,8 +13,8 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from adapters.temporal.alerts import TemporalAlerts
-from adapters.temporal.client import TemporalWorkflows
 from domain.contracts.alerts import SignalInput, SignalResult, signal_workflow_id
+from tests.support.temporal_client import connected
 from workflows.signal import SignalWorkflow
 
 PROCESSING = SignalResult(wait_seconds=0.05, state="processing")
@@ -46,8 +46,7 @@ class AlertStage:
     async def start(self, *answers: SignalResult | Exception, delay_seconds: float = 0) -> None:
         """Start following, by the product's own client."""
         self.answers = deque(answers)
-        workflows = TemporalWorkflows("", "default", self.task_queue)
-        workflows._client = self.client
+        workflows = connected(self.client, self.task_queue)
         await TemporalAlerts(workflows, self.task_queue).follow_alert(
             self.request.user_id, self.request.alert_id, delay_seconds=delay_seconds
         )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
@@ -15,7 +15,6 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.beating import heartbeating
-from adapters.temporal.client import TemporalWorkflows
 from domain.contracts.bots import (
     BotRef,
     BotSignal,
@@ -23,53 +22,38 @@ from domain.contracts.bots import (
     HuntInput,
     HuntResult,
     Nudge,
-    OrderInput,
-    OrderResult,
     OrderTask,
     TradeSignal,
     bot_workflow_id,
 )
-from domain.orders import Leg, OrderState
+from tests.support.order_rows import FakeOrderActivities, OrderRows
 from tests.support.sandbox import sandboxed
+from tests.support.temporal_client import connected
 from workflows.bot import BotWorkflow
 
 WAIT_SECONDS = 15.0
 
 
 @dataclass
-class FakeRows:
-    """What the database would hold of one bot, and what was asked of it."""
+class FakeRows(OrderRows):
+    """The same with what a bot's guard and hunt find and leave."""
 
-    ref: BotRef = field(default_factory=lambda: BotRef(user_id=uuid4(), bot_id=uuid4()))
     state: str = "running"
     finished: bool = False
-    orders: dict[UUID, OrderTask] = field(default_factory=dict)
     from_hunt: list[OrderTask] = field(default_factory=list)
-    places_as: dict[UUID, OrderState] = field(default_factory=dict)
-    settles_as: dict[UUID, OrderState] = field(default_factory=dict)
-    placed: Counter[UUID] = field(default_factory=Counter)
-    settled: Counter[UUID] = field(default_factory=Counter)
     hunted: Counter[UUID] = field(default_factory=Counter)
     guards: int = 0
     hunts: int = 0
     hunts_more: int = 0
     hunt_fails: bool = False
     hunt_holds: asyncio.Event | None = None
-    place_holds: asyncio.Event | None = None
-
-    def intend(self, leg: Leg) -> OrderTask:
-        """An order that the next guard lists."""
-        task = OrderTask(
-            order_id=uuid4(), state=OrderState.INTENDED, leg=leg.value, symbol="BTC-USD"
-        )
-        self.orders[task.order_id] = task
-        return task
 
 
-class FakeActivities:
+class FakeActivities(FakeOrderActivities):
     """Acts on `FakeRows`, as the services act on the database."""
 
     def __init__(self, rows: FakeRows) -> None:
+        super().__init__(rows)
         self._rows = rows
 
     @activity.defn(name="bots.guard")
@@ -104,29 +88,6 @@ class FakeActivities:
             orders=orders, more=more, decisions=len(request.signals), summary="looked"
         )
 
-    @activity.defn(name="orders.place")
-    async def place(self, request: OrderInput) -> OrderResult:
-        rows = self._rows
-        rows.placed[request.order_id] += 1
-        async with heartbeating():
-            if rows.place_holds is not None:
-                await rows.place_holds.wait()
-        return self._end(request, rows.places_as.get(request.order_id, OrderState.FILLED))
-
-    @activity.defn(name="orders.settle")
-    async def settle(self, request: OrderInput) -> OrderResult:
-        self._rows.settled[request.order_id] += 1
-        return self._end(request, self._rows.settles_as.get(request.order_id, OrderState.FILLED))
-
-    def _end(self, request: OrderInput, state: OrderState) -> OrderResult:
-        known = self._rows.orders.get(request.order_id)
-        if known is not None:
-            if state.is_final:
-                del self._rows.orders[request.order_id]
-            else:
-                self._rows.orders[request.order_id] = known.model_copy(update={"state": state})
-        return OrderResult(state=state)
-
 
 @dataclass(frozen=True)
 class BotStage:
@@ -147,9 +108,7 @@ class BotStage:
 
     async def signal(self, signal: BotSignal, message: Nudge | TradeSignal | None = None) -> None:
         """Signal-with-start, by the product's own client."""
-        workflows = TemporalWorkflows("", "default", self.task_queue)
-        workflows._client = self.client
-        await workflows.signal_bot(
+        await connected(self.client, self.task_queue).signal_bot(
             self.rows.ref.user_id, self.rows.ref.bot_id, signal, message or Nudge()
         )
 

@@ -11,10 +11,11 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.notifications import TemporalNotifications
 from domain.contracts.notifications import DeliverResult, NotifyInput, ReportInput, ReportResult
 from tests.support.sandbox import sandboxed
+from tests.support.scripted import scripted
+from tests.support.temporal_client import connected
 from workflows.notify import NotifyWorkflow, ReportWorkflow
 
 
@@ -29,10 +30,7 @@ class FakeDelivery:
     @activity.defn(name="notify.deliver")
     async def deliver(self, request: NotifyInput) -> DeliverResult:
         self.looks += 1
-        result = self.results[min(self.looks, len(self.results)) - 1]
-        if isinstance(result, Exception):
-            raise result
-        return result
+        return scripted(self.results, self.looks)
 
     @activity.defn(name="notify.report")
     async def report(self, request: ReportInput) -> ReportResult:
@@ -57,8 +55,7 @@ async def notify_stage(
 ) -> AsyncIterator[NotifyStage]:
     """Run a worker whose looks end as told."""
     queue, delivery = f"test-{uuid4().hex}", FakeDelivery(list(results))
-    shared = TemporalWorkflows("", "default", queue)
-    shared._client = client
+    shared = connected(client, queue)
     async with Worker(
         client,
         task_queue=queue,

@@ -12,7 +12,6 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
 from domain.contracts.kill_switches import (
     KillSwitchCounts,
@@ -24,6 +23,7 @@ from domain.contracts.kill_switches import (
     kill_switch_workflow_id,
 )
 from tests.support.sandbox import sandboxed
+from tests.support.temporal_client import connected
 from workflows.kill_switch import KillSwitchWorkflow
 
 
@@ -98,8 +98,7 @@ class SwitchStage:
 
     async def tell(self) -> None:
         """Start or nudge it, by the product's own client."""
-        workflows = TemporalWorkflows("", "default", self.task_queue)
-        workflows._client = self.client
+        workflows = connected(self.client, self.task_queue)
         await TemporalKillSwitches(workflows, self.task_queue).tell_of_switch(self.switch.switch_id)
 
 

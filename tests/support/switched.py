@@ -19,7 +19,6 @@ from activities.exits import ExitActivities
 from activities.kill_switch import KillSwitchActivities
 from activities.orders import OrderActivities
 from adapters.embedded.postgres_roles import DatabaseUrls
-from adapters.temporal.client import TemporalWorkflows
 from adapters.temporal.kill_switches import TemporalKillSwitches
 from domain.contracts.bots import BotSignal, Nudge
 from domain.contracts.exits import exits_task_queue
@@ -38,6 +37,7 @@ from services.trading.prompt_exits import PromptExits
 from tests.support.engine import GRACE, Engine, RunningBot
 from tests.support.fake_venue import FakeAccount, FakeVenue
 from tests.support.sandbox import sandboxed
+from tests.support.temporal_client import connected
 from workflows.bot import BotWorkflow
 from workflows.exits import ExitWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
@@ -118,8 +118,7 @@ class SwitchedEngine(Engine):
         super().__init__(urls, NotingVenue())
         self.task_queue = f"test-{uuid4()}"
         self._client = client
-        temporal = TemporalWorkflows("", "default", self.task_queue)
-        temporal._client = client
+        temporal = connected(client, self.task_queue)
         self.temporal = temporal
         self.workflows: Any = temporal
         self.wire()

@@ -35,6 +35,7 @@ from tests.support.databases import fresh_database
 from tests.support.engine import SCAN, Engine, RunningBot
 from tests.support.fake_venue import KEY
 from tests.support.stack import postgres_server, temporal_server
+from tests.support.temporal_client import connected
 
 pytestmark = pytest.mark.integration
 
@@ -237,8 +238,7 @@ async def test_an_exits_worker_that_ends_lets_another_watch_and_poll_at_once(
 ) -> None:
     bot = await engine.start_bot()
     position = await engine.open_position(bot)
-    workflows = TemporalWorkflows("", "default", "ends")
-    workflows._client = client
+    workflows = connected(client, "ends")
     is_over = asyncio.Event()
 
     async def hang() -> None:
