@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.markets import VenueClock, VenueKey
+from domain.markets import Realm, VenueClock, VenueKey
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable
 from models.bots import BotRun
 from models.markets import VenueState
@@ -49,6 +49,18 @@ async def last_clock(session: AsyncSession, key: VenueKey, wall: datetime) -> Ve
         return None
     at, seen_at, epoch = seen
     return VenueClock(at + max(timedelta(0), wall - seen_at), epoch)
+
+
+async def time_at_venue(session: AsyncSession, run: BotRun, wall: datetime) -> datetime:
+    """The venue's time of a moment at which nobody asks the venue, as well as it is known.
+
+    Args:
+        session: a transaction of the run's user.
+        run: a run at the venue.
+        wall: wall time.
+    """
+    clock = await last_clock(session, VenueKey(run.venue, Realm(run.realm)), wall)
+    return run.venue_started_at if clock is None else clock.now
 
 
 async def clock_by_any_means(

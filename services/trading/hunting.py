@@ -32,7 +32,7 @@ from services.accounts import let_entries_pass
 from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, hold_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
-from services.markets.last_clock import last_clock
+from services.markets.last_clock import last_clock, time_at_venue
 from services.trading.bar_decisions import BarDecisions
 from services.trading.context import BotContext, RunContext, load_context
 from services.trading.entering import note_decision
@@ -195,6 +195,7 @@ class HuntService:
                 return
             run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
             earlier = await earlier_decisions(session, run, signals)
+            now = await time_at_venue(session, run, self._clock.now())
             session.add_all(
                 note_decision(
                     bot,
@@ -203,7 +204,7 @@ class HuntService:
                     symbol=signal.symbol,
                     action="none",
                     reason=reason,
-                    at=bot.last_scan_at or run.venue_started_at,
+                    at=now,
                 )
                 for signal in signals
                 if cause_of_signal(signal) not in earlier

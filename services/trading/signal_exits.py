@@ -29,6 +29,7 @@ from models.bots import Bot, BotRun, Decision
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequestState, Position
 from services.alerts.inbox import AlertOutcome, hold_alerts, pending_signals, record_outcomes
+from services.markets.last_clock import time_at_venue
 from services.orders.exit_requests import asked_for, request_exit
 from services.trading.ending import reopen_runs
 from services.trading.entering import note_decision
@@ -77,7 +78,8 @@ async def decide_exits(
     run = None
     if bot is not None and bot.current_run_id is not None:
         run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
-    answers = _ExitAnswers(session, bot, run, wall, alerts)
+    now = wall if run is None else await time_at_venue(session, run, wall)
+    answers = _ExitAnswers(session, bot, run, wall, now, alerts)
     await answers.give({signal.signal_id: signal for signal in waiting}.values())
     await record_outcomes(session, answers.outcomes, wall)
     if bot is not None and answers.requested:
@@ -181,7 +183,7 @@ class _Asked:
 
 @dataclass
 class _ExitAnswers:
-    """The answers to the signals that leave positions, inside one transaction.
+    """The answers to the signals that leave positions, inside one transaction; `now` by the venue.
 
     One whose rows cannot be read is `failed`: it waits, and keeps no other from leaving.
     """
@@ -190,6 +192,7 @@ class _ExitAnswers:
     bot: Bot | None
     run: BotRun | None
     wall: datetime
+    now: datetime
     alerts: Mapping[UUID, AlertState]
     outcomes: list[AlertOutcome] = field(default_factory=list)
     left: list[TradeSignal] = field(default_factory=list)
@@ -288,7 +291,7 @@ class _ExitAnswers:
                     symbol=signal.symbol,
                     action="exit" if state is AlertState.ACCEPTED else "none",
                     reason=reason,
-                    at=self.bot.last_scan_at or self.run.venue_started_at,
+                    at=self.now,
                     position_id=trade_id,
                 )
             )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlmodel import select
 
-from domain.markets import Mode, Realm
+from domain.markets import Mode, Realm, VenueKey
 from models.bots import Bot
 from models.trading import Position
 from services.alerts.errors import AlertMalformed
@@ -18,7 +19,7 @@ from services.bot_views import BotViews
 from services.errors import InvalidRequest
 from tests.alerts.harness import Desk
 from tests.support.crashes import Crashed
-from tests.support.engine import RunningBot
+from tests.support.engine import RunningBot, buy
 from tests.support.fake_venue import Answer
 
 pytestmark = pytest.mark.integration
@@ -233,6 +234,40 @@ async def test_a_part_leaves_the_rest_with_its_stop(
     assert (rest.state, rest.open_quantity) == ("open", Decimal(left))
     assert "stop" in await desk.engine.triggers(position)
     assert (await desk.follow(bot, receipt.alert_id)).state == "executed"
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_a_decision_says_by_the_venues_clock_when_it_was_made(
+    desk: Desk, is_stopped: bool
+) -> None:
+    bot, key = await desk.bot_with_key()
+    await desk.engine.open_position(bot)
+    if is_stopped:
+        await _end_run(desk, bot)
+    clock, wall = desk.engine.venue.market, desk.engine.wall
+    clock.now += timedelta(hours=2)
+    wall.advance(3600)
+    await desk.engine.watching.look(VenueKey("coinbase", Realm.SIMULATED))
+    clock.now += timedelta(seconds=5)
+    wall.advance(5)
+    await desk.engine.execute(
+        "UPDATE bots SET last_scan_at = :then WHERE id = :id",
+        id=bot.bot_id,
+        then=clock.now - timedelta(minutes=40),
+    )
+
+    receipt = await desk.send(key, action="close")
+    late = buy()
+    if is_stopped:
+        await desk.engine.hunt(bot, late)
+
+    rows = await desk.engine.rows(
+        "SELECT cause, decided_at FROM decisions WHERE bot_id = :id", id=bot.bot_id
+    )
+    decided = {row["cause"]: row["decided_at"] for row in rows}
+    assert decided[f"signal:{receipt.alert_id}"] == clock.now
+    assert decided.get(f"signal:{late.signal_id}", clock.now) == clock.now
+    assert len(decided) == 1 + is_stopped
 
 
 async def test_more_than_is_held_closes_all(desk: Desk) -> None:
