@@ -40,12 +40,13 @@ FROM (
 
 LIVE = """
 SELECT coalesce(sum(p.fees), 0) AS fees,
+       coalesce(sum(p.realized_pnl), 0) - coalesce(sum(p.fees), 0) AS net_pnl,
        coalesce(sum(p.entry_notional + p.exit_notional), 0) AS volume
 FROM positions p
 WHERE p.user_id = %(user_id)s AND p.account_id = %(account_id)s
   AND p.state IN ('pending', 'open')
 """
-"""What positions that are not closed yet have traded and paid so far."""
+"""What positions that are not closed yet have traded, paid and realised so far."""
 
 # Under row-level security an index serves a comparison only with what can tell nobody anything,
 # which PostgreSQL believes of a parameter and of CASE, but not of COALESCE.
@@ -173,7 +174,11 @@ class Streak:
 
 @dataclass(frozen=True, slots=True)
 class StatsView:
-    """Statistics of an account. Amounts in its currency."""
+    """Statistics of an account. Amounts in its currency.
+
+    The highest and the lowest equity are those of the equity curve (opening equity plus net P&L) at
+    the ends of its days and at present.
+    """
 
     user_id: UUID
     tier: str
@@ -216,13 +221,7 @@ def put_together(
 ) -> StatsView:
     """Make the view of what was read."""
     opening = frame.opening_equity
-    points = [
-        opening,
-        opening + (rows.extremes["highest"] or ZERO),
-        opening + (rows.extremes["lowest"] or ZERO),
-        # Of a lower bound nobody knows whether it is the lowest there was.
-        *([] if balance.equity_is_lower_bound else [balance.equity]),
-    ]
+    points = _equity_points(opening, rows, balance.unrealized_pnl)
     return StatsView(
         user_id=user_id,
         tier=frame.tier,
@@ -247,6 +246,23 @@ def put_together(
         current_leverage=ONE,
         available_leverage=ONE,
     )
+
+
+def _equity_points(
+    opening: Decimal, rows: StatsRows, unrealized_pnl: Decimal | None
+) -> Sequence[Decimal]:
+    """The beginning, the curve's highest and lowest day, and the present.
+
+    The present is the curve's last point with what open positions have made until now, not what the
+    account holds: no deposit, withdrawal or coin of the user's own is on the curve. Where an open
+    position has no price it is left out.
+    """
+    highest, lowest = rows.extremes["highest"] or ZERO, rows.extremes["lowest"] or ZERO
+    points = [ZERO, highest, lowest]
+    if unrealized_pnl is not None:
+        closed = sum((row["net_pnl"] for row in rows.months), ZERO)
+        points.append(closed + rows.live["net_pnl"] + unrealized_pnl)
+    return [opening + point for point in points]
 
 
 def _best_month(rows: StatsRows, opening: Decimal) -> BestMonth | None:

@@ -344,6 +344,45 @@ async def test_statistics(book: Book, views: AccountViews) -> None:
     assert these(stats.total_deposits, stats.total_withdrawals) == (10_000, 0)
 
 
+async def test_deposits_and_withdrawals_move_neither_high_nor_low(
+    book: Book, views: AccountViews
+) -> None:
+    who = book.trader.principal
+    await book.close(NOW - timedelta(days=2), realized_pnl=Decimal(100), fees=Decimal(0))
+    for amount, held in ((Decimal(3_000), 13_100), (Decimal(-9_000), 4_100)):
+        await came(book, amount, NOW - timedelta(days=1))
+        async with book.database.as_system() as session:
+            balance = {"held": held, "id": book.trader.account_id}
+            statement = text("UPDATE balances SET total = :held WHERE account_id = :id")
+            await (await session.connection()).execute(statement, balance)
+        stats = await views.stats(who, ANY)
+        assert these(stats.equity, stats.total_deposits) == (held, 13_000)
+        assert these(stats.all_time_high, stats.all_time_low) == (10_100, 10_000)
+
+
+async def test_high_and_low_count_what_open_positions_make_at_present(
+    book: Book, views: AccountViews
+) -> None:
+    """Half of it was sold at 90; the other half would be at 60."""
+    await book.keep(
+        NOW,
+        state=PositionState.OPEN,
+        exit_quantity=Decimal("0.5"),
+        exit_notional=Decimal(45),
+        open_quantity=Decimal("0.5"),
+        realized_pnl=Decimal(-5),
+        fees=Decimal(1),
+        symbol="LTC-USD",
+    )
+    without = await views.stats(book.trader.principal, ANY)
+    assert these(without.all_time_high, without.all_time_low) == (10_000, 10_000), "no price"
+
+    await quote(book, "LTC-USD", Decimal(60))
+
+    stats = await views.stats(book.trader.principal, ANY)
+    assert these(stats.all_time_high, stats.all_time_low) == (10_000, 9_974)
+
+
 async def test_streaks_against_every_trade(database: Database, views: AccountViews) -> None:
     for seed in range(4):
         book = await open_book(database)

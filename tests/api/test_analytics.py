@@ -43,6 +43,7 @@ async def test_statistics(world: World, user: Api) -> None:
             "account_age_days": "number",
             "total_deposits": "number",
             "total_withdrawals": "number",
+            "flows_unpriced": [],
             "current_balance": "number",
             "unpriced": [],
             "equity_is_lower_bound": "number",
@@ -72,7 +73,7 @@ async def test_statistics(world: World, user: Api) -> None:
         },
     }
     assert data["account"]["subscription_tier"] == "free"
-    assert data["account"]["all_time_high"] == 10050
+    assert data["account"]["all_time_high"] == 10121.6, "10,025 and what the open position has made"
     assert data["trading"]["total_fees_paid"] == 18.4, "the open position paid its entry too"
     assert data["trading"]["current_streak"] == {
         "type": "losing",

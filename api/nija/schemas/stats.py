@@ -29,9 +29,11 @@ class StatsAccount(View):
     )
     equity_is_lower_bound: bool = Field(description="Whether anything is left out.")
     all_time_high: Amount = Field(
-        examples=[12450.80], description="Of the equity curve's days and the present equity."
+        examples=[12450.80],
+        description="Of the equity curve (opening equity plus net P&L) at the ends of days and at "
+        "present, what is open included; deposits and withdrawals do not move it.",
     )
-    all_time_low: Amount = Field(examples=[9850.20])
+    all_time_low: Amount = Field(examples=[9850.20], description="The lowest of the same.")
     broker: str = Field(examples=["coinbase"])
     mode: Mode
 

@@ -1063,8 +1063,12 @@ class StatsAccount:
     equity_is_lower_bound: bool
     """Whether anything is left out."""
     all_time_high: Decimal
-    """Of the equity curve's days and the present equity."""
+    """Of the equity curve (opening equity plus net P&L) at the ends of days and at present.
+
+    What is open included; deposits and withdrawals do not move it..
+    """
     all_time_low: Decimal
+    """The lowest of the same."""
     broker: str
     mode: Mode
 

@@ -890,8 +890,12 @@ export interface StatsAccount {
   unpriced: Array<string>;
   /** Whether anything is left out. */
   equityIsLowerBound: boolean;
-  /** Of the equity curve's days and the present equity. */
+  /**
+   * Of the equity curve (opening equity plus net P&L) at the ends of days and at present, what is
+   * open included; deposits and withdrawals do not move it.
+   */
   allTimeHigh: number;
+  /** The lowest of the same. */
   allTimeLow: number;
   broker: string;
   mode: Mode;
