@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from domain.ports import WallClock
 from services.database import Database
+from services.isolation import isolated
 
 EVERY = timedelta(hours=6)
 """How often there is anything to do, once nothing is left from before."""
@@ -180,8 +181,10 @@ class Retention:
             return 0
         forgotten, is_through = 0, True
         for rule in RULES:
-            gone = await self._forget(rule, now)
-            forgotten += gone
+            gone = AT_ONCE * BATCHES_MAX
+            with isolated("retention.not_forgotten", table=rule.table):
+                gone = await self._forget(rule, now)
+                forgotten += gone
             is_through = is_through and gone < AT_ONCE * BATCHES_MAX
         if is_through:
             self._next_at = now + EVERY

@@ -72,6 +72,8 @@ class ExportSweep:
     async def purge(self) -> int:
         """Remove files that are over their time, and those of users who are gone.
 
+        One that the store does not remove is left to the next round, and keeps no other.
+
         Returns:
             How many files were removed.
 
@@ -93,7 +95,7 @@ class ExportSweep:
                 # Nobody finds the file once this commits; removing it may then be tried for ever.
                 export.state = ExportState.EXPIRED
                 session.add(export)
-        removed = 0
+        removed, kept_by_store = 0, 0
         stored = await self._store.stored()
         async with self._database.as_system() as session:
             wanted = (ExportState.PENDING.value, ExportState.READY.value)
@@ -104,10 +106,15 @@ class ExportSweep:
             kept = set(known.all())
         for one in stored:
             if one.name not in kept or one.changed_at < now - 2 * KEPT:
-                await self._store.delete(one.name)
-                removed += 1
+                try:
+                    await self._store.delete(one.name)
+                    removed += 1
+                except ObjectStoreUnavailable:
+                    kept_by_store += 1
         if removed:
             _log.info("exports.purged", files=removed)
+        if kept_by_store:
+            _log.warning("exports.not_purged", files=kept_by_store)
         return removed
 
     async def _purge_unless_unavailable(self) -> None:

@@ -18,6 +18,7 @@ from services.billing.rows import find_row
 from services.billing.usage import WARN_AT, calls_limit, count_usage, nearly_used, usage_period
 from services.database import Database
 from services.idempotency import IdempotencyKeys
+from services.isolation import isolated
 from services.notices import NoticeKind, tell
 
 EVERY = timedelta(minutes=5)
@@ -102,8 +103,9 @@ class LimitSweep:
         while True:
             users = await self._busy(now, after)
             for user_id in users:
-                async with self._database.as_system() as session:
-                    await warn(session, user_id, now)
+                with isolated("limits.not_warned", user_id=user_id):
+                    async with self._database.as_system() as session:
+                        await warn(session, user_id, now)
             found += len(users)
             if len(users) < _WARNED_AT_ONCE:
                 return found

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from domain.ports import WallClock
 from services.database import Database
+from services.isolation import isolated
 from services.notices import NoticeKind, tell
 
 _UNTOLD = text(
@@ -47,15 +48,17 @@ class HaltedMarkets:
         async with self._database.as_system() as session:
             connection = await session.connection()
             rows = (await connection.execute(_UNTOLD, {"kind": kind.value})).mappings().all()
-            for row in rows:
-                facts = {
-                    "position_id": str(row["id"]),
-                    "symbol": row["symbol"],
-                    "quantity": format(row["open_quantity"], "f"),
-                    "venue": row["venue"],
-                    "mode": row["mode"],
-                    "reason": row["reason"],
-                }
-                about, now = row["id"].hex, self._clock.now()
-                await tell(session, row["user_id"], kind, about, now=now, facts=facts)
+        for row in rows:
+            facts = {
+                "position_id": str(row["id"]),
+                "symbol": row["symbol"],
+                "quantity": format(row["open_quantity"], "f"),
+                "venue": row["venue"],
+                "mode": row["mode"],
+                "reason": row["reason"],
+            }
+            about, now = row["id"].hex, self._clock.now()
+            with isolated("market.halt_not_told", position_id=row["id"]):
+                async with self._database.as_system() as session:
+                    await tell(session, row["user_id"], kind, about, now=now, facts=facts)
         return len(rows)

@@ -17,6 +17,7 @@ from domain.markets import Quote, Realm, VenueClock, VenueKey
 from domain.ports import MarketData, Venues, VenueUnavailable
 from domain.valuation import PRICE_AGE_MAX, markets_pricing
 from services.database import Database, all_rows
+from services.isolation import isolated
 from services.markets.seen import store_quotes
 from services.valuing import stablecoins_in_force
 
@@ -57,10 +58,11 @@ class HoldingPrices:
 
     async def sweep(self) -> int:
         """Ask for the prices that are missing or getting old; answers how many came."""
-        came = [
-            await self._price(VenueKey(venue, self._realm)) for venue in self._venues.supported()
-        ]
-        return sum(came)
+        came = 0
+        for venue in self._venues.supported():
+            with isolated("holdings.not_priced", venue=venue):
+                came += await self._price(VenueKey(venue, self._realm))
+        return came
 
     async def _price(self, key: VenueKey) -> int:
         async with self._database.as_system() as session:

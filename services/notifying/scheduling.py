@@ -22,9 +22,10 @@ from domain.notifications import (
     ReportTime,
     ReportTimeRefused,
 )
-from domain.ports import WallClock
+from domain.ports import WallClock, WorkflowServiceUnavailable
 from models.notifications import NotificationPreferences
 from services.database import Database
+from services.isolation import isolated
 from services.notifying.planning import lock_preferences
 from services.refusals import unless_refused
 
@@ -91,7 +92,9 @@ class Scheduling:
         """
         differing = await self._differing(None)
         for row in differing:
-            await unless_refused(self._put_right(row["user_id"]), user_id=row["user_id"])
+            user_id = row["user_id"]
+            with isolated("notify.not_scheduled", WorkflowServiceUnavailable, user_id=user_id):
+                await unless_refused(self._put_right(user_id), user_id=user_id)
         return len(differing)
 
     async def reconcile(self, user_id: UUID) -> None:

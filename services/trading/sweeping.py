@@ -32,6 +32,7 @@ from models.bots import Bot, BotRun, RunState
 from models.trading import Trigger, TriggerState
 from services.database import Database
 from services.orders.reconciling import Reconciling
+from services.refusals import unless_refused
 
 NO_PROGRESS = timedelta(seconds=400)
 """A bot with a live run wakes at least every 150 s; one silent for longer is woken."""
@@ -120,7 +121,8 @@ class Sweeper:
 
     async def _watch(self) -> None:
         for venue in self._venues.supported():
-            await self._workflows.ensure_watch(VenueKey(venue, self._realm))
+            call = self._workflows.ensure_watch(VenueKey(venue, self._realm))
+            await unless_refused(call, venue=venue)
 
     async def _wake_bots(self) -> None:
         bots = await self._disagreeing(everybody=self._first)

@@ -462,6 +462,18 @@ async def test_old_files_and_those_of_nobody_are_purged(stage: Stage) -> None:
     assert (found.state, found.download_url) == (ExportState.EXPIRED, None)
 
 
+async def test_a_file_that_is_not_removed_keeps_no_other(stage: Stage) -> None:
+    for name in ("trades_1.csv", "trades_2.csv", "trades_3.csv"):
+        stage.store.files[name] = b"x", stage.clock.now()
+    stage.store.kept.add("trades_1.csv")
+
+    assert await _sweep(stage).purge() == 2
+
+    assert "trades_1.csv" in stage.store.files
+    stage.store.kept.clear()
+    assert await _sweep(stage).purge() == 1
+
+
 def _sweep(stage: Stage) -> ExportSweep:
     return ExportSweep(stage.database, stage.store, stage.workflows, stage.clock)
 

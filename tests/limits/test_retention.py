@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from adapters.embedded.postgres_roles import DatabaseUrls
 from services import retention
@@ -244,6 +245,30 @@ async def test_of_old_days_the_last_equity_stays_and_the_first_of_all(
 
 
 # --- how ------------------------------------------------------------------------------------------
+
+
+async def test_a_table_that_is_locked_keeps_no_other_from_being_gone_through(
+    world: World, api: Api
+) -> None:
+    await world.sql(
+        "UPDATE mailed_links SET expires_at = %(at)s WHERE user_id = %(id)s",
+        id=api.user_id,
+        at=world.clock.now() - 40 * DAY,
+    )
+    sweep, locked = Retention(world.database, world.clock), RULES[0].table
+    assert locked != "mailed_links"
+    async with world.database.as_system() as session:
+        connection = await session.connection()
+        await connection.execute(text(f"LOCK TABLE {locked} IN EXCLUSIVE MODE"))
+        assert await sweep.sweep() >= 1
+
+    assert await count(world, "mailed_links", api.user_id) == 0
+    await world.sql(
+        "UPDATE refresh_tokens SET expires_at = %(at)s WHERE user_id = %(id)s",
+        id=api.user_id,
+        at=world.clock.now() - 40 * DAY,
+    )
+    assert await sweep.sweep() >= 1, "it is not through before it has seen all tables"
 
 
 async def test_it_goes_on_at_once_while_there_is_more(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from domain.plans import PLANS, Tier
+from models.people import User
 from services.billing.usage import calls_limit
 from services.limits.sweeping import COUNTS_KEPT, EVERY, LimitSweep
 from tests.api.harness import Api, World, open_client, register
@@ -90,6 +93,24 @@ async def test_somebody_near_a_limit_is_told_once_a_period(world: World, api: Ap
     assert await told(world, api) == [
         {"what": "API calls", "used": limit * 8 // 10, "limit": limit}
     ]
+
+
+async def test_a_user_who_cannot_be_told_keeps_no_other_from_it(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    locked, other = sorted([await register(client), await register(client)], key=_user_id)
+    for api in (locked, other):
+        await count(world, api, calls_limit(PLANS[Tier.PRO]))
+    async with world.database.as_system() as session:
+        await session.exec(select(User).where(User.id == locked.user_id).with_for_update())
+
+        await sweeper(world).sweep()
+
+    assert (len(await told(world, locked)), len(await told(world, other))) == (0, 1)
+
+
+def _user_id(api: Api) -> UUID:
+    return api.user_id
 
 
 async def test_nothing_is_done_between_two_times(world: World, api: Api) -> None:

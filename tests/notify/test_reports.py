@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlmodel import select
 
 from domain.notifications import Report, ReportTime
 from domain.performance import ClosedTrade, measure_performance
 from domain.principal import Principal
+from models.notifications import NotificationPreferences
 from services.account_views.balance import BalanceView
 from services.account_views.choice import AccountChoice
 from services.account_views.frame import Period
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.integration
 
 DUE = datetime(2026, 3, 1, 7, tzinfo=UTC)
 TODAY = DUE.date()
+DAILY = Report.DAILY_SUMMARY
 
 
 @dataclass
@@ -209,6 +212,23 @@ async def test_a_zone_that_temporal_does_not_know_is_its_user_s_trouble_alone(
     assert view.timezone == "America/Coyhaique"
     assert (usual.user_id, Report.DAILY_SUMMARY) in office.workflows.schedules
     assert (strange.user_id, Report.DAILY_SUMMARY) not in office.workflows.schedules
+
+
+async def test_preferences_that_are_locked_keep_nobody_else_s_schedules_from_being_made(
+    office: Office,
+) -> None:
+    users = [await office.add_user() for _ in range(3)]
+    await office.notifying.scheduling.sweep()
+    await office.execute("UPDATE notification_preferences SET report_hour = 9")
+    office.wall.advance(seconds=61)
+    locked = users[1].user_id
+    async with office.database.as_system() as session:
+        rows = select(NotificationPreferences).where(NotificationPreferences.user_id == locked)
+        assert (await session.exec(rows.with_for_update())).all()
+        await office.notifying.scheduling.sweep()
+
+    made = {user.user_id: office.workflows.schedules[user.user_id, DAILY].hour for user in users}
+    assert made == {user.user_id: 8 if user.user_id == locked else 9 for user in users}
 
 
 async def test_a_time_zone_that_does_not_exist_is_refused(office: Office) -> None:

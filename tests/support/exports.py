@@ -33,6 +33,8 @@ class MemoryStore:
     files: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
     is_down: bool = False
     stands_still: bool = False
+    kept: set[str] = field(default_factory=set)
+    """Files that are not removed: somebody holds them."""
 
     async def write(self, name: str, chunks: AsyncIterable[bytes]) -> int:
         self._answer()
@@ -53,6 +55,8 @@ class MemoryStore:
 
     async def delete(self, name: str) -> None:
         self._answer()
+        if name in self.kept:
+            raise ObjectStoreUnavailable
         self.files.pop(name, None)
 
     async def stored(self) -> Sequence[StoredObject]:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlmodel import select
 
 from domain.markets import MarketStatus, Mode
+from models.people import User
 from services.markets.halted import HaltedMarkets
 from tests.support.engine import Engine, RunningBot, buy
 from tests.support.fake_venue import KEY
@@ -50,6 +52,21 @@ async def test_the_holder_of_a_position_is_told_once(alone: Engine, mode: Mode) 
     assert [await halted.sweep() for _ in range(3)] == [1, 0, 0]
 
     assert await _notices(alone) == ["BTC-USD"]
+
+
+async def test_a_holder_who_cannot_be_told_keeps_no_other_from_it(alone: Engine) -> None:
+    bots = [await _holding_bitcoin(alone, Mode.LIVE) for _ in range(3)]
+    halted = HaltedMarkets(alone.database, alone.wall)
+    await _halt(alone, "BTC-USD")
+    locked = bots[1].trader.user_id
+    async with alone.database.as_system() as session:
+        await session.exec(select(User).where(User.id == locked).with_for_update())
+        await halted.sweep()
+    first = await _notices(alone)
+
+    await halted.sweep()
+
+    assert (len(first), len(await _notices(alone))) == (2, 3)
 
 
 @pytest.mark.parametrize("mode", Mode)
