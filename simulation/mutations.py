@@ -63,9 +63,9 @@ MUTATIONS = (
         "an order whose answer was lost is looked up before another takes its place",
         (
             Edit(
-                "services/orders/sending.py",
-                'return OrderState.UNKNOWN, ("unknown", reason)',
-                'return OrderState.REFUSED, ("unknown", reason)',
+                "services/orders/refusals.py",
+                "        return OrderState.UNKNOWN, refusal\n",
+                "        return OrderState.REFUSED, refusal\n",
             ),
         ),
     ),

@@ -50,7 +50,7 @@ class FakeViews:
             first_day=first,
             last_day=TODAY,
         )
-        return PerformanceView(period, performance, "coinbase", "paper")
+        return PerformanceView(period, performance, (), "coinbase", "paper")
 
     async def last_week(self, caller: Caller, choice: AccountChoice) -> PerformanceView:
         view = await self.performance(caller, choice, Period.WEEK)
