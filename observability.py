@@ -1,6 +1,6 @@
 """Structured logs: one JSON object (or one console line) an event, without secrets.
 
-Every process configures this once, at its door. Context bound by `structlog.contextvars`
+Every process configures this once, at its entry point. Context bound by `structlog.contextvars`
 (request_id, user_id, bot_id) goes into each line; so do the lines of libraries that use `logging`.
 Tracebacks never show local variables: they hold what must not be logged.
 """

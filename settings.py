@@ -191,7 +191,7 @@ class Settings(BaseSettings):
         default=60, ge=0, description="Of one webhook key; 0 is any number."
     )
 
-    # --- doors ------------------------------------------------------------------------------
+    # --- calls ------------------------------------------------------------------------------
     cors_origins: str = Field(default="", description="Comma-separated origins; none by default.")
     trusted_proxies: str = Field(
         default="", description="Comma-separated addresses or networks believed in X-Forwarded-For."

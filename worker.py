@@ -1,4 +1,4 @@
-"""The workers' door: workflows, activities, loops, and an orderly end.
+"""The workers' entry point: workflows, activities, loops, and an orderly end.
 
 Two roles, each a process of its own. The main worker decides and enters, and does everything that
 is not urgent. The exits worker watches prices and carries out exits; it has a task queue, slots,
@@ -76,7 +76,7 @@ HEARTBEAT = timedelta(seconds=1)
 """The SDK would pass heartbeats on at four fifths of their timeout: one that is a moment late on a
 busy machine would then count as a death."""
 
-CONNECT_PAUSE_SECONDS = 0.5
+CONNECT_DELAY_SECONDS = 0.5
 END_SECONDS_MAX = 10.0
 """How long a process that ends waits for its activities and for Temporal, which may be away."""
 
@@ -178,7 +178,7 @@ async def _serve(
             _log.warning("worker.temporal_unavailable")
         except Exception as failure:  # noqa: BLE001 - a boundary: the loops need no Temporal
             _log.exception("worker.serving_failed", error=type(failure).__name__)
-        await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+        await asyncio.sleep(CONNECT_DELAY_SECONDS)
 
 
 def _worker(client: Client, task_queue: str, container: WorkerContainer) -> Worker:

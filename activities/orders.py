@@ -31,4 +31,4 @@ class OrderActivities:
     async def settle(self, request: OrderInput) -> OrderResult:
         """Look the order up at the venue and book what is found."""
         async with heartbeating():
-            return await self._settling.settle_or_pause(request.user_id, request.order_id)
+            return await self._settling.settle_or_delay(request.user_id, request.order_id)

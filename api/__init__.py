@@ -1,1 +1,1 @@
-"""The HTTP doors: one FastAPI sub-application a dialect, mounted by `api.main`."""
+"""The HTTP API: one FastAPI sub-application a dialect, mounted by `api.main`."""

@@ -1,4 +1,4 @@
-"""The API's door: settings, container, metrics, uvicorn."""
+"""The API's entry point: settings, container, metrics, uvicorn."""
 
 from __future__ import annotations
 

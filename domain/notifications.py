@@ -47,8 +47,8 @@ class Report(StrEnum):
 
 def next_attempt(attempts: int, made_at: datetime, now: datetime) -> datetime | None:
     """When to try again after `attempts` failures; None when it is given up."""
-    pause = BACKOFF[min(attempts, len(BACKOFF)) - 1]
-    at = now + timedelta(seconds=pause)
+    delay = BACKOFF[min(attempts, len(BACKOFF)) - 1]
+    at = now + timedelta(seconds=delay)
     return at if at - made_at <= GIVE_UP_AFTER else None
 
 

@@ -48,7 +48,7 @@ class Alert(SQLModel, table=True):
     """A received alert and its outcome. The id is that of the position it may open.
 
     `trade_id` is what the sender was told: that position, or the one that the alert takes back;
-    none for an alert that was refused at the door. `dedup_key` is what makes another alert the
+    none for an alert that was refused on receipt. `dedup_key` is what makes another alert the
     same one; only first ones have it.
     """
 

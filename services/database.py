@@ -71,12 +71,12 @@ def connection_options(*settings: str, statement_timeout_ms: int | None = None) 
 
 
 class Database:
-    """The two doors to PostgreSQL: bound and unbound by row-level security.
+    """PostgreSQL as two roles: bound and unbound by row-level security.
 
     Args:
         app_url: as the role that row-level security binds.
         system_url: as the role that it does not.
-        pool_size: connections through each door.
+        pool_size: connections as each role.
         ping_first: ask whether a pooled connection lives before each use. A server that was killed
             leaves dead ones; where nobody repeats what fails, as the API's callers, one more round
             trip is cheaper than an error after every restart. Activities are repeated anyway.

@@ -33,7 +33,7 @@ RENEW_SECONDS = 1.5
 WAIT_SECONDS = 10.0
 _POLL_SECONDS_FIRST = 0.05
 _POLL_SECONDS_MAX = 0.8
-"""Between two looks for the answer of the first request; each pause is twice the one before."""
+"""Between two looks for the answer of the first request; each delay is twice the one before."""
 
 _CLAIM = text("""
 INSERT INTO idempotency_keys AS k (id, user_id, key, request_hash, created_at)
@@ -112,7 +112,7 @@ class IdempotencyKeys:
         Raises:
             IdempotencyConflict: the key stands for another request, or the first one goes on.
         """
-        pause = _POLL_SECONDS_FIRST
+        delay = _POLL_SECONDS_FIRST
         deadline = asyncio.get_running_loop().time() + self._wait_seconds
         while True:
             found = await self._try_claim(user_id, key, request_hash)
@@ -120,8 +120,8 @@ class IdempotencyKeys:
                 return found
             if asyncio.get_running_loop().time() >= deadline:
                 raise IdempotencyConflict("The first request with this key is still in progress")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _POLL_SECONDS_MAX)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _POLL_SECONDS_MAX)
 
     @asynccontextmanager
     async def renewed(self, claim: Claim) -> AsyncIterator[None]:

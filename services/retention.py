@@ -193,7 +193,7 @@ class Retention:
         return forgotten
 
     async def _forget(self, rule: Rule, now: datetime) -> int:
-        """Delete batch by batch; rows that somebody holds are left for the next round."""
+        """Delete batch by batch; rows that are locked are left for the next round."""
         statement = text(
             f"DELETE FROM {rule.table} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own words
             f"{rule.found} LIMIT :at_once FOR UPDATE OF t SKIP LOCKED))"

@@ -94,7 +94,7 @@ class Execution:
             if not result.state.is_final:
                 result = await self._execute(
                     f"settle {order.leg}",
-                    lambda services: services.settling.settle_or_pause(user_id, order_id),
+                    lambda services: services.settling.settle_or_delay(user_id, order_id),
                     policies.SETTLE,
                 )
             if not result.state.is_final:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the simulation's own, and the services' door to it."""
+"""A PostgreSQL server of the simulation's own, and the services' connections to it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _at(url: str, database: str) -> str:
 
 
 class SteppedDatabase(Database):
-    """The services' two doors, with connections whose statements are scheduled."""
+    """The services' database, with connections whose statements are scheduled."""
 
     def __init__(self, urls: DatabaseUrls, scheduler: StatementScheduler, process: Process) -> None:
         self._scheduler = scheduler

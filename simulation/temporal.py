@@ -25,7 +25,7 @@ from simulation.trace import Trace
 from workflows import policies
 
 FLAT_PATIENCE = 600.0
-LOOK_PAUSE_MAX = 15.0
+LOOK_DELAY_MAX = 15.0
 BARS_HEARD = 0.02
 """Share of the closed bars that a bot is woken for: most change nothing, and a wake-up that is lost
 is what a bot has to live with anyway."""
@@ -176,7 +176,7 @@ class Temporal(Workflows):
 
     async def _verify(self, due: KillSwitchRound, changed: asyncio.Event) -> KillSwitchLook:
         loop = asyncio.get_running_loop()
-        began, pause = loop.time(), 1.0
+        began, delay = loop.time(), 1.0
         while True:
             changed.clear()
             look = await self.activities.execute(
@@ -186,9 +186,9 @@ class Temporal(Workflows):
             if look.superseded or not left or loop.time() - began >= FLAT_PATIENCE:
                 return look
             try:
-                await asyncio.wait_for(changed.wait(), pause)
+                await asyncio.wait_for(changed.wait(), delay)
             except TimeoutError:
-                pause = min(pause * 2, LOOK_PAUSE_MAX)
+                delay = min(delay * 2, LOOK_DELAY_MAX)
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class OrderExecution:
             if not result.state.is_final:
                 result = await self._settle(request, order)
             if not result.state.is_final:
-                await self._pause(order, result)
+                await self._delay(order, result)
         except ActivityError:
             # Sending or looking up did not end. The row says how far it came.
             await workflow.sleep(policies.UNSETTLED_PAUSE)
@@ -74,7 +74,7 @@ class OrderExecution:
             if result.guard_due or not result.state.is_final:
                 self._on_due()
 
-    async def _pause(self, order: OrderTask, result: OrderResult) -> None:
+    async def _delay(self, order: OrderTask, result: OrderResult) -> None:
         """Wait before the next look-up; with keys that are refused, until there are others."""
         seconds = result.keys_refused_seconds
         if seconds is None:

@@ -27,8 +27,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import policies
 
-LOOK_PAUSE_FIRST = timedelta(seconds=1)
-LOOK_PAUSE_MAX = timedelta(seconds=15)
+LOOK_DELAY_FIRST = timedelta(seconds=1)
+LOOK_DELAY_MAX = timedelta(seconds=15)
 FLAT_PATIENCE = timedelta(minutes=10)
 """How long a round waits for flat books before it reports what is still open."""
 
@@ -106,9 +106,9 @@ class KillSwitchWorkflow:
 
     async def _verify(self, due: KillSwitchRound) -> KillSwitchLook:
         """Look until sends have ended and, when flattening, nothing is open."""
-        began, pause = workflow.now(), LOOK_PAUSE_FIRST
+        began, delay = workflow.now(), LOOK_DELAY_FIRST
         while True:
-            # A change before this look is seen by it, one after it ends the pause.
+            # A change before this look is seen by it, one after it ends the delay.
             self._is_changed = False
             look = await workflow.execute_activity_method(
                 KillSwitchActivities.look, due, summary="is it flat", **policies.KILL_SWITCH
@@ -120,8 +120,8 @@ class KillSwitchWorkflow:
             if look.superseded or not left or workflow.now() - began >= FLAT_PATIENCE:
                 return look
             with suppress(TimeoutError):
-                await workflow.wait_condition(lambda: self._is_changed, timeout=pause)
-            pause = min(pause * 2, LOOK_PAUSE_MAX)
+                await workflow.wait_condition(lambda: self._is_changed, timeout=delay)
+            delay = min(delay * 2, LOOK_DELAY_MAX)
 
     def _history_is_long(self) -> bool:
         return workflow.info().get_current_history_length() >= policies.HISTORY_EVENTS_MAX

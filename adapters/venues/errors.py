@@ -96,7 +96,7 @@ MEANINGS: Mapping[type[BaseException], Meaning] = MappingProxyType(
         ccxt.ExchangeClosedByUser: _UNKNOWN,
         ccxt.OperationFailed: _UNKNOWN,
         ccxt.NetworkError: _UNKNOWN,
-        # Siblings in ccxt: neither proves by itself that the request was turned away at the door.
+        # Siblings in ccxt: neither proves by itself that the request was not processed.
         ccxt.DDoSProtection: _UNKNOWN,
         ccxt.RateLimitExceeded: _UNKNOWN,
         ccxt.ExchangeNotAvailable: _UNKNOWN,

@@ -16,7 +16,7 @@ class AlertServices(Protocol):
 
     @property
     def alert_intake(self) -> AlertIntake:
-        """The door for alerts."""
+        """Receives alerts."""
         ...
 
     @property

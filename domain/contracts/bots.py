@@ -104,7 +104,7 @@ class BotInput(Contract):
 class OrderTask(Contract):
     """A live order that needs the next step: sending, or looking up.
 
-    `keys` is the version of its account's keys; a pause because they are refused ends with them.
+    `keys` is the version of its account's keys; a delay because they are refused ends with them.
     """
 
     order_id: UUID

@@ -28,14 +28,14 @@ STORM_DELAY_SECONDS = 15.0
 """The same while more than `STORM` alerts wait to be followed: the bots need the machine first."""
 
 TELLING_AT_ONCE = 16
-TELLING_PAUSE = 0.25
-TELLING_PAUSE_STORM = 1.0
+TELLING_DELAY = 0.25
+TELLING_DELAY_STORM = 1.0
 """Seconds between two messages to one bot, also while more than `STORM` alerts wait to be followed.
 Each is an event of its history, and a bot that hears something all the time cannot continue as new;
 one that hears less often takes more at once."""
 
 FOLLOWING_AT_ONCE = 4
-FOLLOWING_PAUSE = 0.1
+FOLLOWING_DELAY = 0.1
 """Seconds after that many starts: 40 a second in a storm, while nobody waits for them."""
 
 WAITING_MAX = 10_000
@@ -49,7 +49,7 @@ class AlertDispatch:
     Args:
         bots: told that alerts wait.
         workflows: follow each alert.
-        pause_seconds: between two rounds of beginning to follow.
+        delay_seconds: between two rounds of beginning to follow.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class AlertDispatch:
         bots: WorkflowService,
         workflows: AlertWorkflows,
         *,
-        pause_seconds: float = FOLLOWING_PAUSE,
+        delay_seconds: float = FOLLOWING_DELAY,
     ) -> None:
         self._bots = bots
         self._workflows = workflows
-        self._pause_seconds = pause_seconds
+        self._delay_seconds = delay_seconds
         self._untold: dict[UUID, UUID] = {}
         self._unwoken: dict[UUID, UUID] = {}
         self._told: dict[UUID, float] = {}
@@ -120,8 +120,8 @@ class AlertDispatch:
             self._news.clear()
             await self._wake_exits()
             now = loop.time()
-            pause = TELLING_PAUSE_STORM if self._is_storm else TELLING_PAUSE
-            self._told = {bot: at for bot, at in self._told.items() if at + pause > now}
+            delay = TELLING_DELAY_STORM if self._is_storm else TELLING_DELAY
+            self._told = {bot: at for bot, at in self._told.items() if at + delay > now}
             due = {bot: user for bot, user in self._untold.items() if bot not in self._told}
             for bot_id in due:
                 del self._untold[bot_id]
@@ -133,7 +133,7 @@ class AlertDispatch:
                 self._is_told.set()
                 await self._news.wait()
                 continue
-            soonest = min(self._told.get(bot, now - pause) for bot in self._untold) + pause
+            soonest = min(self._told.get(bot, now - delay) for bot in self._untold) + delay
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), max(0.0, soonest - loop.time()))
 
@@ -162,7 +162,7 @@ class AlertDispatch:
             finally:
                 for _ in batch:
                     self._unfollowed.task_done()
-            await asyncio.sleep(self._pause_seconds)
+            await asyncio.sleep(self._delay_seconds)
 
     async def _follow_all(self, batch: Sequence[TakenAlert]) -> None:
         delay = STORM_DELAY_SECONDS if self._is_storm else FOLLOW_DELAY_SECONDS

@@ -141,7 +141,7 @@ async def _undecided(session: AsyncSession, alert: Alert, now: datetime) -> _Loo
     if state != RunState.ENTERING and alert.action != SignalAction.CLOSE:
         return _Look(AlertState.REFUSED, NOT_RUNNING)
     left = (alert.expires_at - now).total_seconds()
-    wait = min(_pause(alert.received_at, now), left)
+    wait = min(_delay(alert.received_at, now), left)
     return _Look(AlertState.PROCESSING, "", wait_seconds=wait, tell=bot_id)
 
 
@@ -164,7 +164,7 @@ async def _decided(session: AsyncSession, alert: Alert, now: datetime) -> _Look:
     is_entry = position.id == alert.id
     look = await (_entered(session, position) if is_entry else _left(session, alert, position))
     if look.state is AlertState.ACCEPTED:
-        wait = _pause(alert.decided_at or alert.received_at, now)
+        wait = _delay(alert.decided_at or alert.received_at, now)
         return replace(look, wait_seconds=wait)
     return look
 
@@ -247,7 +247,7 @@ async def _latest_failure(session: AsyncSession, position_ids: Sequence[UUID]) -
     return order.refusal_code or f"exit_{order.state}"
 
 
-def _pause(since: datetime, now: datetime) -> float:
+def _delay(since: datetime, now: datetime) -> float:
     """Half as long again as it took so far: soon at first, then ever more seldom."""
     waited = (now - since).total_seconds() / 2
     return min(max(waited, WAIT_SECONDS_MIN), WAIT_SECONDS_MAX)

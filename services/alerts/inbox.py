@@ -19,7 +19,7 @@ from domain.alerts import AlertState
 from domain.contracts.bots import SignalAction, TradeSignal
 
 TAKEN_AT_ONCE = 100
-"""Signals decided on in one look: bounds how long one transaction holds the account."""
+"""Signals decided on in one look: bounds how long one transaction locks the account."""
 
 _PENDING = text("""
 SELECT id, action, symbol, size_usd, quantity, percent, side, expires_at FROM alerts
@@ -28,7 +28,7 @@ ORDER BY received_at, id
 LIMIT cast(:at_once AS int)
 """)
 # Not the whole row: a repeat that refers to it need not wait for the decision.
-_HOLD = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+_LOCK = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
 _RECORD = text("""
 UPDATE alerts a
    SET state = o.state, reason = o.reason, trade_id = coalesce(o.trade_id, a.trade_id),
@@ -74,13 +74,13 @@ async def pending_signals(
     )
 
 
-async def hold_alerts(
+async def lock_alerts(
     session: AsyncSession, signals: Sequence[TradeSignal]
 ) -> Mapping[UUID, AlertState]:
     """Lock the alerts among some signals; a signal that is no alert is not in the result."""
     connection = await session.connection()
     ids = [signal.signal_id for signal in signals]
-    rows = await connection.execute(_HOLD, {"ids": ids})
+    rows = await connection.execute(_LOCK, {"ids": ids})
     return {row.id: AlertState(row.state) for row in rows}
 
 

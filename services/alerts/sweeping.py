@@ -29,7 +29,7 @@ _log = structlog.get_logger("nija.alerts")
 
 
 class AlertSweep:
-    """One round of looking; the worker's sweeper calls it."""
+    """A part of each round of the worker's sweeper."""
 
     def __init__(
         self,

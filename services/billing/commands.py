@@ -34,7 +34,7 @@ from services.billing.errors import (
     BillingUnavailable,
     PaymentFailed,
 )
-from services.billing.execution import REPLAY_PAUSE_SECONDS, Execution, Result
+from services.billing.execution import REPLAY_DELAY_SECONDS, Execution, Result
 from services.billing.refreshing import Refreshing
 from services.database import Database
 from services.errors import InvalidRequest, WorkflowUnavailable
@@ -80,14 +80,14 @@ class Commands:
         refreshing: Refreshing,
         clock: WallClock,
         *,
-        replay_pause_seconds: float = REPLAY_PAUSE_SECONDS,
+        replay_delay_seconds: float = REPLAY_DELAY_SECONDS,
     ) -> None:
         self._database = database
         self._provider = provider
         self._workflows = workflows
         self._refreshing = refreshing
         self._clock = clock
-        self._pause = replay_pause_seconds
+        self._delay = replay_delay_seconds
 
     async def carry_out(self, user_id: UUID, kind: CommandKind, request: dict[str, Any]) -> Result:
         """Commit a command and carry it out.
@@ -174,7 +174,7 @@ class Commands:
             self._provider,
             self._clock,
             leased,
-            replay_pause_seconds=self._pause,
+            replay_delay_seconds=self._delay,
         )
         try:
             result = await execution.run()

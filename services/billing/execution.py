@@ -39,7 +39,7 @@ from services.database import Database
 REPLAYS = 2
 """How often a step whose answer was lost is repeated at once, before it is left to be looked up."""
 
-REPLAY_PAUSE_SECONDS = 0.5
+REPLAY_DELAY_SECONDS = 0.5
 
 OVERDUE = "A payment is overdue; pay it first, with another payment method"
 
@@ -65,13 +65,13 @@ class Execution:
         clock: WallClock,
         command: BillingCommand,
         *,
-        replay_pause_seconds: float = REPLAY_PAUSE_SECONDS,
+        replay_delay_seconds: float = REPLAY_DELAY_SECONDS,
     ) -> None:
         self._database = database
         self._provider = provider
         self._clock = clock
         self._command = command
-        self._pause = replay_pause_seconds
+        self._delay = replay_delay_seconds
         self._request: dict[str, Any] = command.request
         self.has_acted = command.attempts > 1
 
@@ -288,7 +288,7 @@ class Execution:
             except ProviderOutcomeUnknown:
                 if replay == REPLAYS:
                     raise
-                await asyncio.sleep(self._pause * 2**replay)
+                await asyncio.sleep(self._delay * 2**replay)
         raise AssertionError("unreachable")
 
     async def _customer(self) -> str:

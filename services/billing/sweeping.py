@@ -18,7 +18,7 @@ AT_ONCE = 200
 
 
 class BillingSweep:
-    """One round of looking; the worker's sweeper calls it."""
+    """A part of each round of the worker's sweeper."""
 
     def __init__(self, database: Database, workflows: BillingWorkflows, clock: WallClock) -> None:
         self._database = database

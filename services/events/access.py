@@ -75,7 +75,7 @@ class Standing:
 
 
 class Access:
-    """Looks sessions up, at the door and all of a process again and again.
+    """Looks sessions up, at their login and all of a process again and again.
 
     Args:
         reads: connections that see every user's rows.

@@ -100,11 +100,11 @@ class Feeds:
     # --- being notified ---------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        pause = 0.0
+        delay = 0.0
         while True:
             try:
                 async with self._reads.listening() as payloads:
-                    pause = 0.0
+                    delay = 0.0
                     # Whatever happened while nobody listened is in the tables.
                     self._look_at(self._feeds)
                     self._on_access(None)
@@ -112,9 +112,9 @@ class Feeds:
                     async for payload in payloads:
                         self._note(payload)
             except EventsUnavailable as failure:
-                pause = min(RETRY_SECONDS_MAX, pause * 2 or RETRY_SECONDS_MIN)
+                delay = min(RETRY_SECONDS_MAX, delay * 2 or RETRY_SECONDS_MIN)
                 _log.warning("events.not_listening", error=type(failure.__cause__).__name__)
-                await asyncio.sleep(pause)
+                await asyncio.sleep(delay)
 
     def _note(self, payload: str) -> None:
         kind, _, rest = payload.partition(":")
@@ -136,7 +136,7 @@ class Feeds:
     # --- reading and delivering -------------------------------------------------------------
 
     async def _deliver(self) -> None:
-        pause = 0.0
+        delay = 0.0
         while True:
             await self._something.wait()
             await asyncio.sleep(GATHER_SECONDS)
@@ -145,12 +145,12 @@ class Feeds:
             try:
                 for some in _chunks(behind):
                     await self._read(some)
-                pause = 0.0
+                delay = 0.0
             except EventsUnavailable as failure:
                 self._look_at(tuple(behind))
-                pause = min(RETRY_SECONDS_MAX, pause * 2 or RETRY_SECONDS_MIN)
+                delay = min(RETRY_SECONDS_MAX, delay * 2 or RETRY_SECONDS_MIN)
                 _log.warning("events.not_read", error=type(failure.__cause__).__name__)
-                await asyncio.sleep(pause)
+                await asyncio.sleep(delay)
 
     async def _read(self, users: Sequence[UUID]) -> None:
         known = {

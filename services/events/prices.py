@@ -1,4 +1,4 @@
-"""What open positions and accounts are worth at the last price, for those who watch.
+"""What open positions and accounts are worth at the last price, for those who subscribe.
 
 Nobody commits these values for anybody: they carry no number, are never repeated, and a client that
 is slow gets the newest instead of all. Prices are those the venue's watcher stored.
@@ -87,11 +87,11 @@ class AccountWorth:
     at: datetime
 
 
-class Watcher(Protocol):
-    """Everybody who watches one user's values in this process. Must not block."""
+class ValueSubscriber(Protocol):
+    """Everybody in this process who wants one user's values. Must not block."""
 
     @property
-    def watches_values(self) -> bool:
+    def wants_values(self) -> bool:
         """Whether anybody wants them at present."""
         ...
 
@@ -123,16 +123,16 @@ class Prices:
     def __init__(self, reads: SystemReads, *, realm: Realm) -> None:
         self._reads = reads
         self._realm = realm.value
-        self._watchers: dict[UUID, Watcher] = {}
+        self._subscribers: dict[UUID, ValueSubscriber] = {}
         self._books: dict[UUID, _Book] = {}
 
-    def watch(self, user_id: UUID, watcher: Watcher) -> None:
+    def subscribe(self, user_id: UUID, subscriber: ValueSubscriber) -> None:
         """Begin to value what a user holds."""
-        self._watchers[user_id] = watcher
+        self._subscribers[user_id] = subscriber
 
-    def leave(self, user_id: UUID) -> None:
+    def unsubscribe(self, user_id: UUID) -> None:
         """End it."""
-        self._watchers.pop(user_id, None)
+        self._subscribers.pop(user_id, None)
         self._books.pop(user_id, None)
 
     def holdings_changed(self, user_id: UUID) -> None:
@@ -150,20 +150,22 @@ class Prices:
 
     async def _value_all(self) -> None:
         """Value once."""
-        watchers = {
-            user: watcher for user, watcher in self._watchers.items() if watcher.watches_values
+        subscribers = {
+            user: subscriber
+            for user, subscriber in self._subscribers.items()
+            if subscriber.wants_values
         }
-        if not watchers:
+        if not subscribers:
             return
         rows = await self._reads.rows(_QUOTES, realm=self._realm)
         quotes = {(row["venue"], row["symbol"]): Quote(row["last"], row["at"]) for row in rows}
         pegs = await self._reads.rows(_STABLECOINS)
         coins = Stablecoins(tuple((row["coin"], row["currency"]) for row in pegs))
-        await self._read_books([user for user in watchers if user not in self._books])
-        for number, (user, watcher) in enumerate(watchers.items(), start=1):
+        await self._read_books([user for user in subscribers if user not in self._books])
+        for number, (user, subscriber) in enumerate(subscribers.items(), start=1):
             # A book that a committed event dropped meanwhile is read the next time.
             if (book := self._books.get(user)) is not None:
-                _try(user, book, quotes, coins, watcher)
+                _try(user, book, quotes, coins, subscriber)
             if number % USERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -190,11 +192,11 @@ def _try(
     book: _Book,
     quotes: Mapping[_Market, Quote],
     coins: Stablecoins,
-    watcher: Watcher,
+    subscriber: ValueSubscriber,
 ) -> None:
     """A boundary: whatever the rows of one user hold, the others are told of their values."""
     try:
-        _value(book, quotes, coins, watcher.revalue)
+        _value(book, quotes, coins, subscriber.revalue)
     except (ArithmeticError, LookupError, TypeError, ValueError) as failure:
         _log.exception("events.not_valued", user_id=str(user), error=type(failure).__name__)
 

@@ -24,7 +24,7 @@ _log = structlog.get_logger("nija.exports")
 
 
 class ExportSweep:
-    """One round of looking; the worker's sweeper calls it.
+    """A part of each round of the worker's sweeper.
 
     Args:
         database: the rows.

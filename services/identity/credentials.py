@@ -147,7 +147,7 @@ class Credentials:
         Raises:
             InvalidCredentials: locked meanwhile, or the password is another one now.
         """
-        # Through the same door as the wrong guesses: they are counted in the order of the lock,
+        # By the same lock as the wrong guesses: they are counted in its order,
         # so a right one made beside them does not overtake their count.
         async with self._database.as_system() as db:
             now = self._clock.now()

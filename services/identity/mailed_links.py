@@ -31,7 +31,7 @@ GOOD_FOR = {
 }
 """How long a link works."""
 
-PAUSE = timedelta(seconds=60)
+DELAY = timedelta(seconds=60)
 """Between two mails of one purpose to one user."""
 
 WINDOW = timedelta(hours=1)
@@ -57,7 +57,7 @@ RETURNING id
 """)
 _FREE_AT = text("""
 SELECT greatest(
-    max(created_at) + :pause,
+    max(created_at) + :delay,
     CASE WHEN count(*) >= :mails_max THEN min(created_at) + :window END
 )
 FROM mailed_links WHERE user_id = :user_id AND purpose = :purpose AND created_at > :window_began
@@ -116,7 +116,7 @@ class MailedLinks:
                 "address": address,
                 "now": now,
                 "expires_at": now + GOOD_FOR[purpose],
-                "lately": now - PAUSE,
+                "lately": now - DELAY,
                 "window_began": now - WINDOW,
                 "mails_max": MAILS_MAX,
             },
@@ -134,7 +134,7 @@ class MailedLinks:
             {
                 "user_id": user_id,
                 "purpose": purpose.value,
-                "pause": PAUSE,
+                "delay": DELAY,
                 "window": WINDOW,
                 "window_began": now - WINDOW,
                 "mails_max": MAILS_MAX,

@@ -20,7 +20,7 @@ from services.markets.watching import VenueWatching
 FOLLOW_LENGTH = timedelta(minutes=10)
 """After which the activity ends and the workflow begins a new run: histories stay short."""
 
-PAUSE_SECONDS = 1.0
+RESTART_SECONDS = 1.0
 
 _log = structlog.get_logger("nija.watch")
 
@@ -56,4 +56,4 @@ class WatchKeeping:
                 await self._watching.watch(key)
             except Exception as failure:  # noqa: BLE001 - a boundary: the watch begins again
                 _log.exception("watch.broke_off", venue=str(key), error=type(failure).__name__)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(RESTART_SECONDS)

@@ -28,7 +28,7 @@ def destinations(message: Message, wishes: Wishes, *, has_mail: bool) -> Iterato
     """Ids of the channels that get a message; None is the user's own mailbox.
 
     Account mails go to the own mailbox whatever the settings say, and nowhere else. A disabled
-    user gets nothing else: they have left, or were shown the door.
+    user gets nothing else: they have left, or were shut out.
     """
     settings = wishes.settings
     category = Category(message.category)

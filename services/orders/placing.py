@@ -339,7 +339,7 @@ class OrderPlacing:
     ) -> OrderResult:
         """End an order that cannot be sent for want of keys.
 
-        An exit ends as one that the venue refused and is made again with growing pauses; one that
+        An exit ends as one that the venue refused and is made again with growing delays; one that
         was sent before is of unknown fate until the venue can be asked.
         """
 

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from models.trading import Order
 
-PAUSE_MIN, PAUSE_MAX = timedelta(seconds=1), timedelta(minutes=5)
+DELAY_MIN, DELAY_MAX = timedelta(seconds=1), timedelta(minutes=5)
 
 
-def pause_with_refused_keys(order: Order, now: datetime) -> float:
+def delay_with_refused_keys(order: Order, now: datetime) -> float:
     """Seconds until an order is looked up again: a quarter of the time since it was sent.
 
-    So the pauses grow, whichever processes and runs of a workflow make the look-ups. Such keys are
+    So the delays grow, whichever processes and runs of a workflow make the look-ups. Such keys are
     mostly refused until their user does something about it.
     """
     age = now - (order.sent_at or order.intended_at)
-    return min(max(age / 4, PAUSE_MIN), PAUSE_MAX).total_seconds()
+    return min(max(age / 4, DELAY_MIN), DELAY_MAX).total_seconds()

@@ -41,9 +41,9 @@ from services.notices import NoticeKind, tell
 from services.orders.booking import book
 from services.orders.cancelling import OrderCancelling
 from services.orders.exit_progress import LATE_AFTER, note_lateness
-from services.orders.looking import filled_of, look_at, look_widely_at
+from services.orders.look_ups import filled_of, look_up, look_up_widely
 from services.orders.refusals import ABSENT, Refusal, is_judged
-from services.orders.refused_keys import pause_with_refused_keys
+from services.orders.refused_keys import delay_with_refused_keys
 from services.orders.row_locks import CONNECTIONS_MAX, LockRetry, lock_position_and_order
 from services.orders.venue_time import time_of_look_up
 
@@ -74,7 +74,7 @@ that it is about to answer; each answer counts (`services.orders.refusals`), and
 that was judged."""
 
 RESEND_DOUBLINGS_MAX = 2
-"""So the pauses become no longer than 20 s: a venue that is back has the exit soon."""
+"""So the delays become no longer than 20 s: a venue that is back has the exit soon."""
 
 ACCEPTED_SECONDS_MAX = 2.0
 """How long the look at an order that was just accepted may delay the record of its acceptance."""
@@ -134,14 +134,14 @@ class OrderSettling:
             await self._note_lateness(order)
         return result
 
-    async def settle_or_pause(self, user_id: UUID, order_id: UUID) -> OrderResult:
-        """As `settle`, for who asks until there is an end: with refused keys, after a pause."""
+    async def settle_or_delay(self, user_id: UUID, order_id: UUID) -> OrderResult:
+        """As `settle`, for who asks until there is an end: with refused keys, after a delay."""
         try:
             return await self.settle(user_id, order_id)
         except VenueRefusedKeys:
             order, _ours, _ref = await self._load(user_id, order_id)
-            pause = pause_with_refused_keys(order, self._clock.now())
-            return _result(order).model_copy(update={"keys_refused_seconds": pause})
+            delay = delay_with_refused_keys(order, self._clock.now())
+            return _result(order).model_copy(update={"keys_refused_seconds": delay})
 
     async def _note_lateness(self, order: Order) -> None:
         """Have the user told of an exit whose fate takes its time, whatever keeps it."""
@@ -178,7 +178,7 @@ class OrderSettling:
         account = await self._venues.account(ref)
         try:
             async with asyncio.timeout(ACCEPTED_SECONDS_MAX if just_accepted else None):
-                seen = await look_at(account, order)
+                seen = await look_up(account, order)
         except TimeoutError:
             raise VenueUnavailable("The venue takes its time to show the order") from None
         key = VenueKey(ref.venue, ref.realm)
@@ -199,7 +199,7 @@ class OrderSettling:
                 return _result(order)
         correction = settle(ours, report, fills, now=now, grace=self._grace)
         if ours.state.needs_lookup and correction and correction.state is OrderState.ABSENT:
-            report, fills = await look_widely_at(account, order)
+            report, fills = await look_up_widely(account, order)
             correction = settle(ours, report, fills, now=now, grace=self._grace)
         result = await self._correct(order, ours, ref, report, correction, now)
         if report is None or report.state.is_final or result.state.is_final:

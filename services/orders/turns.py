@@ -1,7 +1,7 @@
 """Turns of accounts: one at a time for each, some at once, none longer than it may take.
 
 A venue may answer each request within its deadline and still keep one account for minutes. So a
-turn is cut off, and accounts that were slow share a part of the places only: however many they are,
+turn is cut off, and accounts that were slow share a part of the slots only: however many they are,
 the others get theirs.
 """
 
@@ -17,7 +17,7 @@ import structlog
 
 AT_ONCE = 8
 SLOW_AT_ONCE = 4
-"""How many of these places accounts may have whose last turn was slow."""
+"""How many of these slots accounts may have whose last turn was slow."""
 
 SLOW_SECONDS = 5.0
 SECONDS_MAX = 30.0
@@ -47,8 +47,8 @@ class Turns:
         self._work = work
         self._slow_seconds = slow_seconds
         self._seconds_max = seconds_max
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._slow_places = asyncio.Semaphore(SLOW_AT_ONCE)
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._slow_free = asyncio.Semaphore(SLOW_AT_ONCE)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._slow: set[UUID] = set()
 
@@ -74,10 +74,10 @@ class Turns:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _turn(self, user_id: UUID, account_id: UUID) -> None:
-        async with AsyncExitStack() as places:
+        async with AsyncExitStack() as slots:
             if account_id in self._slow:
-                await places.enter_async_context(self._slow_places)
-            await places.enter_async_context(self._places)
+                await slots.enter_async_context(self._slow_free)
+            await slots.enter_async_context(self._free)
             await self._take(user_id, account_id)
 
     async def _take(self, user_id: UUID, account_id: UUID) -> None:

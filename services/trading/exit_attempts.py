@@ -30,10 +30,10 @@ from services.orders.refusals import is_judged
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
 RETRY_DOUBLINGS_MAX = 6
-"""Enough to reach the longest pause; a power of two that grows for ever leaves the numbers."""
+"""Enough to reach the longest delay; a power of two that grows for ever leaves the numbers."""
 
 ADAPTED_AT_ONCE_MAX = 12
-"""Tries in a row without a pause because each is made in another form than the refused one."""
+"""Tries in a row without a delay because each is made in another form than the refused one."""
 
 _OF_NO_KIND = BY_RULES | {INSUFFICIENT_FUNDS, "no_liquidity"}
 """Judgements of an order that one of another kind would meet with as well."""
@@ -123,8 +123,8 @@ def wait_before_retry(earlier: Attempts, now: datetime) -> float:
     if is_adapted and earlier.in_vain <= ADAPTED_AT_ONCE_MAX:
         return 0.0
     doublings = min(max(earlier.in_vain - 1, 0), RETRY_DOUBLINGS_MAX)
-    pause = min(RETRY_SECONDS_FIRST * 2**doublings, RETRY_SECONDS_MAX)
-    return (latest.settled_at + timedelta(seconds=pause) - now).total_seconds()
+    delay = min(RETRY_SECONDS_FIRST * 2**doublings, RETRY_SECONDS_MAX)
+    return (latest.settled_at + timedelta(seconds=delay) - now).total_seconds()
 
 
 async def fit_order(

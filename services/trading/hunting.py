@@ -29,7 +29,7 @@ from domain.markets import VenueClock
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from models.bots import Bot, BotRun, BotState
 from services.accounts import let_entries_pass
-from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, hold_alerts, record_outcomes
+from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, lock_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
 from services.markets.last_clock import last_clock, time_at_venue
@@ -184,7 +184,7 @@ class HuntService:
     async def _refuse(self, bot: Bot, signals: Sequence[TradeSignal], reason: str) -> None:
         """Record the refusal of signals that cannot be acted on, with the bot's last run."""
         async with self._database.for_user(bot.user_id) as session:
-            alerts = await hold_alerts(session, signals)
+            alerts = await lock_alerts(session, signals)
             outcomes = [
                 AlertOutcome(alert, AlertState.REFUSED, reason)
                 for alert, state in alerts.items()

@@ -1,7 +1,7 @@
 """Making the exit order that a position is due: asked for, or its trigger has fired.
 
 Needs nothing but the database: no market data, no strategy, no venue metadata. A position has at
-most one live exit; a failed one is made again with growing pauses, and one that the market does not
+most one live exit; a failed one is made again with growing delays, and one that the market does not
 take in one order piece by piece.
 """
 

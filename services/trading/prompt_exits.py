@@ -54,7 +54,7 @@ BATCHES_MAX = 3
 
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 8.0
-"""The pauses of a bot whose workflow could not be woken before it is tried again here."""
+"""The delays of a bot whose workflow could not be woken before it is tried again here."""
 
 LOOK_UPS_AT_ONCE = 50
 LOOK_UP_SECONDS_MAX = 25.0
@@ -300,12 +300,12 @@ class PromptExits:
         """Look up an order that has left; None where that failed."""
         try:
             async with self._look_ups, asyncio.timeout(LOOK_UP_SECONDS_MAX):
-                found = await self._settling.settle_or_pause(ref.user_id, order_id)
+                found = await self._settling.settle_or_delay(ref.user_id, order_id)
         except Exception as failure:  # noqa: BLE001 - a boundary: it is looked up again
             _note("order", order_id, failure)
             return None
         if found.keys_refused_seconds is not None:
-            rest.pause_look_ups(order_id, found.keys_refused_seconds)
+            rest.delay_look_ups(order_id, found.keys_refused_seconds)
         return found
 
 
@@ -353,7 +353,7 @@ class _Rest:
     def __init__(self, workflows: WorkflowService, bot: BotId) -> None:
         self._workflows = workflows
         self._bot = bot
-        self._pause = RETRY_SECONDS_FIRST
+        self._delay = RETRY_SECONDS_FIRST
         self._look_up_after: dict[UUID, float] = {}
         self.is_any = False
         self.is_told = True
@@ -373,16 +373,16 @@ class _Rest:
             _log.warning("exits.not_woken", bot_id=str(self._bot[1]), error=_name(failure))
             self.is_told = False
             self.put_off()
-            self._pause = min(self._pause * 2, RETRY_SECONDS_MAX)
+            self._delay = min(self._delay * 2, RETRY_SECONDS_MAX)
         else:
             self.is_told = True
-            self._pause = RETRY_SECONDS_FIRST
+            self._delay = RETRY_SECONDS_FIRST
 
     def put_off(self) -> None:
-        """Go on here after a pause; it grows with each time that the workflow cannot be told."""
-        self.again_at = _now() + self._pause
+        """Go on here after a delay; it grows with each time that the workflow cannot be told."""
+        self.again_at = _now() + self._delay
 
-    def pause_look_ups(self, order_id: UUID, seconds: float) -> None:
+    def delay_look_ups(self, order_id: UUID, seconds: float) -> None:
         """Look an order up no more for some seconds: the venue refuses its account's keys."""
         self._look_up_after[order_id] = _now() + seconds
 

@@ -28,7 +28,7 @@ from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, Decision
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequestState, Position
-from services.alerts.inbox import AlertOutcome, hold_alerts, pending_signals, record_outcomes
+from services.alerts.inbox import AlertOutcome, lock_alerts, pending_signals, record_outcomes
 from services.markets.last_clock import time_at_venue
 from services.orders.exit_requests import asked_for, request_exit
 from services.trading.ending import reopen_runs
@@ -73,7 +73,7 @@ async def decide_exits(
     waiting = (*signals, *await pending_signals(session, user_id, at_once=None))
     if not waiting:
         return SignalExits()
-    alerts = await hold_alerts(session, waiting)
+    alerts = await lock_alerts(session, waiting)
     bot = await lock_bot(session, user_id)
     run = None
     if bot is not None and bot.current_run_id is not None:

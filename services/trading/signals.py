@@ -30,7 +30,7 @@ from models.bots import Bot, BotRun, Decision
 from models.connections import Account
 from models.trading import Order, Position
 from services.accounts import let_entries_pass
-from services.alerts.inbox import AlertOutcome, hold_alerts, record_outcomes
+from services.alerts.inbox import AlertOutcome, lock_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
 from services.trading.context import BotContext, RunContext
@@ -207,7 +207,7 @@ class SignalHandling:
     ) -> tuple[HuntResult, Sequence[TradeSignal]]:
         async with self._database.for_user(context.bot.user_id) as session:
             await let_entries_pass(session)
-            alerts = await hold_alerts(session, signals)
+            alerts = await lock_alerts(session, signals)
             bot = (
                 await session.exec(
                     select(Bot)

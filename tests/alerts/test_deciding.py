@@ -11,7 +11,7 @@ import pytest
 from domain.contracts.bots import BotSignal, SignalAction, TradeSignal
 from domain.markets import Mode
 from domain.ports import WorkflowServiceRefused, WorkflowServiceUnavailable
-from services.alerts.inbox import TAKEN_AT_ONCE, hold_alerts
+from services.alerts.inbox import TAKEN_AT_ONCE, lock_alerts
 from tests.alerts.harness import Desk
 from tests.api.harness import ALERT_AGE as AGE
 from tests.support.crashes import Crashed
@@ -180,7 +180,7 @@ async def test_a_repeat_does_not_wait_for_the_decision(desk: Desk) -> None:
     same = TradeSignal(signal_id=receipt.alert_id, action=SignalAction.BUY, symbol="BTC-USD")
 
     async with desk.engine.database.for_user(bot.trader.user_id) as session:
-        await hold_alerts(session, [same])
+        await lock_alerts(session, [same])
         again = await asyncio.wait_for(desk.send(key, id="a1"), 5)
 
     assert again.is_duplicate

@@ -37,7 +37,7 @@ def followers() -> FakeAlertWorkflows:
 async def dispatch(
     bots: FakeWorkflows, followers: FakeAlertWorkflows
 ) -> AsyncIterator[AlertDispatch]:
-    it = AlertDispatch(bots, followers, pause_seconds=0)
+    it = AlertDispatch(bots, followers, delay_seconds=0)
     yield it
     await it.close()
 
@@ -93,7 +93,7 @@ async def test_nothing_is_logged_under_the_user_whose_alert_was_the_first(
             contexts.append(get_contextvars())
 
     contexts: list[dict[str, Any]] = []
-    dispatch = AlertDispatch(Noting(), followers, pause_seconds=0)
+    dispatch = AlertDispatch(Noting(), followers, delay_seconds=0)
     with bound_contextvars(user_id="the first", request_id="of the first"):
         dispatch.submit(TakenAlert(uuid4(), uuid4(), uuid4()))
     await dispatch.drained()

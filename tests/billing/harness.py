@@ -253,7 +253,7 @@ def assemble(
 ) -> Till:
     workflows = FakeBillingWorkflows()
     refreshing = Refreshing(database, provider, wall)
-    commands = Commands(database, provider, workflows, refreshing, wall, replay_pause_seconds=0.01)
+    commands = Commands(database, provider, workflows, refreshing, wall, replay_delay_seconds=0.01)
     return Till(
         database=database,
         wall=wall,

@@ -1,4 +1,4 @@
-"""Turns of accounts: one at a time for each, none for long, places left for the quick ones."""
+"""Turns of accounts: one at a time for each, none for long, slots left for the quick ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_turn_that_hangs_is_cut_off() -> None:
     assert (work.begun, work.done) == ([one[1]], [])
 
 
-async def test_accounts_that_hang_leave_places_to_the_others() -> None:
+async def test_accounts_that_hang_leave_slots_to_the_others() -> None:
     hanging, others = accounts(3 * AT_ONCE), accounts(20)
     work = Work(dict.fromkeys((account for _, account in hanging), HANGS))
     turns = Turns(work, slow_seconds=0.1, seconds_max=0.2)

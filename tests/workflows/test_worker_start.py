@@ -66,7 +66,7 @@ async def test_the_sweeper_and_the_pump_wait_for_no_temporal(
 async def test_what_breaks_the_connection_off_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker, "CONNECT_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "CONNECT_DELAY_SECONDS", 0.01)
     workflows, attempts = TemporalWorkflows("", "default", "q"), 0
     workflows._client = object()  # type: ignore[assignment]
     serves = asyncio.Event()

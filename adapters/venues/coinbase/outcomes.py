@@ -124,7 +124,7 @@ def _refusal(code: object, message: object) -> Refused | None:
 
 
 def _line(text: str, characters: int) -> str:
-    """What can be stored and shown of a text that anybody behind the venue's door may have made."""
+    """What can be stored and shown of a text that anything behind the venue's API may have made."""
     found = "".join(it if it.isprintable() else " " for it in text[: characters + 1]).strip()
     return found if len(found) <= characters else f"{found[: characters - 1]}\u2026"
 

@@ -66,7 +66,7 @@ class _Audience:
         self._live = live
 
     @property
-    def watches_values(self) -> bool:
+    def wants_values(self) -> bool:
         """Whether anybody wants to know what holdings are worth."""
         return any(self._watching(Channel.POSITIONS, Channel.ACCOUNT))
 
@@ -193,7 +193,7 @@ class Hub:
         if audience is None:
             audience = self._audiences[user_id] = _Audience(user_id, self._live)
             self._live.feeds.join(user_id, audience, standing.last_seq)
-            self._live.prices.watch(user_id, audience)
+            self._live.prices.subscribe(user_id, audience)
         elif len(audience.connections) >= connections_max:
             raise TooManyConnections(details={"limit": connections_max})
         audience.connections.add(connection)
@@ -207,7 +207,7 @@ class Hub:
         if not audience.connections:
             del self._audiences[user_id]
             self._live.feeds.leave(user_id)
-            self._live.prices.leave(user_id)
+            self._live.prices.unsubscribe(user_id)
 
     def position(self, user_id: UUID) -> int:
         """The number of the last event that was delivered."""
@@ -223,7 +223,7 @@ class Hub:
         """
         if after == until:
             return []  # nothing was missed, as mostly when thousands come back at once
-        # The session was looked up at the door and is looked up again by the checks.
+        # The session was looked up at its login and is looked up again by the checks.
         principal = Principal(claims.user_id, claims.session_id, Role.USER)
         async with self._replaying:
             return await replay(self._live.reads, principal, channels, after=after, until=until)

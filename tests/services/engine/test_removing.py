@@ -213,7 +213,7 @@ async def test_refused_keys_are_asked_with_longer_and_longer_pauses(alone: Engin
     pauses = []
 
     for _ in range(40):
-        result = await alone.settling.settle_or_pause(bot.trader.user_id, exit_.order_id)
+        result = await alone.settling.settle_or_delay(bot.trader.user_id, exit_.order_id)
         assert result.keys_refused_seconds is not None
         pauses.append(result.keys_refused_seconds)
         alone.wall.advance(result.keys_refused_seconds)
@@ -221,7 +221,7 @@ async def test_refused_keys_are_asked_with_longer_and_longer_pauses(alone: Engin
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (1, 300)
     alone.account(bot).refuses_keys = False
-    result = await alone.settling.settle_or_pause(bot.trader.user_id, exit_.order_id)
+    result = await alone.settling.settle_or_delay(bot.trader.user_id, exit_.order_id)
     assert result.keys_refused_seconds is None
 
 

@@ -64,7 +64,7 @@ async def until(is_so: Callable[[], bool], seconds: float) -> None:
 async def test_a_watch_that_breaks_off_begins_again_and_ends_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch_keeping, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watch_keeping, "RESTART_SECONDS", 0.01)
     watches = Watching()
     keeping = WatchKeeping(watches, TwoVenues(), realm=Realm.SIMULATED)  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ FILLS_MARGIN = timedelta(days=30)
 """The same for the fills of an order that is named; nothing else is listed with them."""
 
 
-async def look_at(
+async def look_up(
     account: VenueAccount, order: Order
 ) -> tuple[OrderReport | None, Sequence[FillReport]]:
     """What the venue shows of an order: its report, if it lists it, and its fills."""
@@ -34,7 +34,7 @@ async def look_at(
     return report, await _fills_of(account, order, known_as)
 
 
-async def look_widely_at(
+async def look_up_widely(
     account: VenueAccount, order: Order
 ) -> tuple[OrderReport | None, Sequence[FillReport]]:
     """A last look for an order that is about to be taken for absent, further back."""
