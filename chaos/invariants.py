@@ -277,7 +277,8 @@ def lost_alerts(records: Records, acknowledged: Iterable[str]) -> list[Violation
 def _is_stored_once(alerts: Sequence[Row]) -> bool:
     if not alerts or alerts[0]["action"] == "buy":
         return len(alerts) == 1
-    return len({alert["trade_id"] for alert in alerts}) == len(alerts)
+    # One that found nothing to close has no trade, and repeats none.
+    return len({alert["trade_id"] or alert["id"] for alert in alerts}) == len(alerts)
 
 
 def unclosed(records: Records, closes: Iterable[str]) -> list[Violation]:

@@ -94,7 +94,7 @@ class AlertOffer:
     Attributes:
         wish: what it asks for; None where that cannot be read.
         problems: what is wrong, by field, where there is no wish.
-        said: symbol, action and id as they were sent, as far as they can be read.
+        said: its fields as they were sent, as far as they can be read, cut and without keys.
         is_malformed: it is no JSON object.
     """
 

@@ -48,8 +48,8 @@ class Alert(SQLModel, table=True):
     """A received alert and its outcome. The id is that of the position it may open.
 
     `trade_id` is what the sender was told: that position, or the one that the alert takes back;
-    none for an alert that was refused on receipt. `dedup_key` is what makes another alert the
-    same one; only first ones have it.
+    none for an alert that was refused on receipt, or closes what nobody holds. `dedup_key` is what
+    makes another alert the same one; only first ones have it.
     """
 
     __tablename__ = "alerts"

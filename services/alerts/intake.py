@@ -113,7 +113,9 @@ _TAKE: LiteralString = f"""
 INSERT INTO alerts ({_COLUMNS})
 SELECT {_VALUES}, b.id, %(state)s::text, %(reason)s::text, %(details)s::jsonb,
        %(dedup_key)s::text, NULL,
-       CASE WHEN %(state)s::text = 'processing' THEN coalesce(held.id, %(id)s::uuid) END,
+       CASE WHEN %(state)s::text = 'processing' THEN coalesce(
+           held.id, CASE WHEN %(action)s::text <> 'close' THEN %(id)s::uuid END
+       ) END,
        CASE WHEN %(state)s::text <> 'processing' THEN %(now)s::timestamptz END
 FROM (SELECT) nothing
 LEFT JOIN bots b ON b.user_id = %(user_id)s AND b.kind = 'apex'
@@ -154,10 +156,10 @@ class Dispatch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of an alert."""
+    """What became of an alert; `trade_id` is None of one that closes what nobody holds."""
 
     alert_id: UUID
-    trade_id: UUID
+    trade_id: UUID | None
     is_duplicate: bool
 
 
@@ -361,7 +363,7 @@ class AlertIntake:
             return None
         _log.info("alert.received", alert_id=str(row.id), state=row.state.value)
         return _Stored(
-            Receipt(row.id, taken["trade_id"] or row.id, is_duplicate=False),
+            Receipt(row.id, taken["trade_id"], is_duplicate=False),
             is_undecided=row.state is AlertState.PROCESSING,
             bot_id=taken["bot_id"],
             may_enter=bool(taken["may_enter"]),

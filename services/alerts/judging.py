@@ -185,9 +185,18 @@ def _details(row: JudgedAlert) -> Jsonb | None:
     details: dict[str, Any] = dict(row.refusal.details or {}) if row.refusal else {}
     if row.ignored:
         details["ignored"] = dict(row.ignored)
-    if row.wish is None and row.offer.said:
-        details["said"] = dict(row.offer.said)
+    if said := _said(row):
+        details["said"] = said
     return Jsonb(details) if details else None
+
+
+def _said(row: JudgedAlert) -> dict[str, str]:
+    """What an alert said that the columns do not show: all of it, or the fields it goes without."""
+    said = row.offer.said
+    if row.wish is None:
+        return dict(said)
+    unusable = row.offer.wish.unusable if row.offer.wish is not None else {}
+    return {name: words for name, words in said.items() if name in unusable}
 
 
 def _reason(row: JudgedAlert) -> str | None:

@@ -283,10 +283,12 @@ async def test_a_close_of_the_other_side_leaves_nothing(desk: Desk) -> None:
     bot, key = await desk.bot_with_key()
     await desk.engine.open_position(bot)
 
-    receipt = await desk.send(key, action="close_short")
+    receipt = await desk.send(key, action="close_short", id="x")
+    again = await desk.send(key, action="close_short", id="x")
 
     alert = await desk.alert(receipt.alert_id)
     assert (alert["state"], alert["reason"]) == ("refused", "no_position")
+    assert receipt.trade_id is again.trade_id is alert["trade_id"] is None, "there is no such trade"
     assert await close_requested(desk, bot) is None
 
 
@@ -486,3 +488,45 @@ async def test_every_refused_alert_is_listed_with_what_it_said(desk: Desk) -> No
 
     said = {alert.reason: (alert.symbol, alert.action, alert.reference) for alert in page.alerts}
     assert said == {"invalid": ("BTC USD", "hold", "n1"), "malformed": (None, "close", "n2")}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"size_usd": "abc"}, {"size_usd": "abc"}),
+        ({"quantity": -1, "size_usd": 50}, {"quantity": "-1"}),
+        ({"size_usd": ""}, {"size_usd": ""}),
+        ({"percent": "9" * 500}, {"percent": "9" * 128}),
+        ({"size_usd": True, "time": "nwk_" + "k" * 43}, {"size_usd": "true", "time": "nwk_***"}),
+        ({"price": {"api_secret": "s"}, "strategy": [1]}, {"price": "{...}", "strategy": "[...]"}),
+        (
+            {"symbol": "BTC USD", "size_usd": 500, "percent": None},
+            {"symbol": "BTC USD", "action": "buy", "size_usd": "500", "percent": "null"},
+        ),
+    ],
+    ids=str,
+)
+async def test_what_could_not_be_used_is_listed_in_its_own_words(
+    desk: Desk, body: dict[str, Any], expected: dict[str, str]
+) -> None:
+    bot, key = await desk.bot_with_key()
+    with pytest.raises(InvalidRequest):
+        await desk.send(key, **{"action": "buy", **body})
+
+    (alert,) = (
+        await desk.views.page(bot.trader.principal, AlertFilter(), page=1, per_page=9)
+    ).alerts
+
+    assert alert.details is not None
+    assert alert.details["said"] == expected
+
+
+async def test_what_an_exit_went_without_is_listed_in_its_own_words(desk: Desk) -> None:
+    bot, key = await desk.bot_with_key()
+    await desk.engine.open_position(bot)
+
+    receipt = await desk.send(key, action="close", percent="half", quantity=1, price="abc")
+
+    details = (await desk.alert(receipt.alert_id))["details"]
+    assert details["said"] == {"percent": "half", "price": "abc"}
+    assert list(details["ignored"]) == ["price", "percent"]

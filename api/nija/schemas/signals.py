@@ -42,7 +42,8 @@ class SignalItem(View):
     signal_id: str = Field(examples=["sig_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
     trade_id: str | None = Field(
         examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"],
-        description="The trade it opens or closes; null where it was refused at once.",
+        description="The trade it opens or closes; null where it was refused at once, or closes "
+        "what nobody holds.",
     )
     source: str = Field(default="tradingview", examples=["tradingview"])
     symbol: str | None = Field(examples=["BTC-USD"])
@@ -64,7 +65,8 @@ class SignalItem(View):
         examples=["outside_signal"], description="Why: as in /trading/decisions."
     )
     details: dict[str, Any] | None = Field(
-        description="What was wrong (`fields`), ignored on an exit (`ignored`), sent (`said`).",
+        description="What was wrong (`fields`), ignored on an exit (`ignored`), and how the "
+        "fields that could not be used were sent (`said`).",
         examples=[None],
     )
     duplicate_of: str | None = Field(description="The signal that it repeats.", examples=[None])

@@ -46,6 +46,12 @@ _STRANGE_TIME = "Input should be a time: ISO 8601, or seconds since 1970"
 class _Unreadable:
     """A number with more digits than any amount has; never converted."""
 
+    def __init__(self, text: str) -> None:
+        self._text = text[:_SAID_MAX]
+
+    def __str__(self) -> str:
+        return self._text
+
 
 def _number(value: object) -> object:
     """A number, also as the text that a quoted placeholder of a chart makes of it."""
@@ -244,7 +250,10 @@ _DISPENSABLE = frozenset({"price", "size_usd", "quantity", "percent", "strategy"
 """Fields without which it is still clear what is to be closed."""
 
 _KEY = re.compile(r"nwk_[A-Za-z0-9_-]{43}")
-_SAID = re.compile(r'"(symbol|action|id)"\s*:\s*"?([^",{}\[\]\s]{1,128})')
+_WORDS = ("symbol", "action", "id", *sorted(_DISPENSABLE - {"id"}))
+"""Fields of which a list shows what was sent: all but the key."""
+
+_SAID = re.compile(rf'"({"|".join(_WORDS)})"\s*:\s*"?([^",{{}}\[\]\s]{{1,128}})')
 
 
 def _read(offered: Mapping[str, Any]) -> tuple[AlertWish | None, dict[str, str]]:
@@ -270,39 +279,54 @@ def _malformed(body: bytes) -> tuple[str, AlertOffer]:
 
 
 def _said(offered: Mapping[str, Any]) -> dict[str, str]:
-    """Symbol, action and id as they were sent, cut and without anything that looks like a key."""
+    """The fields as they were sent, cut and without anything that looks like a key."""
     found: dict[str, str] = {}
-    for name in ("symbol", "action", "id"):
-        value = offered.get(name)
-        if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
-            text = "".join(it for it in str(value)[:_SAID_MAX] if it.isprintable()).strip()
-            if text:
-                found[name] = re.sub(r"nwk_[A-Za-z0-9_-]*", "nwk_***", text)
+    for name in _WORDS:
+        if name not in offered:
+            continue
+        text = "".join(it for it in _word(offered[name])[:_SAID_MAX] if it.isprintable()).strip()
+        if text or name in _DISPENSABLE:
+            found[name] = re.sub(r"nwk_[A-Za-z0-9_-]*", "nwk_***", text)
     return found
+
+
+def _word(value: object) -> str:
+    """A value as it stood in the message; of lists and objects only that they were one."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, list | dict):
+        return "[...]" if isinstance(value, list) else "{...}"
+    return str(value)
 
 
 def _json_number(text: str) -> object:
     if len(text) > _NUMBER_LENGTH_MAX:
-        return _Unreadable()
+        return _Unreadable(text)
     try:
         return int(text) if text.lstrip("-").isdecimal() else Decimal(text)
     except ArithmeticError:
-        return _Unreadable()
+        return _Unreadable(text)
 
 
 class AlertReceivedData(View):
     """The alert is stored; `trade_id` is the trade it opens, or the one it closes."""
 
     received: Literal[True] = True
-    trade_id: str = Field(examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
-    status: Literal["processing", "duplicate"] = "processing"
+    trade_id: str | None = Field(
+        examples=["trd_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"],
+        description="Null where it closes and nothing of the kind is held.",
+    )
+    status: Literal["processing", "duplicate"] = Field(
+        default="processing",
+        description="processing: taken in, whatever was decided; the outcome is in the list.",
+    )
     signal_id: str = Field(examples=["sig_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
 
     @classmethod
     def from_domain(cls, receipt: Receipt) -> AlertReceivedData:
         """Render a receipt."""
         return cls(
-            trade_id=wire_id(TRADE, receipt.trade_id),
+            trade_id=None if receipt.trade_id is None else wire_id(TRADE, receipt.trade_id),
             status="duplicate" if receipt.is_duplicate else "processing",
             signal_id=wire_id(SIGNAL, receipt.alert_id),
         )

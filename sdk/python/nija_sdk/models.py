@@ -37,8 +37,10 @@ class AlertReceivedData:
     """The alert is stored; `trade_id` is the trade it opens, or the one it closes."""
 
     received: Literal[True] | None = None
-    trade_id: str
+    trade_id: str | None
+    """Null where it closes and nothing of the kind is held."""
     status: Literal["processing", "duplicate"] | None = None
+    """processing: taken in, whatever was decided; the outcome is in the list."""
     signal_id: str
 
 
@@ -994,7 +996,10 @@ class SignalItem:
 
     signal_id: str
     trade_id: str | None
-    """The trade it opens or closes; null where it was refused at once."""
+    """The trade it opens or closes; null where it was refused at once.
+
+    Or closes what nobody holds..
+    """
     source: str | None = None
     symbol: str | None
     action: str | None
@@ -1013,7 +1018,10 @@ class SignalItem:
     reason: str | None
     """Why: as in /trading/decisions."""
     details: dict[str, Any] | None
-    """What was wrong (`fields`), ignored on an exit (`ignored`), sent (`said`)."""
+    """What was wrong (`fields`), ignored on an exit (`ignored`).
+
+    And how the fields that could not be used were sent (`said`)..
+    """
     duplicate_of: str | None
     """The signal that it repeats."""
     received_at: datetime

@@ -22,7 +22,9 @@ export interface AdvancedSettings {
 /** The alert is stored; `trade_id` is the trade it opens, or the one it closes. */
 export interface AlertReceivedData {
   received?: true;
-  tradeId: string;
+  /** Null where it closes and nothing of the kind is held. */
+  tradeId: string | null;
+  /** processing: taken in, whatever was decided; the outcome is in the list. */
   status?: "processing" | "duplicate";
   signalId: string;
 }
@@ -830,7 +832,9 @@ export type SignalAction = "buy" | "sell" | "close";
 /** A received alert and what became of it. */
 export interface SignalItem {
   signalId: string;
-  /** The trade it opens or closes; null where it was refused at once. */
+  /**
+   * The trade it opens or closes; null where it was refused at once, or closes what nobody holds.
+   */
   tradeId: string | null;
   source?: string;
   symbol: string | null;
@@ -849,7 +853,10 @@ export interface SignalItem {
   status: string;
   /** Why: as in /trading/decisions. */
   reason: string | null;
-  /** What was wrong (`fields`), ignored on an exit (`ignored`), sent (`said`). */
+  /**
+   * What was wrong (`fields`), ignored on an exit (`ignored`), and how the fields that could not be
+   * used were sent (`said`).
+   */
   details: Record<string, unknown> | null;
   /** The signal that it repeats. */
   duplicateOf: string | null;
