@@ -36,7 +36,7 @@ _POSITIONS = """
 SELECT p.user_id, p.account_id, p.id, p.symbol, p.side, p.entry_quantity, p.entry_notional,
        p.open_quantity, p.stop_loss, p.take_profit, p.opened_at, a.venue, a.mode,
        p.close_requested, p.exit_state, p.exit_due_at, p.exit_attempts, p.exit_error,
-       p.exit_quantity, p.closed_elsewhere_quantity, p.written_off_quantity,
+       p.exit_quantity, p.closed_elsewhere_quantity, p.written_off_quantity, p.realized_pnl, p.fees,
        coalesce(m.status, 'open') AS market_status
 FROM positions p JOIN accounts a ON a.user_id = p.user_id AND a.id = p.account_id
 LEFT JOIN market_states m ON m.venue = a.venue AND m.realm = a.realm AND m.symbol = p.symbol
