@@ -206,6 +206,12 @@ class Order(SQLModel, table=True):
         Index("ix_orders_live_bot", "bot_id", postgresql_where=text(NOT_FINAL)),
         Index("ix_orders_position", "position_id"),
         Index("ix_orders_absent", "settled_at", postgresql_where=text("state='absent'")),
+        Index(
+            "ix_orders_settled",
+            "account_id",
+            "settled_at",
+            postgresql_where=text("filled_quantity > 0"),
+        ),
         Index("ix_orders_account_created", "user_id", "account_id", text("created_at DESC")),
     )
 

@@ -14,13 +14,15 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import update
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement, update
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.markets import Mode
 from domain.money import ZERO
 from domain.orders import FillReport
 from domain.strategies.apex import ExitReason
+from models.connections import Account
 from models.trading import Fill, Order
 from services import audit
 from services.audit import AuditEvent
@@ -30,7 +32,11 @@ from services.orders.market_rules import rules_from_record
 from services.orders.row_locks import lock_position_and_order
 
 SETTLES_WITHIN = timedelta(days=1)
-"""Venue time after a fill in which its commission may still be settled."""
+"""Time after a fill in which its commission may still be settled."""
+
+ASKED_FOR = timedelta(days=7)
+"""Wall time after the end of an order after which nobody asks for its commissions any more, whether
+they could be asked for or not."""
 
 _log = structlog.get_logger("nija.orders")
 
@@ -51,6 +57,39 @@ class LateReports:
     def is_any(self) -> bool:
         """Whether there is anything to correct."""
         return bool(self.fees or self.orders)
+
+
+def may_be_settled(now: datetime) -> ColumnElement[bool]:
+    """Which orders have fills whose commission may still change, with their accounts.
+
+    Time alone does not end that, or what was settled while no worker ran would be missed: a
+    reconciliation of the account that the venue answered has to come after it.
+
+    Args:
+        now: wall time.
+    """
+    until = func.least(now, col(Account.reconciled_at)) - SETTLES_WITHIN
+    return (
+        (col(Account.mode) == Mode.LIVE.value)
+        & (col(Order.filled_quantity) > ZERO)
+        & (col(Order.settled_at) > now - ASKED_FOR)
+        & (col(Account.reconciled_at).is_(None) | (col(Order.settled_at) > until))
+    )
+
+
+async def oldest_unsettled(
+    session: AsyncSession, account_id: UUID, now: datetime
+) -> datetime | None:
+    """Venue time of the oldest fill of an account whose commission may still change, if any."""
+    oldest: datetime | None = (
+        await session.exec(
+            select(func.min(Fill.filled_at))
+            .join(Order, col(Order.id) == Fill.order_id)
+            .join(Account, col(Account.id) == Order.account_id)
+            .where(Order.account_id == account_id, may_be_settled(now))
+        )
+    ).one()
+    return oldest
 
 
 async def find_late_reports(

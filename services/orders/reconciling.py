@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, func, nulls_first, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -47,13 +48,23 @@ from services.orders.comparing import (
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.keyless import end_orders_without_keys
-from services.orders.late_reports import SETTLES_WITHIN, correct_fee, find_late_reports
+from services.orders.late_reports import (
+    SETTLES_WITHIN,
+    correct_fee,
+    find_late_reports,
+    may_be_settled,
+    oldest_unsettled,
+)
 from services.orders.settling import DOUBT_LENGTH, OrderSettling, is_doubted
 from services.orders.turns import Turns, UserAccount
 from services.orders.under_way import is_under_way
 
-PAPER_PATIENCE = 9
-"""Paper accounts wait this many intervals longer: nobody but us moves their books."""
+PATIENCE = 9
+"""Paper accounts wait this many intervals longer: nobody but us moves their books. So do those that
+are asked for commissions only."""
+
+READ_AGAIN = timedelta(minutes=15)
+"""Wall time after which executions are read again whose commissions may still change."""
 
 _log = structlog.get_logger("nija.reconcile")
 
@@ -121,6 +132,7 @@ class Reconciling:
         self._turns = Turns(self._try)
         self._begun: dict[UUID, _Begun] = {}
         self._has_begun_all = False
+        self._read_at: dict[UUID, datetime] = {}
 
     async def run(self, interval_seconds: float) -> None:
         """Reconcile until cancelled, by rounds that wait for no account.
@@ -140,7 +152,8 @@ class Reconciling:
     async def reconcile_due(self, *, everybody: bool) -> None:
         """Reconcile every account that trades and whose last time is too long ago.
 
-        An account with an order whose absence may be doubted counts as trading. Connections that
+        An account with an order whose absence may be doubted counts as trading, and one that
+        traded is asked for a while whether its commissions were settled since. Connections that
         were kept for such an order, or for a run that has ended since, go afterwards.
         """
         await self._tell()
@@ -173,14 +186,13 @@ class Reconciling:
             .where(is_doubted(now))
             .correlate(None)
         )
-        statement = select(col(Account.user_id), col(Account.id)).where(
-            col(Account.id).in_(live) | col(Account.id).in_(doubted)
-        )
+        trades = col(Account.id).in_(live) | col(Account.id).in_(doubted)
+        statement = select(col(Account.user_id), col(Account.id)).where(trades | _settles(now))
         if not everybody:
             statement = statement.where(
                 tried_at.is_(None)
-                | (tried_at < before - PAPER_PATIENCE * self._interval)
-                | ((col(Account.mode) == Mode.LIVE.value) & (tried_at < before))
+                | (tried_at < before - PATIENCE * self._interval)
+                | ((col(Account.mode) == Mode.LIVE.value) & (tried_at < before) & trades)
             )
         statement = statement.order_by(nulls_first(tried_at), col(Account.id))
         async with self._database.as_system() as session:
@@ -226,6 +238,9 @@ class Reconciling:
                 )
             ).one_or_none()
             if account is None:  # its user was deleted meanwhile
+                return
+            if error is not None and not await _trades(session, account_id, now):
+                account.reconcile_tried_at = now  # nobody needs these keys now: they are no news
                 return
             is_removed = await _is_removed(session, account)
             if error is not None and account.reconcile_error is None and not is_removed:
@@ -273,9 +288,10 @@ class Reconciling:
         key = VenueKey(ref.venue, ref.realm)
         market = self._venues.market_data(key)
         now = (await clock_by_any_means(self._database, self._venues, key, self._clock.now())).now
-        if differing := await self._differing(ref, observed):
-            if await self._book_late_reports(ref, account, now, begun):
-                observed = await account.balances()
+        differing = await self._differing(ref, observed)
+        if await self._book_late_reports(ref, account, now, begun, differs=bool(differing)):
+            observed = await account.balances()
+        if differing:
             with (
                 isolated("reconcile.not_priced", account_id=account_id),
                 suppress(VenueUnavailable),
@@ -350,13 +366,32 @@ class Reconciling:
         ]
 
     async def _book_late_reports(
-        self, ref: AccountRef, account: VenueAccount, now: datetime, begun: _Begun
+        self,
+        ref: AccountRef,
+        account: VenueAccount,
+        now: datetime,
+        begun: _Begun,
+        *,
+        differs: bool,
     ) -> bool:
         """Book what the venue has settled or listed since its report; whether any was.
 
-        Commissions and fills that come late are no money from outside.
+        Commissions and fills that come late are no money from outside. Balances that agree say
+        little: they may have had a commission before the venue listed it.
         """
-        listed = await account.fills(since=now - SETTLES_WITHIN)
+        wall = self._clock.now()
+        async with self._database.for_user(ref.user_id) as session:
+            oldest = await oldest_unsettled(session, ref.account_id, wall)
+        read_at = self._read_at.get(ref.account_id)
+        is_due = oldest is not None and (read_at is None or wall - read_at >= READ_AGAIN)
+        if oldest is None:
+            self._read_at.pop(ref.account_id, None)
+        if not (differs or is_due):
+            return False
+        since = now - SETTLES_WITHIN
+        listed = await account.fills(since=since if oldest is None else min(since, oldest))
+        if oldest is not None:
+            self._read_at[ref.account_id] = wall
         async with self._database.for_user(ref.user_id) as session:
             late = await find_late_reports(session, ref.account_id, listed)
         for fill_id, report in late.fees.items():
@@ -368,6 +403,22 @@ class Reconciling:
         for order_id, symbol in late.orders.items():
             await self._look_up(ref, account, _ToLookUp(order_id, symbol, is_final=True), begun)
         return late.is_any
+
+
+def _settles(now: datetime) -> ColumnElement[bool]:
+    """Which accounts have fills whose commission may still change, and keys to ask with."""
+    keys = select(Connection.id).where(Connection.status != ConnectionStatus.REMOVED.value)
+    traded = select(Order.id).where(Order.account_id == Account.id, may_be_settled(now))
+    return col(Account.connection_id).in_(keys) & traded.correlate(Account).exists()
+
+
+async def _trades(session: AsyncSession, account_id: UUID, now: datetime) -> bool:
+    live = select(BotRun.id).where(
+        BotRun.account_id == account_id, BotRun.state != RunState.ENDED.value
+    )
+    if (await session.exec(live)).first() is not None:
+        return True
+    return bool(await _to_look_up(session, account_id, now))
 
 
 async def _is_removed(session: AsyncSession, account: Account) -> bool:

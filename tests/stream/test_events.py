@@ -110,6 +110,28 @@ async def test_a_trade_is_told_from_its_opening_to_its_close(
     assert (last["realized_pnl"], last["net_pnl"]) == (100, 96.6)
 
 
+async def test_a_fee_that_was_settled_later_is_told(
+    world: World, server: Server, person: Person
+) -> None:
+    closed = (
+        "UPDATE positions SET state = 'closed', exit_quantity = entry_quantity, open_quantity = 0,"
+        " exit_notional = entry_notional + 100, realized_pnl = 100, fees = 3, closed_at = now(),"
+        " exit_reason = 'stop_loss' WHERE id = %s"
+    )
+    await world.change(person, closed, person.position_id)
+    async with entered(world, server, person, "trades", "positions") as client:
+        await world.change(
+            person, "UPDATE positions SET fees = 3.5 WHERE id = %s", person.position_id
+        )
+        trade, position = await client.events(2)
+
+    assert trade["type"] == "trade_executed"
+    assert trade["data"]["action"] == "corrected"
+    assert (trade["data"]["executed_quantity"], trade["data"]["executed_price"]) == (0, None)
+    assert (trade["data"]["fees"], trade["data"]["net_pnl"]) == (3.5, 96.5)
+    assert position["data"]["fees"] == 3.5
+
+
 async def test_bot_and_account_are_told(world: World, server: Server, person: Person) -> None:
     await world.quote("7000", AT)
     async with entered(world, server, person, "bot", "account") as client:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from domain.markets import Mode
 from domain.money import ZERO
 from tests.support.books import assert_in_order
 from tests.support.engine import QUANTITY, Engine, RunningBot
@@ -192,3 +193,111 @@ async def test_a_commission_that_is_settled_by_less_than_a_cent_is_corrected_too
     assert (await engine.position(bot)).fees == Decimal("0.306")
     assert await unexplained(engine, bot) == []
     await assert_in_order(engine, bot)
+
+
+async def end_run(engine: Engine, bot: RunningBot) -> None:
+    """Sell what is held and end the run: nobody trades with the account any more."""
+    await engine.fire(await engine.open_position(bot), "stop")
+    await engine.carry_out(bot)
+    await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    await engine.carry_out(bot)
+    assert (await engine.run(bot)).state == "ended"
+
+
+async def reconcile_due(engine: Engine, after: timedelta) -> None:
+    engine.wall.advance(after.total_seconds())
+    engine.venue.market.now += after
+    await engine.reconciling.reconcile_due(everybody=False)
+
+
+@pytest.fixture
+async def trader(alone: Engine) -> RunningBot:
+    """A bot with keys at the venue."""
+    return await alone.start_bot(mode=Mode.LIVE)
+
+
+async def test_a_commission_that_is_settled_after_the_run_has_ended_is_corrected(
+    alone: Engine, trader: RunningBot
+) -> None:
+    await end_run(alone, trader)
+    await reconcile_due(alone, timedelta(hours=1))
+    settle_commissions(alone, trader, Decimal("0.4"))
+
+    await reconcile_due(alone, timedelta(minutes=10))
+
+    assert (await alone.position(trader)).fees == Decimal("1.6")
+    assert await unexplained(alone, trader) == []
+    await assert_in_order(alone, trader)
+
+
+async def test_an_account_is_looked_at_for_commissions_for_a_day_only(
+    alone: Engine, trader: RunningBot
+) -> None:
+    await end_run(alone, trader)
+    await reconcile_due(alone, timedelta(minutes=10))
+    await reconcile_due(alone, timedelta(days=1))
+    before = await tried_at(alone, trader)
+
+    await reconcile_due(alone, timedelta(hours=1))
+
+    assert await tried_at(alone, trader) == before
+
+
+async def test_keys_that_are_refused_after_the_run_has_ended_are_no_news(
+    alone: Engine, trader: RunningBot
+) -> None:
+    """Whoever stops a bot may well take its keys away at the venue."""
+    await end_run(alone, trader)
+    alone.account(trader).refuses_keys = True
+
+    await reconcile_due(alone, timedelta(hours=1))
+
+    (account,) = await alone.rows("SELECT reconcile_error FROM accounts")
+    assert account["reconcile_error"] is None
+    assert await alone.rows("SELECT kind FROM notices WHERE kind = 'keys_refused'") == []
+    await reconcile_due(alone, timedelta(days=8))
+    before = await tried_at(alone, trader)
+    await reconcile_due(alone, timedelta(hours=1))
+    assert await tried_at(alone, trader) == before
+
+
+async def test_a_commission_is_corrected_where_the_balances_had_it_all_along(
+    alone: Engine, trader: RunningBot
+) -> None:
+    """The listing of executions lags the balances, so what differs was taken for a withdrawal."""
+    await alone.open_position(trader)
+    account = alone.account(trader)
+    account.deposit("USD", "-1")
+    await reconcile_due(alone, timedelta(minutes=2))
+    assert await unexplained(alone, trader) == [Decimal(-1)]
+    for order in account.orders.values():
+        order.fills[0] = replace(order.fills[0], fee=order.fills[0].fee + 1)
+
+    for _ in range(2):
+        await reconcile_due(alone, timedelta(minutes=16))
+
+    assert (await alone.position(trader)).fees == Decimal("1.3")
+    assert sum(await unexplained(alone, trader)) == 0, "it came back, and is a commission"
+    await assert_in_order(alone, trader)
+
+
+async def test_a_commission_that_was_settled_while_no_worker_ran_is_corrected(
+    alone: Engine, trader: RunningBot
+) -> None:
+    await alone.open_position(trader)
+    await reconcile_due(alone, timedelta(minutes=1))
+    settle_commissions(alone, trader, Decimal("0.25"))
+
+    await reconcile_due(alone, timedelta(days=4))
+
+    assert (await alone.position(trader)).fees == Decimal("0.5")
+    assert await unexplained(alone, trader) == []
+    await assert_in_order(alone, trader)
+
+
+async def tried_at(engine: Engine, bot: RunningBot) -> datetime:
+    (row,) = await engine.rows(
+        "SELECT reconcile_tried_at AS at FROM accounts WHERE id = :id", id=bot.trader.account_id
+    )
+    at: datetime = row["at"]
+    return at
