@@ -244,7 +244,8 @@ def _alerts(records: Records) -> Iterator[Violation]:
     decisions = Counter(decision["cause"] for decision in records.all("decisions"))
     for alert in records.all("alerts"):
         name, cause = f"alert {alert['id']} ({alert['state']})", f"signal:{alert['id']}"
-        if alert["state"] in _OPEN_ALERTS:
+        # One that asks for what another one asks for has the outcome of that.
+        if alert["state"] in _OPEN_ALERTS and alert["duplicate_of"] is None:
             yield Violation("unsettled", f"{name} has not ended")
         if entries[cause] > 1 or decisions[cause] > 1:
             yield Violation(

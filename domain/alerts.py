@@ -45,6 +45,9 @@ EXPIRED = "expired"
 
 NOT_RUNNING = "not_running"
 NO_POSITION = "no_position"
+ALREADY_LEAVING = "already_leaving"
+"""All that it asks to leave was asked to before."""
+
 OVERTAKEN = "overtaken"
 """It waited for the market while a later signal left it."""
 
@@ -141,12 +144,14 @@ class TakenAlert:
     Attributes:
         bot_id: the bot that is to decide on it; None where nobody has to.
         exits_of: the bot whose positions it has asked to leave.
+        is_followed: whether something is still to come of it.
     """
 
     alert_id: UUID
     user_id: UUID
     bot_id: UUID | None
     exits_of: UUID | None = None
+    is_followed: bool = True
 
 
 class AlertWorkflows(Protocol):

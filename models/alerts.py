@@ -16,6 +16,8 @@ from domain.positions import Direction
 from models.columns import amount_field, json_field, new_id, one_of, owned_by, timestamp_field
 
 _OPEN = ", ".join(f"'{state}'" for state in OPEN_STATES)
+FOLLOWED = f"state IN ({_OPEN}) AND duplicate_of IS NULL"
+"""Alerts of which something is still to come, as SQL."""
 
 
 class WebhookKey(SQLModel, table=True):
@@ -49,7 +51,8 @@ class Alert(SQLModel, table=True):
 
     `trade_id` is what the sender was told: that position, or the one that the alert takes back;
     none for an alert that was refused on receipt, or closes what nobody holds. `dedup_key` is what
-    makes another alert the same one; only first ones have it.
+    makes another alert the same one; only first ones have it. An accepted alert with `duplicate_of`
+    asks for nothing but what that one asks for: it has its outcome, and is not followed.
     """
 
     __tablename__ = "alerts"
@@ -84,7 +87,12 @@ class Alert(SQLModel, table=True):
                 "dedup_key IS NULL AND state IN ('duplicate', 'stale', 'refused')"
             ),
         ),
-        Index("ix_alerts_open", "received_at", postgresql_where=text(f"state IN ({_OPEN})")),
+        Index(
+            "ix_alerts_followed",
+            "user_id",
+            "received_at",
+            postgresql_where=text(FOLLOWED),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

@@ -19,7 +19,8 @@ SELECT (SELECT count(*) FROM orders
                SELECT FROM triggers t WHERE t.position_id = p.id AND t.state = 'fired')))
            AS due_exits,
        (SELECT count(*) FROM positions WHERE state = 'pending') AS pending_positions,
-       (SELECT count(*) FROM alerts WHERE state IN ('processing', 'accepted')) AS open_alerts,
+       (SELECT count(*) FROM alerts
+        WHERE state IN ('processing', 'accepted') AND duplicate_of IS NULL) AS open_alerts,
        (SELECT count(*) FROM bots WHERE seen_revision < revision) AS unseen_bots,
        (SELECT count(*) FROM kill_switches WHERE handled_revision < revision) AS untold_switches
 """

@@ -81,8 +81,9 @@ class AlertDispatch:
             self._untold[alert.bot_id] = alert.user_id
             self._news.set()
             self._is_told.clear()
-        with suppress(asyncio.QueueFull):
-            self._unfollowed.put_nowait(alert)
+        if alert.is_followed:
+            with suppress(asyncio.QueueFull):
+                self._unfollowed.put_nowait(alert)
         if not self._tasks or any(task.done() for task in self._tasks):
             self._begin()
 

@@ -128,7 +128,7 @@ class AlertFollowing:
         match AlertState(alert.state):
             case AlertState.PROCESSING:
                 return await _undecided(session, alert, now)
-            case AlertState.ACCEPTED:
+            case AlertState.ACCEPTED if alert.duplicate_of is None:
                 return await _decided(session, alert, now)
             case state:
                 return _Look(state, alert.reason or "")

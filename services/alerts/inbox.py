@@ -32,22 +32,33 @@ _LOCK = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR 
 _RECORD = text("""
 UPDATE alerts a
    SET state = o.state, reason = o.reason, trade_id = coalesce(o.trade_id, a.trade_id),
-       decided_at = :now,
+       duplicate_of = o.joins, decided_at = :now,
        finished_at = CASE WHEN o.state = 'accepted' THEN NULL ELSE cast(:now AS timestamptz) END
   FROM jsonb_to_recordset(cast(:outcomes AS jsonb)) AS o (
-       id uuid, state text, reason text, trade_id uuid)
+       id uuid, state text, reason text, trade_id uuid, joins uuid)
  WHERE a.id = o.id AND a.state = 'processing'
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertOutcome:
-    """What was decided about an alert; `trade_id` where it concerns another trade than its own."""
+    """What was decided about an alert.
+
+    Attributes:
+        trade_id: where it concerns another trade than its own.
+        joins: the alert that asks for the same already, and whose outcome this one has.
+    """
 
     alert_id: UUID
     state: AlertState
     reason: str
     trade_id: UUID | None = None
+    joins: UUID | None = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether something is still to come of it by itself."""
+        return self.state.is_open and self.joins is None
 
 
 async def pending_signals(
@@ -102,6 +113,7 @@ async def record_outcomes(
                         "state": outcome.state,
                         "reason": outcome.reason,
                         "trade_id": str(outcome.trade_id) if outcome.trade_id else None,
+                        "joins": str(outcome.joins) if outcome.joins else None,
                     }
                     for outcome in outcomes
                 ]

@@ -273,7 +273,8 @@ class AlertIntake:
         is_for_bot = (exits is None or bool(exits.left)) if row.is_exit else stored.may_enter
         bot_id = stored.bot_id if is_for_bot else None
         exits_of = None if exits is None else exits.bot_id
-        self._dispatch.submit(TakenAlert(row.id, user_id, bot_id, exits_of=exits_of))
+        is_followed = exits is None or row.id not in exits.ended
+        self._dispatch.submit(TakenAlert(row.id, user_id, bot_id, exits_of, is_followed))
 
     async def _owner(self, key_hash: str, wish: AlertWish | None, now: datetime) -> DictRow:
         values = {

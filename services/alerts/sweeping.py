@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
+from sqlalchemy import text
 from sqlmodel import col, select
 
-from domain.alerts import OPEN_STATES, AlertState, AlertWorkflows
+from domain.alerts import AlertState, AlertWorkflows
 from domain.contracts.bots import BotSignal, Nudge
 from domain.ports import WallClock, WorkflowService
-from models.alerts import Alert
+from models.alerts import FOLLOWED, Alert
 from models.bots import Bot
 from services.alerts.following import AlertFollowing
 from services.database import Database
@@ -72,7 +73,7 @@ class AlertSweep:
                 await session.exec(
                     select(col(Alert.user_id), col(Alert.id))
                     .where(
-                        col(Alert.state).in_([state.value for state in OPEN_STATES]),
+                        text(FOLLOWED),
                         Alert.received_at < now - UNFOLLOWED,
                     )
                     .order_by(col(Alert.state).desc(), col(Alert.received_at).desc())

@@ -14,24 +14,31 @@ from domain.alerts import AlertState
 from domain.contracts.bots import SignalAction
 from services.reads import Caller, Query, Reads
 
-_MATCHING = """
-user_id = %(user_id)s
-AND (%(state)s::text IS NULL OR state = %(state)s)
-AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
-AND (%(action)s::text IS NULL OR action = %(action)s)
-AND (%(start)s::timestamptz IS NULL OR received_at >= %(start)s)
-AND (%(end)s::timestamptz IS NULL OR received_at < %(end)s)
+# One that asks for what another asks for already has that one's outcome.
+_ALERTS = """
+alerts a LEFT JOIN alerts asking
+    ON a.state = 'accepted' AND asking.user_id = a.user_id AND asking.id = a.duplicate_of
 """
-_COUNT = f"SELECT count(*) AS alerts FROM alerts WHERE {_MATCHING}"
+_MATCHING = """
+a.user_id = %(user_id)s
+AND (%(state)s::text IS NULL OR coalesce(asking.state, a.state) = %(state)s)
+AND (%(symbol)s::text IS NULL OR a.symbol = %(symbol)s)
+AND (%(action)s::text IS NULL OR a.action = %(action)s)
+AND (%(start)s::timestamptz IS NULL OR a.received_at >= %(start)s)
+AND (%(end)s::timestamptz IS NULL OR a.received_at < %(end)s)
+"""
+_COUNT = f"SELECT count(*) AS alerts FROM {_ALERTS} WHERE {_MATCHING}"
 _PAGE = f"""
-SELECT id, trade_id, state AS status, reason, details,
-       coalesce(action, details->'said'->>'action') AS action,
-       coalesce(symbol, details->'said'->>'symbol') AS symbol, side, price, size_usd, quantity,
-       percent, strategy, coalesce(reference, details->'said'->>'id') AS reference,
-       duplicate_of, alerted_at, received_at, expires_at, decided_at,
-       finished_at
-FROM alerts WHERE {_MATCHING}
-ORDER BY received_at DESC, id DESC
+SELECT a.id, a.trade_id, coalesce(asking.state, a.state) AS status,
+       CASE WHEN asking.id IS NULL THEN a.reason ELSE asking.reason END AS reason, a.details,
+       coalesce(a.action, a.details->'said'->>'action') AS action,
+       coalesce(a.symbol, a.details->'said'->>'symbol') AS symbol, a.side, a.price, a.size_usd,
+       a.quantity, a.percent, a.strategy,
+       coalesce(a.reference, a.details->'said'->>'id') AS reference,
+       a.duplicate_of, a.alerted_at, a.received_at, a.expires_at, a.decided_at,
+       coalesce(asking.finished_at, a.finished_at) AS finished_at
+FROM {_ALERTS} WHERE {_MATCHING}
+ORDER BY a.received_at DESC, a.id DESC
 LIMIT %(limit)s OFFSET %(offset)s
 """
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -20,25 +19,28 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.alerts import EXPIRED, NO_POSITION, OVERTAKEN, AlertState, side_left
+from domain.alerts import (
+    ALREADY_LEAVING,
+    EXPIRED,
+    NO_POSITION,
+    OVERTAKEN,
+    AlertState,
+    side_left,
+)
 from domain.contracts.bots import SignalAction, TradeSignal
-from domain.money import HUNDRED, ZERO
-from domain.positions import Direction, PositionState
+from domain.positions import Direction
 from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, Decision
-from models.connections import Account, Connection, ConnectionStatus
-from models.trading import ExitRequestState, Position
+from models.connections import Account
+from models.trading import Position
 from services.alerts.inbox import AlertOutcome, lock_alerts, pending_signals, record_outcomes
+from services.alerts.joining import AskingAlerts
 from services.markets.last_clock import time_at_venue
-from services.orders.exit_requests import asked_for, request_exit
 from services.trading.ending import reopen_runs
 from services.trading.entering import note_decision
-from services.trading.figures import LIVE_POSITIONS, last_prices
+from services.trading.figures import LIVE_POSITIONS
+from services.trading.signal_leaving import Asked, leave_by_signal
 from services.trading.starting import lock_bot
-
-BROKER_REMOVED = "broker_removed"
-"""The position is of a connection whose keys are gone: nothing can be sold."""
-
 
 _log = structlog.get_logger("nija.alerts")
 
@@ -52,11 +54,14 @@ class SignalExits:
         left: the signals that want to enter, or were decided before, in their order; then those
             whose exit could not be asked for.
         decided: how many were decided.
+        ended: alerts that need no follower: nothing is to come of them, or another one asks for
+            the same.
     """
 
     bot_id: UUID | None = None
     left: tuple[TradeSignal, ...] = ()
     decided: int = 0
+    ended: frozenset[UUID] = frozenset()
 
 
 async def decide_exits(
@@ -79,7 +84,7 @@ async def decide_exits(
     if bot is not None and bot.current_run_id is not None:
         run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
     now = wall if run is None else await time_at_venue(session, run, wall)
-    answers = _ExitAnswers(session, bot, run, wall, now, alerts)
+    answers = _ExitAnswers(session, bot, run, wall, now, alerts, AskingAlerts(session, user_id))
     await answers.give({signal.signal_id: signal for signal in waiting}.values())
     await record_outcomes(session, answers.outcomes, wall)
     if bot is not None and answers.requested:
@@ -89,41 +94,8 @@ async def decide_exits(
         bot_id=bot.id if bot is not None and answers.requested else None,
         left=(*answers.left, *answers.failed),
         decided=len(answers.outcomes),
+        ended=frozenset(it.alert_id for it in answers.outcomes if not it.is_followed),
     )
-
-
-async def leave_by_signal(
-    session: AsyncSession, signal: TradeSignal, positions: Sequence[Position], wall: datetime
-) -> str | None:
-    """Ask positions to leave, whole or the part that a signal says; why not, where none can.
-
-    Args:
-        session: a transaction of the positions' user.
-        signal: what asks.
-        positions: live positions of one account; their rows are locked by the caller.
-        wall: wall time.
-    """
-    account = await session.get_one(Account, positions[0].account_id)
-    if await _is_removed(session, account):
-        return BROKER_REMOVED
-    prices = await last_prices(session, account) if signal.size_usd is not None else {}
-    budget = _Part.of(signal, positions[0], prices)
-    refusals: list[str] = []
-    for position in positions:
-        quantity = budget.take(position, await asked_for(session, position.id))
-        if quantity is not None and quantity <= ZERO:
-            continue
-        request = await request_exit(
-            session,
-            position,
-            cause=cause_of(signal),
-            reason=ExitReason.SIGNAL_CLOSE,
-            wall=wall,
-            quantity=quantity,
-        )
-        if request is not None and request.state == ExitRequestState.DENIED:
-            refusals.append(request.refusal_code or ExitRequestState.DENIED.value)
-    return refusals[0] if len(refusals) == len(positions) else None
 
 
 def cause_of(signal: TradeSignal) -> str:
@@ -135,50 +107,6 @@ def leaves(signal: TradeSignal, position: Position) -> bool:
     """Whether a signal takes a position back."""
     side = side_left(signal.action, signal.side)
     return position.symbol == signal.symbol and side in {None, position.side}
-
-
-@dataclass
-class _Part:
-    """How much a signal closes: a share of each position, or a quantity of all of them."""
-
-    percent: Decimal | None = None
-    quantity: Decimal | None = None
-
-    @classmethod
-    def of(cls, signal: TradeSignal, position: Position, prices: Mapping[str, Decimal]) -> _Part:
-        """The first of quantity, percent and size that a signal names."""
-        if signal.quantity is not None:
-            return cls(quantity=signal.quantity)
-        if signal.percent is not None:
-            return cls(percent=signal.percent)
-        if signal.size_usd is not None:
-            price = prices.get(position.symbol) or position.decision_price
-            return cls(quantity=signal.size_usd / price)
-        return cls()
-
-    def take(self, position: Position, asked: Decimal) -> Decimal | None:
-        """The quantity that leaves of one position; None is all of it.
-
-        A percentage is of what was not `asked` to leave before, whether or not that was sold yet.
-        """
-        is_pending = position.state == PositionState.PENDING
-        held = position.planned_quantity if is_pending else position.open_quantity
-        if self.percent is not None:
-            rest = max(ZERO, held - asked)
-            return None if self.percent >= HUNDRED else rest * self.percent / HUNDRED
-        if self.quantity is None:
-            return None
-        taken = min(held, self.quantity)
-        self.quantity -= taken
-        return None if taken == held else taken
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What one account holds and was asked to leave: its first position; why not, where none is."""
-
-    position_id: UUID
-    refusal: str | None
 
 
 @dataclass
@@ -194,6 +122,7 @@ class _ExitAnswers:
     wall: datetime
     now: datetime
     alerts: Mapping[UUID, AlertState]
+    asking: AskingAlerts
     outcomes: list[AlertOutcome] = field(default_factory=list)
     left: list[TradeSignal] = field(default_factory=list)
     failed: list[TradeSignal] = field(default_factory=list)
@@ -227,20 +156,28 @@ class _ExitAnswers:
         if not leaving:
             self._conclude(signal, AlertState.REFUSED, NO_POSITION)
             return
-        asked = [await self._ask(signal, positions) for positions in _by_account(leaving)]
-        known = [one for one in asked if one is not None]
-        done = next((one for one in known if one.refusal is None), None)
-        if done is not None:
+        by_account = [await self._ask(signal, positions) for positions in _by_account(leaving)]
+        asked = [one for account in by_account for one in account or ()]
+        new = [one for one in asked if one.refusal is None and one.joins is None]
+        joined = [one for one in asked if one.joins is not None]
+        reason = ExitReason.SIGNAL_CLOSE.value
+        if new:
             self.requested = True
-            reason = ExitReason.SIGNAL_CLOSE.value
-            self._conclude(signal, AlertState.ACCEPTED, reason, done.position_id)
-        elif len(known) < len(asked):
+            if signal.signal_id in self.alerts:
+                self.asking.note(signal.signal_id, [one.target_id for one in new])
+            self._conclude(signal, AlertState.ACCEPTED, reason, new[0].position_id)
+        elif joined:
+            first = joined[0]
+            self._conclude(
+                signal, AlertState.ACCEPTED, reason, first.position_id, joins=first.joins
+            )
+        elif None in by_account:
             self.failed.append(signal)
         else:
-            refusal = known[0].refusal or ""
-            self._conclude(signal, AlertState.REFUSED, refusal, known[0].position_id)
+            refusal = next((one.refusal for one in asked if one.refusal), NO_POSITION)
+            self._conclude(signal, AlertState.REFUSED, refusal, leaving[0].id)
 
-    async def _ask(self, signal: TradeSignal, positions: Sequence[Position]) -> _Asked | None:
+    async def _ask(self, signal: TradeSignal, positions: Sequence[Position]) -> list[Asked] | None:
         """Ask what one account holds to leave; None where its rows cannot be read.
 
         Runs that were over exit again: their positions are nobody's else.
@@ -249,8 +186,15 @@ class _ExitAnswers:
         assert bot is not None  # it has positions
         try:
             async with self.session.begin_nested():
-                refusal = await leave_by_signal(self.session, signal, positions, self.wall)
-                if refusal is None:
+                asked = await leave_by_signal(
+                    self.session,
+                    signal,
+                    positions,
+                    self.asking,
+                    cause=cause_of(signal),
+                    wall=self.wall,
+                )
+                if any(one.refusal is None for one in asked):
                     await reopen_runs(self.session, bot.id)
         except DBAPIError:
             raise  # a lock or a server that is away concerns all of them
@@ -263,7 +207,7 @@ class _ExitAnswers:
             for row in (*positions, run):
                 await self.session.refresh(row)
             return None
-        return _Asked(positions[0].id, refusal)
+        return asked
 
     def _overtake(self, signal: TradeSignal, action: SignalAction | None) -> None:
         """What came before an exit and still waits must not enter again after it.
@@ -280,8 +224,15 @@ class _ExitAnswers:
             self.left.remove(earlier)
 
     def _conclude(
-        self, signal: TradeSignal, state: AlertState, reason: str, trade_id: UUID | None = None
+        self,
+        signal: TradeSignal,
+        state: AlertState,
+        reason: str,
+        trade_id: UUID | None = None,
+        *,
+        joins: UUID | None = None,
     ) -> None:
+        is_exit = state is AlertState.ACCEPTED and joins is None
         if self.bot is not None and self.run is not None:
             self.session.add(
                 note_decision(
@@ -289,13 +240,13 @@ class _ExitAnswers:
                     self.run,
                     cause=cause_of(signal),
                     symbol=signal.symbol,
-                    action="exit" if state is AlertState.ACCEPTED else "none",
-                    reason=reason,
+                    action="exit" if is_exit else "none",
+                    reason=reason if joins is None else ALREADY_LEAVING,
                     at=self.now,
                     position_id=trade_id,
                 )
             )
-        self.outcomes.append(AlertOutcome(signal.signal_id, state, reason, trade_id))
+        self.outcomes.append(AlertOutcome(signal.signal_id, state, reason, trade_id, joins))
 
     async def _decided(self, signals: Sequence[TradeSignal]) -> set[str]:
         if self.run is None:
@@ -345,13 +296,6 @@ def _by_account(positions: Sequence[Position]) -> Sequence[Sequence[Position]]:
     for position in positions:
         found.setdefault(position.account_id, []).append(position)
     return list(found.values())
-
-
-async def _is_removed(session: AsyncSession, account: Account) -> bool:
-    if account.connection_id is None:
-        return False
-    connection = await session.get_one(Connection, account.connection_id)
-    return connection.status == ConnectionStatus.REMOVED
 
 
 def enters(signal: TradeSignal) -> Direction | None:

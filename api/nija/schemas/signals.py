@@ -69,7 +69,10 @@ class SignalItem(View):
         "fields that could not be used were sent (`said`).",
         examples=[None],
     )
-    duplicate_of: str | None = Field(description="The signal that it repeats.", examples=[None])
+    duplicate_of: str | None = Field(
+        description="The signal that it repeats, or that asked for the same exit before.",
+        examples=[None],
+    )
     received_at: WallTime
     alerted_at: datetime | None = Field(description="The sender's own time.")
     decided_at: WallTime | None

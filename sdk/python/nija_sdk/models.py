@@ -1023,7 +1023,7 @@ class SignalItem:
     And how the fields that could not be used were sent (`said`)..
     """
     duplicate_of: str | None
-    """The signal that it repeats."""
+    """The signal that it repeats, or that asked for the same exit before."""
     received_at: datetime
     """Wall time."""
     alerted_at: datetime | None

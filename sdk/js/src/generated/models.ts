@@ -858,7 +858,7 @@ export interface SignalItem {
    * used were sent (`said`).
    */
   details: Record<string, unknown> | null;
-  /** The signal that it repeats. */
+  /** The signal that it repeats, or that asked for the same exit before. */
   duplicateOf: string | null;
   /** Wall time. */
   receivedAt: string;
