@@ -18,6 +18,7 @@ from services.alerts.exit_decisions import SECONDS_MAX, ExitDecisions
 from services.alerts.intake import Receipt
 from services.trading import signal_exits
 from tests.alerts.harness import Desk
+from tests.support.engine import RunningBot
 
 pytestmark = pytest.mark.integration
 
@@ -114,16 +115,27 @@ async def test_alerts_of_a_key_are_stored_in_the_order_of_their_arrival(
     assert (await desk.engine.hunt(bot)).orders == ()
 
 
-async def test_a_repeat_of_a_close_that_nobody_decided_has_it_decided(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process that stored it died before it came to that."""
+@pytest.fixture
+async def undecided(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> tuple[RunningBot, str, Receipt]:
+    """A bot with a position, its key, and a close that could not be decided."""
     bot, key = await desk.bot_with_key()
     await desk.engine.open_position(bot)
     with monkeypatch.context() as patch:
-        patch.setattr(exit_decisions, "decide_exits", _hang)
-        first = await desk.send(key, action="close")
-    assert await states(desk, [first]) == [("processing", None)]
+        patch.setattr(exit_decisions, "decide_exits", _fail)
+        receipt = await desk.send(key, action="close")
+    assert await states(desk, [receipt]) == [("processing", None)]
+    return bot, key, receipt
+
+
+async def _fail(*_: Any) -> None:
+    raise ConnectionError
+
+
+async def test_a_repeat_of_a_close_that_nobody_decided_has_it_decided(
+    desk: Desk, undecided: tuple[RunningBot, str, Receipt]
+) -> None:
+    """The process that stored it died before it came to that."""
+    _bot, key, first = undecided
 
     again = await desk.send(key, action="close")
 
@@ -131,21 +143,11 @@ async def test_a_repeat_of_a_close_that_nobody_decided_has_it_decided(
     assert await states(desk, [first]) == [("accepted", "signal_close")]
 
 
-async def _hang(*_: Any) -> None:
-    await asyncio.sleep(0.1)
-    raise ConnectionError
-
-
 async def test_an_exit_that_cannot_be_decided_is_stored_and_answered(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, undecided: tuple[RunningBot, str, Receipt]
 ) -> None:
-    bot, key = await desk.bot_with_key()
-    await desk.engine.open_position(bot)
-    with monkeypatch.context() as patch:
-        patch.setattr(exit_decisions, "decide_exits", _hang)
-        receipt = await desk.send(key, action="close")
+    bot, _key, receipt = undecided
 
-    assert await states(desk, [receipt]) == [("processing", None)]
     assert desk.dispatch.taken[-1].bot_id == bot.bot_id
     await desk.following.decide_exits(bot.trader.user_id)
     assert await states(desk, [receipt]) == [("accepted", "signal_close")]
