@@ -14,11 +14,13 @@ from sqlmodel import Field, SQLModel
 from domain.money import ZERO
 from domain.orders import FINAL_STATES, Leg, Liquidity, OrderState, OrderType, Side, TimeInForce
 from domain.positions import Direction, PositionState
+from domain.refusals import FORM_REFUSED
 from domain.triggers import Condition
 from models.columns import amount_field, json_field, new_id, one_of, owned_by, timestamp_field
 
 _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_STATES))
 NOT_FINAL = f"state NOT IN ({_FINAL})"
+_FORM_REFUSED = ", ".join(f"'{code}'" for code in sorted(FORM_REFUSED))
 _CLOSED_TRADES = (
     ("closed", ""),
     ("wins", " AND realized_pnl > fees"),
@@ -204,7 +206,24 @@ class Order(SQLModel, table=True):
         ),
         Index("ix_orders_live", "account_id", postgresql_where=text(NOT_FINAL)),
         Index("ix_orders_live_bot", "bot_id", postgresql_where=text(NOT_FINAL)),
-        Index("ix_orders_position", "position_id"),
+        Index("ix_orders_position", "position_id", "intended_at", "attempt"),
+        Index(
+            "ix_orders_entries", "user_id", "intended_at", postgresql_where=text("leg = 'entry'")
+        ),
+        Index(
+            "ix_orders_traded",
+            "account_id",
+            "settled_at",
+            postgresql_where=text("filled_quantity > 0"),
+        ),
+        # What an exit has learned of the form that its market takes.
+        Index(
+            "ix_orders_form_refused",
+            "position_id",
+            "refusal_code",
+            "settled_at",
+            postgresql_where=text(f"refusal_code IN ({_FORM_REFUSED})"),
+        ),
         Index("ix_orders_absent", "settled_at", postgresql_where=text("state='absent'")),
         Index(
             "ix_orders_settled",

@@ -24,6 +24,7 @@ from models.alerts import Alert
 from models.bots import Bot, BotRun, RunState
 from models.trading import ExitRequest, ExitRequestState, Order, Position
 from services.database import Database
+from services.orders.latest_exits import latest_exit
 from services.orders.unfilled import LOST, unfilled_reason
 from services.trading.figures import LIVE_POSITIONS as _LIVE
 from services.trading.signal_exits import SignalExits, decide_exits
@@ -230,18 +231,12 @@ async def _parts(session: AsyncSession, cause: str) -> Sequence[ExitRequest]:
 
 async def _latest_failure(session: AsyncSession, position_ids: Sequence[UUID]) -> str | None:
     """Why the latest exit order of some positions did not end with all of it sold."""
-    order = (
-        await session.exec(
-            select(Order)
-            .where(
-                col(Order.position_id).in_(position_ids),
-                Order.leg != Leg.ENTRY.value,
-                col(Order.settled_at).is_not(None),
-            )
-            .order_by(col(Order.settled_at).desc(), col(Order.attempt).desc())
-            .limit(1)
-        )
-    ).first()
+    orders = [
+        order
+        for position_id in position_ids
+        if (order := await latest_exit(session, position_id, has_ended=True)) is not None
+    ]
+    order = max(orders, key=lambda it: (it.settled_at, it.attempt), default=None)
     if order is None or order.filled_quantity >= order.quantity:
         return None
     return order.refusal_code or f"exit_{order.state}"

@@ -20,8 +20,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import MarketRules
 from domain.money import ZERO
-from domain.orders import FillReport, Leg, OrderState, Side
-from domain.positions import Direction, PositionFill, PositionState, fold_fills
+from domain.orders import FillReport, Leg, OrderState
+from domain.positions import Direction, PositionState
 from domain.positions import Position as FoldedPosition
 from domain.reconciliation import flows_of
 from domain.strategies.apex import (
@@ -39,9 +39,10 @@ from models.ledgers import Balance
 from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
-from services.orders.dust import DUST, TOO_SMALL, flat_below, is_dust, learn_rules
-from services.orders.exit_progress import note_executed, note_through
+from services.orders.dust import DUST, TOO_SMALL, is_dust, learn_rules
+from services.orders.exit_progress import note_executed
 from services.orders.exit_requests import conclude_requests, request_of
+from services.orders.folding import apply_fold, fold_of
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.orders.recording import record_execution
@@ -106,20 +107,41 @@ async def book(
     new_fills = await _insert_fills(session, order, position, fills)
     order.filled_quantity += sum((fill.quantity for fill in new_fills), ZERO)
     if state is OrderState.REFUSED:
-        if market is not None:
-            learn_rules(position, order, market)
-        if order.refusal_code in TOO_SMALL:
-            position.sellable_quantity = None  # cut to that it is too little, whatever is free now
-            session.add(position)
-        await _mark_dust(session, position, order)
+        await _learn(session, position, order, market)
     session.add(order)
     await session.flush()
     if new_fills:
         await _move_balances(session, order, rules_from_record(position.rules), new_fills, at)
         await record_execution(session, order, new_fills, wall)
-    if new_fills or state.is_final:
+    if new_fills or _changes_position(order, is_by_rules=market is not None):
         await _refold(session, position, order, at, wall)
+    elif state.is_final:
+        await conclude_requests(session, position, order, wall)
     return order
+
+
+def _changes_position(order: Order, *, is_by_rules: bool) -> bool:
+    """Whether the end of an order may change its position without a new fill.
+
+    An exit that filled nothing leaves everything as it was, unless it showed that the rest is dust
+    or taught rules of the market. It may be refused for weeks, of a position with many fills.
+    """
+    if not OrderState(order.state).is_final:
+        return False
+    is_entry = order.leg == Leg.ENTRY
+    return is_entry or is_by_rules or order.filled_quantity > ZERO or order.refusal_code == DUST
+
+
+async def _learn(
+    session: AsyncSession, position: Position, order: Order, market: MarketRules | None
+) -> None:
+    """Note what a refusal tells about what is left of a position."""
+    if market is not None:
+        learn_rules(position, order, market)
+    if order.refusal_code in TOO_SMALL:
+        position.sellable_quantity = None  # cut to that it is too little, whatever is free now
+        session.add(position)
+    await _mark_dust(session, position, order)
 
 
 async def _mark_dust(session: AsyncSession, position: Position, order: Order) -> None:
@@ -330,62 +352,6 @@ async def _have_woken(session: AsyncSession, order: Order) -> None:
     )
     await session.exec(
         update(Bot).where(col(Bot.id).in_(unheld)).values(revision=col(Bot.revision) + 1)
-    )
-
-
-async def fold_of(session: AsyncSession, position: Position) -> FoldedPosition:
-    """What a position's stored fills amount to, with what is known to have gone otherwise."""
-    rules = rules_from_record(position.rules)
-    rows = (await session.exec(select(Fill).where(Fill.position_id == position.id))).all()
-    orders = (await session.exec(select(Order).where(Order.position_id == position.id))).all()
-    return fold_fills(
-        Direction(position.side),
-        [_position_fill(row) for row in rows],
-        base=rules.base,
-        quote=rules.quote,
-        entry_final=all(
-            OrderState(order.state).is_final for order in orders if order.leg == Leg.ENTRY
-        ),
-        dust=flat_below(orders, rules),
-        gone=position.closed_elsewhere_quantity + position.written_off_quantity,
-    )
-
-
-def apply_fold(position: Position, folded: FoldedPosition) -> None:
-    """Write what the fills amount to into the row; its end is another matter."""
-    position.state = folded.state
-    position.entry_quantity = folded.entry_quantity
-    position.entry_notional = folded.entry_notional
-    position.exit_quantity = folded.exit_quantity
-    position.exit_notional = folded.exit_notional
-    position.open_quantity = max(ZERO, folded.remaining_quantity)
-    position.fees = folded.fees
-    is_filled = folded.state in {PositionState.OPEN, PositionState.CLOSED}
-    position.realized_pnl = folded.price_pnl if is_filled else None
-    # An exit of ours that turned up late explains what had seemed gone.
-    gone = position.closed_elsewhere_quantity + position.written_off_quantity
-    explained = gone - folded.gone_quantity
-    by_sale = min(explained, position.closed_elsewhere_quantity)
-    position.closed_elsewhere_quantity -= by_sale
-    position.written_off_quantity -= explained - by_sale
-    if folded.opened_at is not None:
-        position.opened_at = folded.opened_at
-    if folded.state is PositionState.CLOSED:
-        note_through(position)
-    else:
-        position.closed_at = None  # an order that came back opens its position again
-
-
-def _position_fill(row: Fill) -> PositionFill:
-    return PositionFill(
-        fill_id=row.venue_fill_id,
-        side=Side(row.side),
-        price=row.price,
-        quantity=row.quantity,
-        fee=row.fee,
-        fee_currency=row.fee_currency,
-        filled_at=row.filled_at,
-        fee_value=row.fee_quote,
     )
 
 

@@ -34,6 +34,7 @@ from models.ledgers import Balance, Flow, FlowKind
 from models.markets import VenueQuote
 from models.trading import Fill, Order, Position
 from services.markets.last_known import last_known_prices
+from services.orders.conditions import has_filled, is_live
 from services.orders.gone import Gone, take_out, tell_closed_elsewhere
 from services.orders.market_rules import rules_from_record
 
@@ -304,13 +305,19 @@ async def _last_traded(
     One that filled nothing moves none: an exit that is refused again and again for what is missing
     must not keep it from being believed.
     """
-    latest = select(func.max(func.greatest(col(Order.sent_at), col(Order.settled_at)))).where(
-        Order.account_id == account.id, col(Order.filled_quantity) > ZERO
-    )
+    of_account = (col(Order.account_id) == account.id) & has_filled()
     if currency is not None:
-        latest = latest.where(col(Order.symbol).startswith(f"{currency}-", autoescape=True))
-    traded_at: datetime | None = (await session.exec(latest)).one()
-    return traded_at
+        of_account &= col(Order.symbol).startswith(f"{currency}-", autoescape=True)
+    # Apart, so that each comes from an index: there may be many orders, and most have ended.
+    ended = (
+        select(func.greatest(col(Order.sent_at), col(Order.settled_at)))
+        .where(of_account, col(Order.settled_at).is_not(None))
+        .order_by(col(Order.settled_at).desc())
+        .limit(1)
+    )
+    live = select(func.max(col(Order.sent_at))).where(of_account, is_live())
+    times = ((await session.exec(ended)).first(), (await session.exec(live)).one())
+    return max((time for time in times if time is not None), default=None)
 
 
 def _balance(account: Account, currency: str, total: Decimal, now: datetime) -> Balance:

@@ -8,7 +8,6 @@ part of the trade.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -18,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.markets import MarketRules
 from domain.money import ZERO, floor_to_step
 from domain.orders import Leg
+from domain.refusals import TOO_MUCH, WRONG_TYPE
 from domain.strategies.apex import ExitPlan
 from models.connections import Account
 from models.markets import VenueQuote, VenueState
@@ -33,12 +33,6 @@ DUST = "dust"
 """Refusal code of an exit that showed that what is left cannot be sold."""
 
 _TOO_LITTLE = frozenset({"quantity_minimum", "notional_minimum"})
-
-TOO_MUCH = frozenset({"quantity_maximum", "notional_maximum"})
-"""Refusal codes of an order that is too large for one."""
-
-WRONG_TYPE = "unsupported_order_type"
-"""Refusal code of an order of a kind that the market does not take at present."""
 
 INSUFFICIENT_FUNDS = "insufficient_funds"
 """Refusal code of an exit for which the account has too little that is free."""
@@ -115,13 +109,14 @@ def learn_rules(position: Position, order: Order, rules: MarketRules) -> None:
         position.exit_plan = replace(plan, targets=tuple(targets)).to_record()
 
 
-def flat_below(orders: Iterable[Order], rules: MarketRules) -> Decimal:
+def flat_below(latest: Order | None, rules: MarketRules) -> Decimal:
     """The quantity below which a position counts as flat: a step, or what was found to be dust.
 
-    Only its latest exit tells: one that came after it was made because there was more to leave.
+    Args:
+        latest: its latest exit; only this one tells, one that came after another was made because
+            there was more to leave.
+        rules: steps of the market.
     """
-    exits = [order for order in orders if order.leg != Leg.ENTRY]
-    latest = max(exits, key=lambda order: (order.intended_at, order.attempt), default=None)
     dust = latest.quantity if latest is not None and latest.refusal_code == DUST else ZERO
     return dust + rules.quantity_step
 

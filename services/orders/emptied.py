@@ -13,14 +13,13 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.orders import FINAL_STATES
 from domain.positions import PositionState
 from models.bots import BotRun, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position
+from services.orders.conditions import is_live
 from services.orders.settling import is_doubted
 
-_FINAL = tuple(state.value for state in FINAL_STATES)
 _LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 
 
@@ -31,7 +30,7 @@ async def may_fill(session: AsyncSession, connection_id: UUID, now: datetime) ->
         .join(Account, col(Account.id) == Order.account_id)
         .where(
             Account.connection_id == connection_id,
-            col(Order.state).not_in(_FINAL) | is_doubted(now),
+            is_live() | is_doubted(now),
         )
         .limit(1)
     )
@@ -55,7 +54,7 @@ async def remove_emptied(session: AsyncSession, account_id: UUID, now: datetime)
     orders = (
         select(Order.id)
         .join(Account, col(Account.id) == Order.account_id)
-        .where(Order.account_id == account_id, col(Order.state).not_in(_FINAL) | is_doubted(now))
+        .where(Order.account_id == account_id, is_live() | is_doubted(now))
     )
     its = select(Account.connection_id).where(Account.id == account_id)
     await session.exec(

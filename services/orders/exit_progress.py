@@ -22,6 +22,7 @@ from services.database import Database
 from services.isolation import isolated
 from services.notices import NoticeKind, tell
 from services.orders.due_exits import is_to_leave
+from services.orders.latest_exits import latest_exit
 
 LATE_AFTER = timedelta(seconds=30)
 """Wall time since it was due after which an exit that is not through is told of."""
@@ -129,7 +130,7 @@ async def _look_at(session: AsyncSession, position_id: UUID, wall: datetime) -> 
     position = found.one_or_none()
     if position is None:
         return
-    latest = await _latest_exit(session, position_id)
+    latest = await latest_exit(session, position_id)
     note_due(position, wall, in_vain=position.exit_attempts, latest=latest)
     session.add(position)
     cause = position.close_cause or (latest.cause if latest is not None else "due")
@@ -154,16 +155,6 @@ async def note_lateness(session: AsyncSession, order: Order, wall: datetime) -> 
     _log.warning(
         "exit.late", position_id=str(position.id), symbol=position.symbol, order_id=str(order.id)
     )
-
-
-async def _latest_exit(session: AsyncSession, position_id: UUID) -> Order | None:
-    found = await session.exec(
-        select(Order)
-        .where(Order.position_id == position_id, Order.leg != Leg.ENTRY.value)
-        .order_by(col(Order.intended_at).desc())
-        .limit(1)
-    )
-    return found.first()
 
 
 def _why(order: Order | None) -> str | None:

@@ -24,7 +24,7 @@ from domain.positions import PositionState
 from domain.strategies.apex import ExitReason
 from models.connections import Account
 from models.markets import VenueState
-from models.trading import ExitRequest, ExitRequestState, Order, Position
+from models.trading import ExitRequest, ExitRequestState, Fill, Order, Position
 from services.notices import NoticeKind, tell
 from services.orders.dust import TOO_SMALL
 from services.orders.exit_progress import note_through
@@ -231,8 +231,9 @@ async def _unsold_of(session: AsyncSession, requests: Sequence[ExitRequest]) -> 
         return ZERO
     causes = [cause_of_request(request.id) for request in requests]
     rows = await session.exec(
-        select(col(Order.cause), func.sum(Order.filled_quantity))
-        .where(Order.position_id == requests[0].position_id, col(Order.cause).in_(causes))
+        select(col(Order.cause), func.sum(Fill.quantity))
+        .join(Fill, col(Fill.order_id) == Order.id)
+        .where(Fill.position_id == requests[0].position_id, col(Order.cause).in_(causes))
         .group_by(col(Order.cause))
     )
     sold: dict[str, Decimal] = dict(rows.all())

@@ -21,8 +21,9 @@ from models.connections import Account
 from models.trading import Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
-from services.orders.booking import apply_fold, fold_of, store_plan
+from services.orders.booking import store_plan
 from services.orders.exit_requests import end_requests
+from services.orders.folding import apply_fold, fold_of
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import cancel_triggers, sync_triggers
 

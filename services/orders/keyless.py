@@ -25,11 +25,11 @@ from services.database import Database
 from services.isolation import isolated
 from services.notices import NoticeKind, tell
 from services.orders.booking import book
+from services.orders.conditions import is_under_way
 from services.orders.protection import cancel_triggers
 from services.orders.refusals import OUTCOME_UNKNOWN
 from services.orders.row_locks import lock_position_and_order
 from services.orders.settling import IN_FLIGHT_MAX
-from services.orders.under_way import is_under_way
 from services.orders.venue_time import time_without_asking
 
 REASON = "The connection was removed before the broker had said what became of the order"

@@ -45,6 +45,7 @@ from services.orders.comparing import (
     compare_balances,
     compared_balances,
 )
+from services.orders.conditions import is_under_way
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.keyless import end_orders_without_keys
@@ -57,7 +58,6 @@ from services.orders.late_reports import (
 )
 from services.orders.settling import DOUBT_LENGTH, OrderSettling, is_doubted
 from services.orders.turns import Turns, UserAccount
-from services.orders.under_way import is_under_way
 
 PATIENCE = 9
 """Paper accounts wait this many intervals longer: nobody but us moves their books. So do those that
@@ -458,13 +458,14 @@ async def _busy_currencies(
     return frozenset(currency for symbol in unsure for currency in symbol.split("-"))
 
 
-async def _mark(session: AsyncSession, account_id: UUID) -> tuple[int, int, int]:
-    """Changes whenever an order, fill or flow of the account comes in."""
-    orders = select(func.count()).select_from(Order).where(Order.account_id == account_id)
+async def _mark(session: AsyncSession, account_id: UUID) -> tuple[int, int]:
+    """Changes whenever a fill or flow of the account comes in.
+
+    Orders alone move no balance; those that may be about to are asked for by themselves.
+    """
     fills = select(func.count()).select_from(Fill).where(Fill.account_id == account_id)
     flows = select(func.count()).select_from(Flow).where(Flow.account_id == account_id)
     return (
-        (await session.exec(orders)).one(),
         (await session.exec(fills)).one(),
         (await session.exec(flows)).one(),
     )

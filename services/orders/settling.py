@@ -40,6 +40,7 @@ from services.database import Database
 from services.notices import NoticeKind, tell
 from services.orders.booking import book
 from services.orders.cancelling import OrderCancelling
+from services.orders.conditions import is_in
 from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.look_ups import filled_of, look_up, look_up_widely
 from services.orders.refusals import ABSENT, Refusal, is_judged
@@ -393,7 +394,7 @@ def is_doubted(now: datetime) -> ColumnElement[bool]:
     come after its end.
     """
     until = func.least(now, col(Account.reconciled_at)) - DOUBT_LENGTH
-    return (col(Order.state) == OrderState.ABSENT.value) & (
+    return (is_in(OrderState.ABSENT)) & (
         col(Account.reconciled_at).is_(None) | (col(Order.settled_at) > until)
     )
 

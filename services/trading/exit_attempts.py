@@ -1,10 +1,10 @@
-"""The next try of an exit, by how the ones before it went: when, how large, of what kind."""
+"""The next try of an exit, by how the ones before it went: how large and of what kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import ColumnElement
@@ -20,20 +20,14 @@ from domain.exits import (
 )
 from domain.markets import MarketRules, MarketStatus
 from domain.money import ZERO, ceil_to_step, floor_to_step
-from domain.orders import Leg, OrderState, OrderType, Side
+from domain.orders import Leg, OrderType, Side
 from domain.positions import Direction
-from models.trading import Order, Position
-from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, TOO_MUCH, WRONG_TYPE, last_price
+from domain.refusals import TOO_MUCH, WRONG_TYPE
+from models.trading import Fill, Order, Position
+from services.orders.conditions import is_form_refused
+from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
 from services.orders.market_rules import rules_from_record
 from services.orders.refusals import is_judged
-
-RETRY_SECONDS_FIRST = 1.0
-RETRY_SECONDS_MAX = 60.0
-RETRY_DOUBLINGS_MAX = 6
-"""Enough to reach the longest delay; a power of two that grows for ever leaves the numbers."""
-
-ADAPTED_AT_ONCE_MAX = 12
-"""Tries in a row without a delay because each is made in another form than the refused one."""
 
 _OF_NO_KIND = BY_RULES | {INSUFFICIENT_FUNDS, "no_liquidity"}
 """Judgements of an order that one of another kind would meet with as well."""
@@ -47,14 +41,14 @@ class Attempts:
         made: how many there were.
         in_vain: how many came after the last one that filled anything.
         too_large: those of the last day that were refused as too large for one order.
-        wrong_type: how many were refused for their kind.
+        is_wrong_type: whether one was refused for its kind.
         latest: the latest.
     """
 
     made: int
     in_vain: int
     too_large: Sequence[TooLarge]
-    wrong_type: int
+    is_wrong_type: bool
     latest: Order | None
 
 
@@ -77,32 +71,37 @@ async def earlier_attempts(
         & (col(Order.cause) == cause)
         & (col(Order.leg) == leg.value)
     )
-    row = (
+    latest = (
         await session.exec(
-            select(
-                func.max(Order.attempt),
-                func.max(Order.attempt).filter(col(Order.filled_quantity) > ZERO),
-                func.count().filter(col(Order.refusal_code).in_(TOO_MUCH)),
-                func.count().filter(col(Order.refusal_code) == WRONG_TYPE),
-            ).where(same_exit)
+            select(Order).where(same_exit).order_by(col(Order.attempt).desc()).limit(1)
+        )
+    ).first()
+    if latest is None:
+        return Attempts(0, 0, (), is_wrong_type=False, latest=None)
+    # By the fills, of which there are few where the tries are many.
+    filled = (
+        await session.exec(
+            select(func.max(Order.attempt))
+            .join(Fill, col(Fill.order_id) == Order.id)
+            .where(Fill.position_id == position.id, same_exit)
         )
     ).one()
-    made, filled = int(row[0] or 0), int(row[1] or 0)
-    latest = None
-    if made:
-        latest = (
-            await session.exec(select(Order).where(same_exit, Order.attempt == made))
-        ).one_or_none()
-    too_large = await _too_large(session, same_exit, now) if row[2] else ()
-    return Attempts(made, made - filled, too_large, int(row[3]), latest)
+    refused = (col(Order.position_id) == position.id) & is_form_refused() & same_exit
+    return Attempts(
+        made=latest.attempt,
+        in_vain=latest.attempt - (filled or 0),
+        too_large=await _too_large(session, refused, now),
+        is_wrong_type=await _is_wrong_type(session, refused),
+        latest=latest,
+    )
 
 
 async def _too_large(
-    session: AsyncSession, same_exit: ColumnElement[bool], now: datetime
+    session: AsyncSession, refused: ColumnElement[bool], now: datetime
 ) -> Sequence[TooLarge]:
     rows = await session.exec(
         select(col(Order.quantity), col(Order.settled_at)).where(
-            same_exit,
+            refused,
             col(Order.refusal_code).in_(TOO_MUCH),
             col(Order.settled_at) > now - TOO_LARGE_KEPT,
         )
@@ -110,21 +109,11 @@ async def _too_large(
     return tuple(TooLarge(size, at) for size, at in rows.all() if at is not None)
 
 
-def wait_before_retry(earlier: Attempts, now: datetime) -> float:
-    """Seconds until the next try.
-
-    Longer after each that filled nothing; an exit that gets on does not slow down, and what is made
-    in another form than the one that was refused need not wait.
-    """
-    latest = earlier.latest
-    if latest is None or latest.settled_at is None or latest.state == OrderState.FILLED:
-        return 0.0
-    is_adapted = latest.refusal_code in TOO_MUCH or latest.refusal_code == WRONG_TYPE
-    if is_adapted and earlier.in_vain <= ADAPTED_AT_ONCE_MAX:
-        return 0.0
-    doublings = min(max(earlier.in_vain - 1, 0), RETRY_DOUBLINGS_MAX)
-    delay = min(RETRY_SECONDS_FIRST * 2**doublings, RETRY_SECONDS_MAX)
-    return (latest.settled_at + timedelta(seconds=delay) - now).total_seconds()
+async def _is_wrong_type(session: AsyncSession, refused: ColumnElement[bool]) -> bool:
+    found = await session.exec(
+        select(Order.id).where(refused, col(Order.refusal_code) == WRONG_TYPE).limit(1)
+    )
+    return found.first() is not None
 
 
 async def fit_order(
@@ -186,7 +175,7 @@ def _free(
 
 
 def _calls_for_limit(rules: MarketRules, earlier: Attempts) -> bool:
-    if rules.status is MarketStatus.LIMIT_ONLY or earlier.wrong_type:
+    if rules.status is MarketStatus.LIMIT_ONLY or earlier.is_wrong_type:
         return True
     latest = earlier.latest
     # Refused for a reason that we have no name for: perhaps for what kind of order it was.

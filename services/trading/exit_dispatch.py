@@ -24,11 +24,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from domain.markets import Realm, VenueKey
-from domain.orders import FINAL_STATES, Leg
 from domain.ports import Venues, WorkflowService
 from models.bots import BotRun
 from models.trading import Order, Position
 from services.database import Database, all_rows
+from services.orders.conditions import is_exit, is_live
 from services.orders.due_exits import is_to_leave
 from services.trading.kill_switch_closing import ask_covered_positions
 
@@ -51,8 +51,6 @@ BotId = tuple[UUID, UUID]
 
 BotPosition = tuple[UUID, UUID, UUID]
 """User, bot and a position that is to be left."""
-
-_FINAL = tuple(state.value for state in FINAL_STATES)
 
 _log = structlog.get_logger("nija.exits")
 
@@ -127,7 +125,7 @@ class ExitDispatch:
             .where(is_to_leave())
         )
         leaving = select(col(Order.user_id), col(Order.bot_id), col(Order.position_id)).where(
-            Order.leg != Leg.ENTRY.value, col(Order.state).not_in(_FINAL)
+            is_exit(), is_live()
         )
         async with self._database.as_system() as session:
             return set(await all_rows(session, union(to_leave, leaving)))

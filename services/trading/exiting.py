@@ -19,13 +19,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import BotRef, OrderTask
 from domain.contracts.exits import ExitsDue
-from domain.orders import FINAL_STATES, Leg
 from domain.ports import AccountRef, WallClock
 from models.bots import BotRun
 from models.connections import Account, Connection
 from models.trading import Order, Position
 from services.accounts import ref_of
 from services.database import Database
+from services.orders.conditions import is_exit, is_live
 from services.orders.due_exits import is_to_leave
 from services.trading.leaving import Leaving, MarkOrder, leave
 from services.trading.live_orders import live_orders
@@ -37,8 +37,6 @@ FAILED_RECHECK_SECONDS = 5.0
 """The wait after an exit could not be made for a reason that is a defect of ours."""
 
 LOCKED = Leaving(retry_seconds=LOCKED_RECHECK_SECONDS)
-
-_FINAL = tuple(state.value for state in FINAL_STATES)
 
 _log = structlog.get_logger("nija.exits")
 
@@ -139,9 +137,7 @@ async def _share_account(session: AsyncSession, ref: AccountRef) -> bool:
 
 async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePosition]:
     """Positions that are to be left and have no live exit, oldest first."""
-    has_exit = select(Order.position_id).where(
-        Order.bot_id == bot_id, Order.leg != Leg.ENTRY.value, col(Order.state).not_in(_FINAL)
-    )
+    has_exit = select(Order.position_id).where(Order.bot_id == bot_id, is_exit(), is_live())
     rows = (
         await session.exec(
             select(Position.id, Account, Connection.version)

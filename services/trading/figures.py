@@ -18,7 +18,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.money import ZERO
-from domain.orders import FINAL_STATES, Leg, OrderState
+from domain.orders import OrderState
 from domain.positions import Direction, PositionState
 from domain.risk import trading_day
 from domain.strategies.apex import AccountFigures
@@ -30,11 +30,11 @@ from models.markets import VenueQuote
 from models.trading import Order, Position
 from services.database import all_rows
 from services.markets.last_known import last_known_prices
+from services.orders.conditions import is_entry, is_in, is_live
 from services.valuing import stablecoins_in_force
 
 LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 _PRICES = text("SELECT symbol, last FROM current_quotes(:venue, :realm)")
-_FINAL = tuple(state.value for state in FINAL_STATES)
 
 READS_MAX = 5
 """How often an account's figures are read until no booking falls between them.
@@ -201,7 +201,7 @@ async def account_sums(session: AsyncSession, account: Account, now: datetime) -
         Balance.account_id == account.id, Balance.currency == account.currency
     )
     reserved = select(func.coalesce(func.sum(col(Order.reserved_quote)), ZERO)).where(
-        Order.account_id == account.id, col(Order.state).not_in(_FINAL)
+        Order.account_id == account.id, is_live()
     )
     entries = (
         select(func.count())
@@ -220,8 +220,8 @@ async def account_sums(session: AsyncSession, account: Account, now: datetime) -
         .select_from(Order)
         .where(
             Order.account_id == account.id,
-            Order.state == OrderState.UNKNOWN.value,
-            Order.leg == Leg.ENTRY.value,
+            is_in(OrderState.UNKNOWN),
+            is_entry(),
         )
     )
     (row,) = await all_rows(

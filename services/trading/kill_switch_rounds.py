@@ -27,7 +27,7 @@ from domain.contracts.kill_switches import (
     KillSwitchPage,
     KillSwitchRound,
 )
-from domain.orders import Leg, OrderState
+from domain.orders import OrderState
 from domain.ports import (
     KillSwitchWorkflows,
     WallClock,
@@ -42,6 +42,7 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.notices import NoticeKind, tell
 from services.orders.booking import book
+from services.orders.conditions import is_entry, is_in
 from services.orders.row_locks import lock_position_and_order
 from services.refusals import unless_refused
 from services.trading.ending import live_runs
@@ -295,8 +296,8 @@ class KillSwitchRounds:
                     select(Order.id)
                     .where(
                         Order.run_id == run.id,
-                        Order.leg == Leg.ENTRY.value,
-                        Order.state == OrderState.INTENDED.value,
+                        is_entry(),
+                        is_in(OrderState.INTENDED),
                     )
                     .order_by(col(Order.position_id))
                 )

@@ -14,14 +14,13 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderTask
 from domain.exits import partial_quantity
 from domain.money import ZERO
 from domain.orders import (
-    FINAL_STATES,
     Leg,
     OrderState,
     TimeInForce,
@@ -32,6 +31,7 @@ from domain.strategies.apex import ExitPlan, ExitReason, exit_quantity
 from models.bots import BotRun
 from models.markets import VenueState
 from models.trading import Order, Position, Trigger, TriggerState
+from services.orders.conditions import is_exit, is_live
 from services.orders.exit_progress import note_due, tell_if_late
 from services.orders.exit_requests import (
     cause_of_request,
@@ -40,9 +40,9 @@ from services.orders.exit_requests import (
     unsold,
 )
 from services.orders.market_rules import rules_from_record
-from services.trading.exit_attempts import earlier_attempts, fit_order, wait_before_retry
+from services.trading.exit_attempts import earlier_attempts, fit_order
+from services.trading.exit_pauses import wait_before_retry
 
-_FINAL = tuple(state.value for state in FINAL_STATES)
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
 
 MarkOrder = Callable[[AsyncSession, Position, Order], Awaitable[None]]
@@ -99,7 +99,7 @@ async def leave(
     note_due(position, wall, in_vain=earlier.in_vain, latest=earlier.latest)
     session.add(position)
     await tell_if_late(session, position, cause, wall)
-    wait = wait_before_retry(earlier, wall)
+    wait = await wait_before_retry(session, position, earlier, wall)
     if wait > 0:
         return Leaving(retry_seconds=wait)
     if due.quantity <= ZERO:
@@ -188,11 +188,7 @@ def _part(position: Position, asked: Decimal) -> Decimal:
 
 async def _has_live_exit(session: AsyncSession, position_id: UUID) -> bool:
     found = await session.exec(
-        select(Order.id).where(
-            Order.position_id == position_id,
-            Order.leg != Leg.ENTRY.value,
-            col(Order.state).not_in(_FINAL),
-        )
+        select(Order.id).where(Order.position_id == position_id, is_exit(), is_live())
     )
     return found.first() is not None
 

@@ -9,12 +9,11 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderTask
-from domain.orders import FINAL_STATES, Leg, OrderState
+from domain.orders import OrderState
 from models.connections import Account, Connection
 from models.trading import Order
 from services.database import all_rows
-
-_FINAL = tuple(state.value for state in FINAL_STATES)
+from services.orders.conditions import is_exit, is_live
 
 
 async def live_orders(
@@ -31,11 +30,11 @@ async def live_orders(
         )
         .join(Account, col(Account.id) == Order.account_id)
         .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
-        .where(col(Order.bot_id) == bot_id, col(Order.state).not_in(_FINAL))
+        .where(col(Order.bot_id) == bot_id, is_live())
         .order_by(col(Order.intended_at))
     )
     if exits_only:
-        statement = statement.where(col(Order.leg) != Leg.ENTRY.value)
+        statement = statement.where(is_exit())
     return tuple(
         OrderTask(
             order_id=order_id,

@@ -14,10 +14,11 @@ from uuid import UUID
 import structlog
 from sqlmodel import col, func, select
 
-from domain.orders import Leg, OrderState
+from domain.orders import OrderState
 from domain.ports import WallClock
 from models.trading import Order
 from services.database import Database
+from services.orders.conditions import is_entry, is_in
 from services.orders.settling import ENTRY_SEND_LENGTH_MAX, IN_FLIGHT_MAX
 
 SECONDS_MAX = ENTRY_SEND_LENGTH_MAX.total_seconds() + 1.0
@@ -61,8 +62,8 @@ async def _entries_on_their_way(database: Database, clock: WallClock, user_id: U
                 .select_from(Order)
                 .where(
                     Order.user_id == user_id,
-                    Order.state == OrderState.SENDING.value,
-                    Order.leg == Leg.ENTRY.value,
+                    is_in(OrderState.SENDING),
+                    is_entry(),
                     col(Order.sent_at) > since,
                 )
             )

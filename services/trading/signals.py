@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.alerts import EXPIRED, NO_POSITION, AlertState
 from domain.contracts.bots import HuntResult, OrderTask, TradeSignal
 from domain.markets import MarketRules, Quote, VenueClock
-from domain.orders import Leg, OrderState
+from domain.orders import OrderState
 from domain.ports import Venues, VenueUnavailable, WallClock
 from domain.positions import Direction
 from domain.strategies.apex import BAR, EntrySource
@@ -33,6 +33,7 @@ from services.accounts import let_entries_pass
 from services.alerts.inbox import AlertOutcome, lock_alerts, record_outcomes
 from services.database import Database
 from services.markets.evaluating import EvaluationService, StoredEvaluation
+from services.orders.conditions import is_entry, is_in
 from services.trading.context import BotContext, RunContext
 from services.trading.entering import (
     EntryScene,
@@ -414,8 +415,8 @@ async def _unsent(session: AsyncSession, run: BotRun, cause: str) -> tuple[Order
             select(Order).where(
                 Order.run_id == run.id,
                 Order.cause == cause,
-                Order.leg == Leg.ENTRY.value,
-                Order.state == OrderState.INTENDED.value,
+                is_entry(),
+                is_in(OrderState.INTENDED),
             )
         )
     ).all()

@@ -12,16 +12,14 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Mode
-from domain.orders import FINAL_STATES
 from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, BotState, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position
+from services.orders.conditions import is_live
 from services.orders.settling import is_doubted
 from services.trading.ending import change_state, end_entries, live_runs, request_close
 from services.trading.figures import LIVE_POSITIONS
-
-_FINAL = tuple(state.value for state in FINAL_STATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ async def live_exposure(session: AsyncSession, user_id: UUID, now: datetime) -> 
         .join(Account, col(Account.id) == Order.account_id)
         .where(
             col(Order.account_id).in_(accounts),
-            or_(col(Order.state).not_in(_FINAL), is_doubted(now)),
+            or_(is_live(), is_doubted(now)),
         )
     )
     return Exposure(

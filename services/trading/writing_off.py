@@ -26,9 +26,9 @@ from services import audit
 from services.audit import AuditEvent
 from services.database import Database
 from services.errors import PositionCanBeSold, PositionNotFound
+from services.orders.conditions import is_under_way
 from services.orders.exit_requests import venue_time_of
 from services.orders.gone import Gone, take_out
-from services.orders.under_way import is_under_way
 
 FAILING_FOR = timedelta(minutes=10)
 """Wall time for which the exit of a position must have been failing before it may be given up."""
@@ -155,6 +155,10 @@ async def _place(session: AsyncSession, account_id: UUID) -> tuple[VenueKey, boo
 
 async def _is_exit_under_way(session: AsyncSession, position: Position) -> bool:
     found = await session.exec(
-        select(Order.id).where(Order.position_id == position.id, is_under_way())
+        select(Order.id).where(
+            Order.account_id == position.account_id,
+            Order.position_id == position.id,
+            is_under_way(),
+        )
     )
     return found.first() is not None

@@ -1,0 +1,99 @@
+"""When an exit is tried again, by how the tries before went."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.orders import OrderState
+from domain.refusals import FORM_REFUSED
+from models.bots import Bot, BotRun
+from models.connections import Account, Connection
+from models.markets import MarketState
+from models.trading import Order, Position
+from services.trading.exit_attempts import Attempts
+
+RETRY_SECONDS_FIRST = 1.0
+RETRY_SECONDS_MAX = 60.0
+RETRY_DOUBLINGS_MAX = 6
+"""Enough to reach the longest pause; a power of two that grows for ever leaves the numbers."""
+
+PATIENT_AFTER = 180
+"""Tries in a row that filled nothing, about three hours, after which the pauses grow further."""
+
+PATIENCE_STEP = 90
+"""As many tries later they have doubled, until they are `RETRY_SECONDS_PATIENT` after a day."""
+
+RETRY_SECONDS_PATIENT = 600.0
+"""The longest pause of an exit that a venue has refused for a day (its keys, or its market, are
+gone): each try leaves an order, and it may go on for months. What may have changed that ends such a
+pause at once (`_has_changed`)."""
+
+ADAPTED_AT_ONCE_MAX = 12
+"""Tries in a row without a pause because each is made in another form than the refused one."""
+
+
+async def wait_before_retry(
+    session: AsyncSession, position: Position, earlier: Attempts, now: datetime
+) -> float:
+    """Seconds until the next try; none or less if it is due.
+
+    Longer after each that filled nothing; an exit that gets on does not slow down, and what is made
+    in another form than the one that was refused need not wait.
+
+    Args:
+        session: the transaction that makes exits.
+        position: what is to leave.
+        earlier: how the tries before went.
+        now: wall time.
+    """
+    latest = earlier.latest
+    if latest is None or latest.settled_at is None or latest.state == OrderState.FILLED:
+        return 0.0
+    if latest.refusal_code in FORM_REFUSED and earlier.in_vain <= ADAPTED_AT_ONCE_MAX:
+        return 0.0
+    pause = timedelta(seconds=pause_after(earlier.in_vain))
+    wait = (latest.settled_at + pause - now).total_seconds()
+    if wait > 0 and earlier.in_vain >= PATIENT_AFTER:
+        return 0.0 if await _has_changed(session, position, latest) else wait
+    return wait
+
+
+def pause_after(in_vain: int) -> float:
+    """Seconds between a try and the next, by how many in a row filled nothing."""
+    doublings = min(max(in_vain - 1, 0), RETRY_DOUBLINGS_MAX)
+    pause = min(RETRY_SECONDS_FIRST * (1 << doublings), RETRY_SECONDS_MAX)
+    if in_vain < PATIENT_AFTER:
+        return pause
+    steps = min(1 + (in_vain - PATIENT_AFTER) // PATIENCE_STEP, RETRY_DOUBLINGS_MAX)
+    return min(pause * (1 << steps), RETRY_SECONDS_PATIENT)
+
+
+async def _has_changed(session: AsyncSession, position: Position, latest: Order) -> bool:
+    """Whether there is a reason to try again although it has failed for hours.
+
+    Keys were replaced or found to work, the market is said to be another than it was, or the bot
+    was started, stopped or paused: somebody may be waiting for it.
+    """
+    changed_at = func.greatest(  # of those that are not null
+        col(Bot.state_changed_at), col(Connection.last_connected_at), col(MarketState.since)
+    )
+    found = await session.exec(
+        select(changed_at)
+        .select_from(BotRun)
+        .join(Bot, col(Bot.id) == BotRun.bot_id)
+        .join(Account, col(Account.id) == BotRun.account_id)
+        .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
+        .join(
+            MarketState,
+            (col(MarketState.venue) == Account.venue)
+            & (col(MarketState.realm) == Account.realm)
+            & (col(MarketState.symbol) == position.symbol),
+            isouter=True,
+        )
+        .where(BotRun.id == position.run_id)
+    )
+    changed: datetime | None = found.first()
+    return changed is not None and latest.settled_at is not None and changed > latest.settled_at

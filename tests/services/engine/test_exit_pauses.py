@@ -1,0 +1,90 @@
+"""How long an exit that is refused again and again pauses, and what ends such a pause."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.markets import Mode
+from services.trading.exit_pauses import (
+    PATIENT_AFTER,
+    RETRY_SECONDS_MAX,
+    RETRY_SECONDS_PATIENT,
+    pause_after,
+)
+from tests.support.attempts import add_refused_attempts
+from tests.support.engine import Engine, RunningBot
+from tests.support.fake_venue import Answer
+
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+def test_pauses_grow_to_a_minute_and_within_a_day_to_ten() -> None:
+    pauses = [pause_after(in_vain) for in_vain in range(1, 1000)]
+
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert pauses == sorted(pauses)
+    assert max(pauses) == RETRY_SECONDS_PATIENT
+    before_a_minute = sum(pauses[: pauses.index(2 * RETRY_SECONDS_MAX)])
+    before_the_longest = sum(pauses[: pauses.index(RETRY_SECONDS_PATIENT)])
+    assert 2.5 * HOUR < before_a_minute < 3.5 * HOUR
+    assert 0.8 * DAY < before_the_longest < 1.2 * DAY
+
+
+@pytest.mark.parametrize("in_vain", [10**3, 10**6, 10**9])
+def test_no_number_of_tries_makes_a_pause_longer(in_vain: int) -> None:
+    assert pause_after(in_vain) == RETRY_SECONDS_PATIENT
+
+
+async def pause(engine: Engine, tries: int) -> RunningBot:
+    """A bot whose stop was refused as often, a minute ago for the last time."""
+    bot = await engine.start_bot(mode=Mode.LIVE)
+    await engine.fire(await engine.open_position(bot), "stop")
+    (task,) = (await engine.guard(bot)).orders
+    await add_refused_attempts(engine, task.order_id, tries - 1)
+    await refuse(engine, bot)
+    engine.wall.advance(RETRY_SECONDS_MAX)
+    assert not (await engine.guard(bot)).orders
+    return bot
+
+
+async def refuse(engine: Engine, bot: RunningBot) -> None:
+    (task,) = (await engine.guard(bot)).orders
+    engine.account(bot).answers.append(Answer.REFUSE)
+    assert (await engine.place(bot, task.order_id)).state == "refused"
+
+
+@pytest.mark.integration
+async def test_an_exit_that_was_refused_for_weeks_is_tried_every_ten_minutes(
+    engine: Engine,
+) -> None:
+    bot = await pause(engine, 5000)
+    left = RETRY_SECONDS_PATIENT - RETRY_SECONDS_MAX
+
+    assert (await engine.guard(bot)).recheck_seconds == left
+    engine.wall.advance(left)
+    assert len((await engine.guard(bot)).orders) == 1
+
+
+REASONS = {
+    "keys that work": "UPDATE connections SET last_connected_at = :now"
+    " WHERE id = (SELECT connection_id FROM accounts WHERE id = :account_id)",
+    "a market of another status": "INSERT INTO market_states (venue, realm, symbol, status, since)"
+    " VALUES ('coinbase', 'simulated', 'BTC-USD', 'open', :now)"
+    " ON CONFLICT (venue, realm, symbol) DO UPDATE SET since = :now",
+    "a command to the bot": "UPDATE bots SET state_changed_at = :now"
+    " WHERE user_id = (SELECT user_id FROM accounts WHERE id = :account_id)",
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("reason", REASONS)
+async def test_a_long_pause_ends_once_at_what_may_have_changed(alone: Engine, reason: str) -> None:
+    bot = await pause(alone, PATIENT_AFTER)
+
+    account_id = bot.trader.account_id
+    await alone.execute(REASONS[reason], now=alone.wall.now(), account_id=account_id)
+    await refuse(alone, bot)
+
+    view = await alone.guard(bot)
+    assert (view.orders, view.recheck_seconds) == ((), 2 * RETRY_SECONDS_MAX)
