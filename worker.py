@@ -99,6 +99,7 @@ async def run(settings: Settings) -> None:
             "main",
             lock.while_held(container.sweeper.run),
             lock.while_held(container.pump.run),
+            lock.while_held(container.bars.run),
         )
 
 

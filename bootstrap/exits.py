@@ -72,7 +72,6 @@ def assemble_exits(core: Core) -> ExitsContainer:
             prompt,
             clock,
             interval_seconds=settings.watch_interval_seconds,
-            scan_length=timedelta(seconds=float(settings.scan_seconds)),
         ),
         venues,
         realm=core.realm,

@@ -45,6 +45,7 @@ from services.orders.row_locks import UNBOUNDED
 from services.orders.settling import OrderSettling
 from services.retention import Retention
 from services.session_lock import CHORES_LOCK, SessionLock
+from services.trading.bar_announcing import BarAnnouncing
 from services.trading.exits_alarm import ExitsAlarm
 from services.trading.guarding import GuardService
 from services.trading.hunting import HuntService
@@ -73,6 +74,7 @@ class WorkerContainer:
     kill_switch: KillSwitchActivities
     notify: NotifyActivities
     pump: Pump
+    bars: BarAnnouncing
     sweeper: Sweeper
     chores: SessionLock
 
@@ -124,6 +126,9 @@ def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerCont
         kill_switch=KillSwitchActivities(KillSwitchRounds(database, ground.workflows, clock)),
         notify=notify,
         pump=pump,
+        bars=BarAnnouncing(
+            database, venues, ground.workflows, realm=ground.realm, scan_length=scan_length
+        ),
         sweeper=_sweeper(ground, settling, following),
         chores=SessionLock(
             required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),

@@ -15,7 +15,7 @@ class VenueState(SQLModel, table=True):
     """A venue's clock as last seen, when that was, and how far its watcher has come.
 
     Every one-minute candle closed at or before `judged_until` has been judged against the
-    triggers, and every bar closed by then has been announced to the bots. `listed_at` is when (wall
+    triggers. `listed_at` is when (wall
     time) the list of markets was last read, `malformed` how many of its rows could not be read.
     """
 
@@ -30,6 +30,20 @@ class VenueState(SQLModel, table=True):
     last_error: str | None = None
     listed_at: datetime | None = timestamp_field(nullable=True)
     malformed: int = 0
+
+
+class AnnouncedBar(SQLModel, table=True):
+    """When the newest bar closed (venue time) that the bots of a venue were told of.
+
+    Written by the main worker alone: nothing of it may lock a row that the watch needs.
+    """
+
+    __tablename__ = "announced_bars"
+
+    venue: str = Field(primary_key=True)
+    realm: str = Field(primary_key=True)
+    epoch: str
+    closed_at: datetime = timestamp_field()
 
 
 class MarketState(SQLModel, table=True):

@@ -58,6 +58,7 @@ USER_TABLES: tuple[str, ...] = (
 """Tables whose every row belongs to the user in its `user_id` column."""
 
 SHARED_TABLES: tuple[str, ...] = (
+    "announced_bars",
     "evaluations",
     "market_states",
     "request_budgets",

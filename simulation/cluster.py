@@ -83,7 +83,10 @@ class Cluster:
         self, name: str, process: Process, services: Services
     ) -> tuple[Coroutine[Any, Any, None], ...]:
         if name in WORKERS:
-            return (self._lead("sweep", process, services.sweeper.run),)
+            return (
+                self._lead("sweep", process, services.sweeper.run),
+                self._lead("bars", process, services.bars.run),
+            )
         if name in EXITS_WORKERS:
             one_at_a_time = asyncio.Lock()
 

@@ -25,6 +25,7 @@ from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
 from services.paper_ledger import PostgresPaperLedger
 from services.reads import Caller, Reads
+from services.trading.bar_announcing import BarAnnouncing
 from services.trading.commands import TradingService
 from services.trading.exit_dispatch import ExitDispatch
 from services.trading.exiting import ExitService
@@ -131,6 +132,7 @@ class Services:
     placing: OrderPlacing
     settling: OrderSettling
     watching: VenueWatching
+    bars: BarAnnouncing
     reconciling: Reconciling
     sweeper: Sweeper
     exits: ExitService
@@ -180,7 +182,14 @@ def wire(ground: Ground, process: Process) -> Services:
             prompt,
             clock,
             interval_seconds=WATCH_SECONDS,
+        ),
+        bars=BarAnnouncing(
+            database,
+            venues,
+            workflows,
+            realm=Realm.SIMULATED,
             scan_length=SCAN_LENGTH,
+            interval_seconds=WATCH_SECONDS,
         ),
         reconciling=reconciling,
         sweeper=Sweeper(

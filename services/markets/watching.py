@@ -1,10 +1,10 @@
-"""Watching a venue: judging prices against triggers, keeping quotes, announcing closed bars.
+"""Watching a venue: judging prices against triggers, and keeping quotes.
 
 About once a second by the wall clock. The armed triggers are a sorted book in PostgreSQL (an index
 on venue, symbol, direction and price), so a tick costs a few index look-ups however many stops sit
 idle, and nothing is lost with the process. What fired commits first, then what was seen and how far
-the watch has come: judging is repeatable. Only then are the bots told, and the next look waits for
-that only a moment.
+the watch has come: judging is repeatable. Then exits are woken, and the next look waits for that
+only a moment.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
-from domain.contracts.bots import BotSignal, Nudge
 from domain.markets import Candle, Quote, VenueClock, VenueKey
 from domain.ports import (
     MarketData,
@@ -32,8 +31,6 @@ from domain.ports import (
     WorkflowServiceUnavailable,
 )
 from domain.requests import Purpose, requests_for
-from domain.strategies.apex import BAR
-from models.bots import Bot, BotRun, RunState
 from models.markets import VenueState
 from models.trading import Trigger, TriggerState
 from services.database import Database
@@ -47,7 +44,7 @@ from services.markets.wanted import WantedMarkets, wanted_markets
 LOOK_SECONDS_MAX = 15.0
 """Every question of a look has a deadline; this is for what hangs all the same."""
 
-TELLING_AT_ONCE = 50
+WAKING_AT_ONCE = 50
 CLOCK_SECONDS = 0.5
 BESIDE_SECONDS = 0.5
 
@@ -65,14 +62,12 @@ class VenueWatching:
         clock: WallClock,
         *,
         interval_seconds: float,
-        scan_length: timedelta,
     ) -> None:
         self._database = database
         self._venues = venues
         self._workflows = workflows
         self._clock = clock
         self._interval = interval_seconds
-        self._scan_length = scan_length
         self._candles: dict[VenueKey, ClosedCandles] = {}
         self._listings: dict[VenueKey, MarketListing] = {}
         self._background: defaultdict[VenueKey, set[asyncio.Task[None]]] = defaultdict(set)
@@ -100,7 +95,7 @@ class VenueWatching:
         return self._looks[key]
 
     async def close(self) -> None:
-        """Abandon questions that are under way; what bots were not told, their rows say."""
+        """Abandon questions that are under way; exits that were not woken, their rows say."""
         for key in {*self._candles, *self._background}:
             await self._end(key)
 
@@ -114,11 +109,11 @@ class VenueWatching:
         await asyncio.gather(*background, return_exceptions=True)
 
     async def look(self, key: VenueKey) -> None:
-        """Look once: ask, judge and commit what could be had, then tell the bots.
+        """Look once: ask, judge and commit what could be had, then wake exits.
 
         Needs a price and nothing else: no list of markets, no fees, no candle and no clock. Each
         question has a short deadline of its own, and nothing here waits for a bot or another user.
-        What fired commits first and alone. A bar is announced once what was seen is stored.
+        What fired commits first and alone.
 
         Raises:
             VenueUnavailable: no market gave anything; the next look judges the same candles.
@@ -157,8 +152,6 @@ class VenueWatching:
                 )
         finally:  # what fired is committed, whoever has the rows of prices locked
             await self._beside(key, self._wake_exits(firing.bots))
-        since = state.judged_until if state is not None and before is not None else None
-        await self._beside(key, self._announce(key, clock.now, since, judged_until))
         listing = self._listings.setdefault(key, MarketListing(self._database, key))
         await self._beside(key, listing.note(market, wanted, self._clock.now()))
         if is_silent:
@@ -221,46 +214,7 @@ class VenueWatching:
             ).one_or_none()
         return state, asked_at
 
-    async def _note_scans(self, key: VenueKey, now: datetime) -> None:
-        """Bots whose next scan is due had nothing new to look at: this look was their scan.
-
-        A bar's close wakes a bot; between bars there is nothing that could change its mind, and
-        waking hundreds of workflows to learn that would cost more than it tells. A bot whose row is
-        held at this moment is noted by the next look: nothing here waits for it.
-        """
-        running = select(BotRun.bot_id).where(
-            BotRun.venue == key.venue,
-            BotRun.realm == key.realm.value,
-            BotRun.state == RunState.ENTERING.value,
-        )
-        due = (
-            select(Bot.id)
-            .where(col(Bot.id).in_(running), col(Bot.next_scan_at) <= now)
-            .order_by(col(Bot.id))
-            .with_for_update(key_share=True, skip_locked=True)
-        )
-        async with self._database.as_system_briefly() as session:
-            await session.exec(
-                update(Bot)
-                .where(col(Bot.id).in_(due))
-                .values(last_scan_at=now, next_scan_at=now + self._scan_length)
-            )
-
-    # --- telling ----------------------------------------------------------------------------
-
-    async def _announce(
-        self,
-        key: VenueKey,
-        now: datetime,
-        since: datetime | None,
-        judged_until: datetime | None,
-    ) -> None:
-        """Note the scans that this look was, and tell bots of a bar that is final."""
-        await self._note_scans(key, now)
-        if judged_until is None:
-            return
-        if since is None or BAR.floor(since) != BAR.floor(judged_until):
-            await self._tell(await self._bots(key), BotSignal.BAR_CLOSED, BAR.floor(judged_until))
+    # --- waking -----------------------------------------------------------------------------
 
     async def _beside(self, key: VenueKey, work: Coroutine[Any, Any, None]) -> None:
         """Let work end beside the next looks if it takes longer than a moment."""
@@ -270,21 +224,8 @@ class VenueWatching:
         task.add_done_callback(background.discard)
         await asyncio.wait({task}, timeout=BESIDE_SECONDS)
 
-    async def _bots(self, key: VenueKey) -> set[BotId]:
-        async with self._database.as_system() as session:
-            rows = await session.exec(
-                select(col(BotRun.user_id), col(BotRun.bot_id))
-                .where(
-                    BotRun.venue == key.venue,
-                    BotRun.realm == key.realm.value,
-                    BotRun.state != RunState.ENDED.value,
-                )
-                .distinct()
-            )
-            return set(rows.all())
-
     async def _unanswered(self, key: VenueKey) -> set[BotId]:
-        """Bots with triggers that fired before; telling them may have been lost with a process."""
+        """Bots with triggers that fired before; waking exits may have been lost with a process."""
         async with self._database.as_system() as session:
             rows = await session.exec(
                 select(col(Trigger.user_id), col(Trigger.bot_id))
@@ -301,7 +242,7 @@ class VenueWatching:
         await self._wake_exits(await self._unanswered(key))
 
     async def _wake_exits(self, bots: Collection[BotId]) -> None:
-        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+        gate = asyncio.Semaphore(WAKING_AT_ONCE)
 
         async def wake(user_id: UUID, bot_id: UUID) -> None:
             async with gate:
@@ -313,25 +254,12 @@ class VenueWatching:
 
         await asyncio.gather(*(wake(user_id, bot_id) for user_id, bot_id in sorted(bots)))
 
-    async def _tell(self, bots: set[BotId], signal: BotSignal, at: datetime | None) -> None:
-        gate = asyncio.Semaphore(TELLING_AT_ONCE)
-
-        async def tell(user_id: UUID, bot_id: UUID) -> None:
-            async with gate:
-                try:
-                    await self._workflows.signal_bot(user_id, bot_id, signal, Nudge(at=at))
-                except WorkflowServiceUnavailable:
-                    # The rows say it too: the sweeper wakes a bot that was not told.
-                    _log.warning("watch.not_told", bot_id=str(bot_id), signal=signal.value)
-
-        await asyncio.gather(*(tell(user_id, bot_id) for user_id, bot_id in sorted(bots)))
-
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except (SQLAlchemyError, OSError) as failure:
-        # The rows say it too: the sweeper wakes bots that were not told.
+        # The rows say it too: the exits worker's poll wakes what was not woken.
         _log.warning("watch.beside_failed", error=type(failure).__name__)
 
 

@@ -37,6 +37,7 @@ from services.orders.market_rules import rules_record
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
+from services.trading.bar_announcing import BarAnnouncing
 from services.trading.commands import TradingService
 from services.trading.exiting import ExitService
 from services.trading.guarding import GuardService
@@ -135,8 +136,9 @@ class Engine:
             database, venue, self.evaluations, self.signals, wall, scan_length=SCAN
         )
         self.reconciling = Reconciling(database, venue, self.settling, wall, interval_seconds=30)
-        self.watching = VenueWatching(
-            database, venue, self.workflows, wall, interval_seconds=1, scan_length=SCAN
+        self.watching = VenueWatching(database, venue, self.workflows, wall, interval_seconds=1)
+        self.bars = BarAnnouncing(
+            database, venue, self.workflows, realm=Realm.SIMULATED, scan_length=SCAN
         )
         self.trading = TradingService(database, venue, self.workflows, wall, realm=Realm.SIMULATED)
         self.sweeper = Sweeper(

@@ -32,7 +32,7 @@ from services.trading.exit_dispatch import ExitDispatch
 from services.trading.prompt_exits import PromptExits
 from settings import Settings
 from tests.support.databases import fresh_database
-from tests.support.engine import SCAN, Engine, RunningBot
+from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import KEY
 from tests.support.stack import postgres_server, temporal_server
 from tests.support.temporal_client import connected
@@ -79,7 +79,7 @@ def container_of(engine: Engine, workflows: TemporalWorkflows, url: str) -> Exit
     """As `bootstrap.exits.assemble_exits` wires it, at a scripted venue."""
     prompt = PromptExits(workflows, engine.exit_service, engine.placing, engine.settling)
     watching = VenueWatching(
-        engine.database, engine.venue, prompt, engine.wall, interval_seconds=0.2, scan_length=SCAN
+        engine.database, engine.venue, prompt, engine.wall, interval_seconds=0.2
     )
     watches = WatchKeeping(watching, engine.venue, realm=Realm.SIMULATED)
     return ExitsContainer(

@@ -22,7 +22,7 @@ from services import database
 from services.database import IDLE_TIMEOUT_MS, SNAPSHOT_IDLE_TIMEOUT_MS, Database
 from services.markets.watching import VenueWatching
 from tests.support.databases import fresh_database
-from tests.support.engine import SCAN, Engine, RunningBot
+from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import KEY
 
 pytestmark = pytest.mark.integration
@@ -137,7 +137,7 @@ async def test_a_watcher_that_froze_while_it_fired_gives_its_triggers_back(
     engine, position = crossed
     frozen = FreezingDatabase(urls)
     watching = VenueWatching(
-        frozen, engine.venue, engine.workflows, engine.wall, interval_seconds=1, scan_length=SCAN
+        frozen, engine.venue, engine.workflows, engine.wall, interval_seconds=1
     )
     look = asyncio.create_task(watching.look(KEY))
     await frozen.frozen.wait()

@@ -142,20 +142,10 @@ async def test_the_standing_price_fires_too(
     assert await fired(engine, position) == {"stop"}
 
 
-async def test_each_bar_is_announced_once(watched: tuple[Engine, RunningBot, Position]) -> None:
-    engine, bot, _position = watched
-    for _ in range(7):
-        engine.venue.market.add_minute("BTC-USD", low="100", high="101", close="100")
-        await engine.watching.look(KEY)
-        await engine.watching.look(KEY)
-
-    assert engine.workflows.told == [(bot.bot_id, BotSignal.BAR_CLOSED)]
-
-
 async def test_a_new_epoch_judges_no_candle_of_the_old_one(
     watched: tuple[Engine, RunningBot, Position],
 ) -> None:
-    engine, bot, position = watched
+    engine, _bot, position = watched
     market = engine.venue.market
     market.add_minute("BTC-USD", low="90", high="101", close="100")
     market.epoch = "epoch-2"
@@ -163,7 +153,6 @@ async def test_a_new_epoch_judges_no_candle_of_the_old_one(
     await engine.watching.look(KEY)
 
     assert await fired(engine, position) == set()
-    assert (bot.bot_id, BotSignal.BAR_CLOSED) in engine.workflows.told
     (state,) = await engine.rows("SELECT epoch, judged_until FROM venue_states")
     assert state == {"epoch": "epoch-2", "judged_until": market.now}
 
@@ -230,7 +219,6 @@ async def test_a_look_and_a_bot_that_moves_its_stop_do_not_wait_for_each_other(
 ) -> None:
     engine, bot, position = watched
     market = engine.venue.market
-    await engine.execute("UPDATE bots SET next_scan_at = '2000-01-01'")
 
     for price in range(60, 90):
         market.now += timedelta(minutes=1)
@@ -241,6 +229,5 @@ async def test_a_look_and_a_bot_that_moves_its_stop_do_not_wait_for_each_other(
                 bot.trader.principal, position.id, stop_loss=Decimal(price), take_profit=None
             ),
         )
-        await engine.execute("UPDATE bots SET next_scan_at = '2000-01-01'")
 
     assert (await engine.triggers(position))["stop"].price == Decimal(89)

@@ -12,7 +12,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
-from domain.contracts.bots import BotSignal
 from domain.markets import Candle, Timeframe
 from models.trading import Position, Trigger
 from tests.support.engine import Engine, RunningBot
@@ -262,22 +261,6 @@ async def test_a_stop_holds_while_the_venues_clock_is_behind_its_own_fill(
     await look(engine)
 
     assert await fired(engine, position) == {"stop"}
-
-
-async def test_a_bar_is_announced_once_it_is_final(
-    held: tuple[Engine, RunningBot, Position],
-) -> None:
-    engine, bot, _position = held
-    market = engine.venue.market
-    market.settling = timedelta(seconds=5)
-    market.now += timedelta(minutes=5) - (market.now - market.now.replace(minute=0, second=0))
-    await look(engine)
-    early = list(engine.workflows.told)
-    market.now += timedelta(seconds=5)
-    await look(engine)
-
-    assert early == []
-    assert engine.workflows.told == [(bot.bot_id, BotSignal.BAR_CLOSED)]
 
 
 async def test_a_bot_that_holds_its_trigger_keeps_no_other_from_being_judged(

@@ -1,0 +1,163 @@
+"""Telling bots of each closed bar, and noting their scans between bars: the main worker's work.
+
+How far prices were judged is read from what the watch has stored, so that stops are judged by a bar
+before bots decide on it, and nothing of this is the exits worker's. Which bar was announced last is
+a row of its own, written once its bots were told: the process that goes on after one that died on
+the way tells them again, which costs a look that finds nothing new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+from domain.contracts.bots import BotSignal, Nudge
+from domain.markets import Realm, VenueKey
+from domain.ports import Venues, WorkflowService, WorkflowServiceUnavailable
+from domain.strategies.apex import BAR
+from models.bots import Bot, BotRun, RunState
+from models.markets import AnnouncedBar, VenueState
+from services.database import Database
+from services.isolation import isolated
+
+LOOK_SECONDS = 0.25
+FAILED_SECONDS = 1.0
+"""Until the next look after one that failed."""
+
+TELLING_AT_ONCE = 50
+
+BotId = tuple[UUID, UUID]
+"""User and bot."""
+
+_log = structlog.get_logger("nija.bars")
+
+
+class BarAnnouncing:
+    """Announces the bars of all venues of an installation.
+
+    Run it where no other process does (`services.session_lock`): two at once do no harm, but tell
+    bots twice.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        venues: Venues,
+        workflows: WorkflowService,
+        *,
+        realm: Realm,
+        scan_length: timedelta,
+        interval_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._database = database
+        self._venues = venues
+        self._workflows = workflows
+        self._realm = realm
+        self._scan_length = scan_length
+        self._interval = interval_seconds
+        self._scanned_at: dict[VenueKey, datetime] = {}
+
+    async def run(self) -> None:
+        """Announce the bars of every venue until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for venue in self._venues.supported():
+                group.create_task(self._keep(VenueKey(venue, self._realm)))
+
+    async def _keep(self, key: VenueKey) -> None:
+        while True:
+            pause = FAILED_SECONDS
+            with isolated("bars.look_failed", venue=key):
+                await self.look(key)
+                pause = self._interval
+            await asyncio.sleep(pause)
+
+    async def look(self, key: VenueKey) -> None:
+        """Tell bots of the newest bar that has closed, unless they were told before.
+
+        Of several that closed since the last look only the newest is told of: a bot finds what it
+        missed.
+        """
+        async with self._database.as_system() as session:
+            state = await session.get(VenueState, (key.venue, key.realm.value))
+            announced = await session.get(AnnouncedBar, (key.venue, key.realm.value))
+        if state is None:
+            return
+        await self._note_scans(key, state.clock_at)
+        if state.judged_until is None:
+            return
+        bar = state.epoch, BAR.floor(state.judged_until)
+        if announced is not None and (announced.epoch, announced.closed_at) == bar:
+            return
+        await self._tell(await self._bots(key), bar[1])
+        await self._store(key, *bar)
+
+    async def _note_scans(self, key: VenueKey, now: datetime) -> None:
+        """Bots whose next scan is due had nothing new to look at: the watch's look was their scan.
+
+        A bar's close wakes a bot; between bars there is nothing that could change its mind, and
+        waking hundreds of workflows to learn that would cost more than it tells. A bot whose row is
+        locked at this moment is noted later.
+        """
+        if self._scanned_at.get(key) == now:
+            return
+        running = select(BotRun.bot_id).where(
+            BotRun.venue == key.venue,
+            BotRun.realm == key.realm.value,
+            BotRun.state == RunState.ENTERING.value,
+        )
+        due = (
+            select(Bot.id)
+            .where(col(Bot.id).in_(running), col(Bot.next_scan_at) <= now)
+            .order_by(col(Bot.id))
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+        async with self._database.as_system_briefly() as session:
+            await session.exec(
+                update(Bot)
+                .where(col(Bot.id).in_(due))
+                .values(last_scan_at=now, next_scan_at=now + self._scan_length)
+            )
+        self._scanned_at[key] = now
+
+    async def _bots(self, key: VenueKey) -> set[BotId]:
+        async with self._database.as_system() as session:
+            rows = await session.exec(
+                select(col(BotRun.user_id), col(BotRun.bot_id))
+                .where(
+                    BotRun.venue == key.venue,
+                    BotRun.realm == key.realm.value,
+                    BotRun.state != RunState.ENDED.value,
+                )
+                .distinct()
+            )
+            return set(rows.all())
+
+    async def _tell(self, bots: set[BotId], at: datetime) -> None:
+        """Wake bots; one that could not be told wakes by itself after a silence."""
+        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+
+        async def tell(user_id: UUID, bot_id: UUID) -> None:
+            async with gate:
+                with isolated("bars.bot_failed", bot_id=bot_id):
+                    try:
+                        await self._workflows.signal_bot(
+                            user_id, bot_id, BotSignal.BAR_CLOSED, Nudge(at=at)
+                        )
+                    except WorkflowServiceUnavailable:
+                        _log.warning("bars.bot_not_told", bot_id=str(bot_id))
+
+        await asyncio.gather(*(tell(user_id, bot_id) for user_id, bot_id in sorted(bots)))
+
+    async def _store(self, key: VenueKey, epoch: str, closed_at: datetime) -> None:
+        values = {"epoch": epoch, "closed_at": closed_at}
+        row = insert(AnnouncedBar).values(venue=key.venue, realm=key.realm.value, **values)
+        async with self._database.as_system_briefly() as session:
+            await session.exec(
+                row.on_conflict_do_update(index_elements=["venue", "realm"], set_=values)
+            )
