@@ -6,12 +6,13 @@ Services depend on these; adapters implement them; `bootstrap` joins the two.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from domain.contracts.bots import BotSignal, Nudge, TradeSignal
+from domain.key_leases import NEVER_READ
 from domain.markets import (
     Candle,
     FeeRates,
@@ -232,7 +233,11 @@ class VenueCredentials:
 
 @dataclass(frozen=True, slots=True)
 class AccountRef:
-    """Which trading account is meant: what a venue gateway needs to know, without any secret."""
+    """Which trading account is meant: what a venue gateway needs to know, without any secret.
+
+    `connection_version` is 0 where there are no keys: of paper accounts, and after a removal.
+    `keys_read_at` is a time by the monotonic clock right before the connection's row was read.
+    """
 
     account_id: UUID
     user_id: UUID
@@ -241,6 +246,7 @@ class AccountRef:
     mode: Mode
     connection_id: UUID | None
     connection_version: int = 0
+    keys_read_at: float = field(default=NEVER_READ, compare=False)
 
 
 class Venues(Protocol):
@@ -264,7 +270,11 @@ class Venues(Protocol):
         ...
 
     async def account(self, ref: AccountRef) -> VenueAccount:
-        """The gateway of one account; cached per connection version, keys opened at first use."""
+        """The gateway of one account; cached per connection version, keys opened at first use.
+
+        No request of it leaves with keys that were removed or replaced before; see
+        `domain.key_leases`.
+        """
         ...
 
     async def account_with(self, key: VenueKey, credentials: VenueCredentials) -> VenueAccount:
@@ -347,6 +357,14 @@ class CredentialSource(Protocol):
 
     async def credentials(self, user_id: UUID, connection_id: UUID) -> VenueCredentials:
         """Decrypt the keys of a user's connection."""
+        ...
+
+    async def version(self, user_id: UUID, connection_id: UUID) -> int | None:
+        """Which version of its keys a connection has at this moment; None where it has none.
+
+        Raises:
+            VenueUnavailable: that cannot be found out now.
+        """
         ...
 
 

@@ -128,6 +128,12 @@ async def get_connection(
     return found
 
 
+async def get_account_id(session: AsyncSession, connection_id: UUID) -> UUID:
+    """The live account that the keys of a connection open."""
+    its = select(Account.id).where(Account.connection_id == connection_id)
+    return (await session.exec(its)).one()
+
+
 async def last_order(session: AsyncSession, connection_id: UUID) -> Order | None:
     """The newest order of a connection that the venue gave an id."""
     return (

@@ -14,14 +14,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Realm, VenueKey
-from domain.ports import Vault, VenueCredentials, VenueRefusedKeys, Venues, WallClock
+from domain.ports import Vault, VenueCredentials, Venues, WallClock
 from domain.principal import Principal
 from domain.valuation import DEFAULT_STABLECOINS, Stablecoins
 from models.columns import new_id
 from models.connections import Connection, ConnectionStatus
+from services.accounts import account_ref
 from services.audit import AuditEvent, record
 from services.connection_rows import (
     count_positions,
+    get_account_id,
     get_connection,
     last_order,
     open_live_account,
@@ -31,14 +33,16 @@ from services.database import Database
 from services.errors import (
     BrokerAlreadyConnected,
     InvalidApiKey,
-    ObjectNotFound,
     UnsupportedBroker,
 )
+from services.key_uses import wait_for_sends, wait_until_unused
 from services.orders.emptied import may_fill
 from services.reads import Caller, Reads
 from services.sealing import mask_key, seal_credentials
-from services.stored_credentials import StoredCredentials
 from services.venue_keys import VenueKeys, VerifiedKeys
+
+ANSWERS_SECONDS_MAX = 5.0
+"""How long a removal by force lets the venue answer the orders that are on their way."""
 
 _LIVE_VENUE_CONSTRAINT = "uq_connections_live_venue"
 _LIST = """
@@ -132,7 +136,6 @@ class Connections:
         self._clock = clock
         self._venues = venues
         self._vault = vault
-        self._stored = StoredCredentials(database, vault)
         self._runs = runs
         self._realm = realm
         self._keys = VenueKeys(venues, stablecoins=stablecoins)
@@ -162,8 +165,10 @@ class Connections:
             raise UnsupportedBroker(details={"supported": sorted(self._venues.supported())})
         async with self._database.for_user(principal.user_id) as session:
             await self._require_room(session, principal, venue)
-        verified = await self._keys.verify(VenueKey(venue, self._realm), credentials)
-        connection = self._sealed_connection(principal, venue, verified)
+        key = VenueKey(venue, self._realm)
+        credentials = self._keys.usable(key, credentials)
+        verified = await self._keys.verify(key, credentials)
+        connection = self._sealed_connection(principal, venue, credentials, verified)
         try:
             async with self._database.for_user(principal.user_id) as session:
                 await self._require_room(session, principal, venue)
@@ -185,11 +190,9 @@ class Connections:
         """
         async with self._database.for_user(principal.user_id) as session:
             connection = await get_connection(session, connection_id)
+            ref = await account_ref(session, await get_account_id(session, connection_id))
         try:
-            credentials = await self._stored.credentials(principal.user_id, connection_id)
-            verified = await self._keys.verify(_key_of(connection), credentials)
-        except VenueRefusedKeys:
-            raise ObjectNotFound("Broker connection not found") from None
+            verified = await self._keys.verify_stored(ref)
         except InvalidApiKey as refusal:
             await self._note(principal, connection, refusal)
             raise
@@ -201,6 +204,8 @@ class Connections:
     ) -> ConnectionMade:
         """Replace the keys of a connection; runs and positions go on with the new ones.
 
+        No request leaves with the old ones after the answer.
+
         Raises:
             ObjectNotFound: the caller has no such connection.
             InvalidApiKey: as `add`, or the keys open another account at the venue.
@@ -209,9 +214,9 @@ class Connections:
         async with self._database.for_user(principal.user_id) as session:
             connection = await get_connection(session, connection_id)
             order = await last_order(session, connection_id)
-        key = _key_of(connection)
+        key = VenueKey(connection.venue, Realm(connection.realm))
+        credentials = self._keys.usable(key, credentials)
         verified = await self._keys.verify(key, credentials)
-        credentials = verified.credentials
         if order is not None and not await self._keys.knows_order(
             key, credentials, venue_order_id=order.venue_order_id or "", symbol=order.symbol
         ):
@@ -223,12 +228,17 @@ class Connections:
             fresh.api_key_masked = mask_key(credentials.api_key)
             self._note_success(fresh, verified)
             self._audit(session, AuditEvent.BROKER_ROTATED, fresh, version=fresh.version)
-            return ConnectionMade(fresh.id, str(fresh.status), verified.warning)
+        await self._wait_until_unused(principal, connection_id)
+        return ConnectionMade(fresh.id, str(fresh.status), verified.warning)
 
     async def remove(
         self, principal: Principal, connection_id: UUID, *, force: bool = False
     ) -> Removal:
         """Remove a connection; while something needs its keys it only exits, unless forced.
+
+        No request leaves with removed keys after the answer. An order that is being sent is waited
+        for until the venue has answered: before the keys go, so that its end can be asked for, and
+        where that takes too long after it as well, 18 s in all.
 
         Raises:
             ObjectNotFound: the caller has no such connection.
@@ -236,6 +246,14 @@ class Connections:
         async with self._database.for_user(principal.user_id) as session:
             await get_connection(session, connection_id)
         await self._runs.connection_removed(principal, connection_id, force=force)
+        if force:
+            await wait_for_sends(
+                self._database,
+                self._clock,
+                principal.user_id,
+                connection_id,
+                seconds_max=ANSWERS_SECONDS_MAX,
+            )
         async with self._database.for_user(principal.user_id) as session:
             connection = await get_connection(session, connection_id, for_update=True)
             left = await count_positions(session, connection_id)
@@ -254,7 +272,12 @@ class Connections:
                 open_positions=left,
                 status=str(connection.status),
             )
-            return Removal(str(connection.status), left)
+        if connection.status == ConnectionStatus.REMOVED:
+            await self._wait_until_unused(principal, connection_id)
+        return Removal(str(connection.status), left)
+
+    async def _wait_until_unused(self, principal: Principal, connection_id: UUID) -> None:
+        await wait_until_unused(self._database, self._clock, principal.user_id, (connection_id,))
 
     async def _require_room(self, session: AsyncSession, principal: Principal, venue: str) -> None:
         key = VenueKey(venue, self._realm)
@@ -264,9 +287,10 @@ class Connections:
         self,
         principal: Principal,
         venue: str,
+        credentials: VenueCredentials,
         verified: VerifiedKeys,
     ) -> Connection:
-        connection_id, credentials = new_id(), verified.credentials
+        connection_id = new_id()
         connection = Connection(
             id=connection_id,
             user_id=principal.user_id,
@@ -326,7 +350,3 @@ class Connections:
             at=self._clock.now(),
             meta={"connection_id": str(connection.id), "broker": connection.venue, **meta},
         )
-
-
-def _key_of(connection: Connection) -> VenueKey:
-    return VenueKey(connection.venue, Realm(connection.realm))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
-from domain.ports import Vault, VenueCredentials, VenueRefusedKeys
+from domain.ports import Vault, VenueCredentials, VenueRefusedKeys, VenueUnavailable
 from models.connections import Connection
 from services.database import Database
 
@@ -47,3 +48,21 @@ class StoredCredentials:
             api_secret=keys["api_secret"],
             params=keys.get("additional_params") or {},
         )
+
+    async def version(self, user_id: UUID, connection_id: UUID) -> int | None:
+        """Which version of its keys a connection has at this moment; None where it has none.
+
+        Raises:
+            VenueUnavailable: the database does not say.
+        """
+        try:
+            async with self._database.for_user(user_id) as session:
+                return (
+                    await session.exec(
+                        select(Connection.version).where(
+                            Connection.id == connection_id, col(Connection.sealed).is_not(None)
+                        )
+                    )
+                ).one_or_none()
+        except (SQLAlchemyError, OSError) as failure:
+            raise VenueUnavailable("Whether the keys still stand cannot be found out") from failure

@@ -5,8 +5,8 @@ Keys that may move money out are refused: a bot needs to read and to trade, noth
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from domain.markets import VenueKey
 from domain.money import ZERO
 from domain.orders import Balances
 from domain.ports import (
+    AccountRef,
     KeyPermissions,
     VenueAccount,
     VenueCredentials,
@@ -40,7 +41,6 @@ class VerifiedKeys:
         equity: what of it has a price, in `CURRENCY`; None where a price could not be had.
         latency_ms: how long the venue took for one signed question.
         venue_time: the venue's clock.
-        credentials: the keys as the venue takes them: what is to be kept of what was pasted.
     """
 
     permissions: KeyPermissions
@@ -48,7 +48,6 @@ class VerifiedKeys:
     equity: Decimal | None
     latency_ms: int
     venue_time: datetime
-    credentials: VenueCredentials
 
     @property
     def warning(self) -> str | None:
@@ -77,31 +76,43 @@ class VenueKeys:
         self._stablecoins = stablecoins
 
     async def verify(self, key: VenueKey, credentials: VenueCredentials) -> VerifiedKeys:
-        """Ask the venue about keys.
+        """Ask the venue about keys that are not stored.
 
         Raises:
-            InvalidApiKey: they are no keys of the venue, it refuses them, or they may do too much
+            InvalidApiKey: the venue refuses them, or they may do too much or too little.
+            VenueFailed: the venue does not answer.
+        """
+        async with self._account(key, credentials) as account:
+            return await self._ask(key, account)
+
+    async def verify_stored(self, ref: AccountRef) -> VerifiedKeys:
+        """Ask the venue about the stored keys of an account.
+
+        Raises:
+            InvalidApiKey: there are none any more, the venue refuses them, or they may do too much
                 or too little.
             VenueFailed: the venue does not answer.
         """
-        credentials = self._usable(key, credentials)
-        async with self._account(key, credentials) as account:
-            begun = perf_counter()
-            permissions = await account.permissions()
-            latency_ms = round((perf_counter() - begun) * 1000)
-            require_trading_only(permissions)
-            balances = await account.balances()
-            if unread := sorted(name for name, it in balances.items() if not it.is_known):
-                raise VenueUnavailable(f"The balance of {unread[0]} cannot be read")
-            market = self._venues.market_data(key)
-            return VerifiedKeys(
-                permissions=permissions,
-                balances=balances,
-                equity=await self._equity(key, balances),
-                latency_ms=latency_ms,
-                venue_time=(await market.clock()).now,
-                credentials=credentials,
-            )
+        with _as_our_errors():
+            account = await self._venues.account(ref)
+            return await self._ask(VenueKey(ref.venue, ref.realm), account)
+
+    async def _ask(self, key: VenueKey, account: VenueAccount) -> VerifiedKeys:
+        begun = perf_counter()
+        permissions = await account.permissions()
+        latency_ms = round((perf_counter() - begun) * 1000)
+        require_trading_only(permissions)
+        balances = await account.balances()
+        if unread := sorted(name for name, it in balances.items() if not it.is_known):
+            raise VenueUnavailable(f"The balance of {unread[0]} cannot be read")
+        market = self._venues.market_data(key)
+        return VerifiedKeys(
+            permissions=permissions,
+            balances=balances,
+            equity=await self._equity(key, balances),
+            latency_ms=latency_ms,
+            venue_time=(await market.clock()).now,
+        )
 
     async def knows_order(
         self, key: VenueKey, credentials: VenueCredentials, *, venue_order_id: str, symbol: str
@@ -115,7 +126,12 @@ class VenueKeys:
         async with self._account(key, credentials) as account:
             return await account.order(venue_order_id, symbol) is not None
 
-    def _usable(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+    def usable(self, key: VenueKey, credentials: VenueCredentials) -> VenueCredentials:
+        """Keys as the venue takes them: what is to be kept of what was pasted.
+
+        Raises:
+            InvalidApiKey: they are no keys of the venue.
+        """
         try:
             return self._venues.usable_keys(key, credentials)
         except VenueRefusedKeys as refusal:
@@ -125,16 +141,12 @@ class VenueKeys:
     async def _account(
         self, key: VenueKey, credentials: VenueCredentials
     ) -> AsyncIterator[VenueAccount]:
-        try:
+        with _as_our_errors():
             account = await self._venues.account_with(key, credentials)
             try:
                 yield account
             finally:
                 await account.close()
-        except VenueRefusedKeys:
-            raise InvalidApiKey from None
-        except VenueUnavailable:
-            raise VenueFailed from None
 
     async def _equity(self, key: VenueKey, balances: Balances) -> Decimal | None:
         market, coins = self._venues.market_data(key), self._stablecoins
@@ -159,6 +171,16 @@ class VenueKeys:
             for symbol in markets_pricing(currency, CURRENCY, coins)
         }
         return None if silent & missing else worth.equity
+
+
+@contextmanager
+def _as_our_errors() -> Iterator[None]:
+    try:
+        yield
+    except VenueRefusedKeys:
+        raise InvalidApiKey from None
+    except VenueUnavailable:
+        raise VenueFailed from None
 
 
 def require_trading_only(permissions: KeyPermissions) -> None:

@@ -1,8 +1,9 @@
 """Which venues this installation can trade at, and one gateway for each account.
 
 Market data is shared by all accounts of a venue; an account's gateway lives as long as its
-connection version. A replaced or long unused gateway is not closed at once: an order may still be
-in flight on it.
+connection version, and asks the database before a request leaves whether its keys still stand
+(`key_lease`). A replaced or long unused gateway is not closed at once: an order may still be in
+flight on it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from uuid import UUID
 
 from adapters.venues.coinbase import CoinbaseAccount, CoinbaseMarketData
 from adapters.venues.coinbase.keys import usable_keys
+from adapters.venues.key_lease import KeyLease
 from adapters.venues.paper import PaperAccount, PaperFees
 from domain.markets import Mode, Realm, VenueKey
 from domain.ports import (
@@ -24,12 +28,21 @@ from domain.ports import (
     RequestBudget,
     VenueAccount,
     VenueCredentials,
+    VenueRefusedKeys,
 )
 
 ACCOUNTS_MAX = 2_000
 RETIREMENT_SECONDS = 60.0
 _DISPLAY_NAMES: Mapping[str, str] = MappingProxyType({"coinbase": "Coinbase Advanced Trade"})
 _AccountKey = tuple[UUID, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """An open account, and the lease that its requests leave by."""
+
+    account: CoinbaseAccount
+    lease: KeyLease
 
 
 class UnsupportedVenueError(LookupError):
@@ -68,7 +81,7 @@ class VenueRegistry:
         self._budget = budget
         self._paper_fees = paper_fees or PaperFees()
         self._market_data: dict[VenueKey, CoinbaseMarketData] = {}
-        self._live: OrderedDict[_AccountKey, CoinbaseAccount] = OrderedDict()
+        self._live: OrderedDict[_AccountKey, _Gateway] = OrderedDict()
         self._opening = asyncio.Lock()
         self._retired: list[tuple[float, CoinbaseAccount]] = []
 
@@ -104,7 +117,7 @@ class VenueRegistry:
 
         Raises:
             UnsupportedVenueError: this installation does not trade there.
-            VenueRefusedKeys: the stored keys cannot sign a request.
+            VenueRefusedKeys: there are no keys any more, or they cannot sign a request.
         """
         market_data = self.market_data(VenueKey(ref.venue, ref.realm))
         if ref.mode is Mode.PAPER:
@@ -124,7 +137,8 @@ class VenueRegistry:
 
     async def close(self) -> None:
         """Release everything."""
-        accounts = [*self._live.values(), *(account for _, account in self._retired)]
+        accounts = [gateway.account for gateway in self._live.values()]
+        accounts += [account for _, account in self._retired]
         self._live.clear()
         self._retired.clear()
         await asyncio.gather(*(account.close() for account in accounts))
@@ -138,33 +152,56 @@ class VenueRegistry:
         if ref.connection_id is None:
             raise UnsupportedVenueError("A live account needs a connection")
         key = (ref.account_id, ref.connection_version)
+        await self._retire_others(key)
+        if not ref.connection_version:
+            raise VenueRefusedKeys("The connection was removed")
         if key not in self._live:
             async with self._opening:
                 if key not in self._live:
-                    keys = await self._credentials.credentials(ref.user_id, ref.connection_id)
-                    self._live[key] = self._open(keys, market_data)
-        account = self._live[key]
+                    self._live[key] = await self._open_stored(ref, ref.connection_id, market_data)
+        gateway = self._live[key]
+        gateway.lease.renew(ref.keys_read_at)
         self._live.move_to_end(key)
-        await self._retire_others(key)
-        return account
+        return gateway.account
+
+    async def _open_stored(
+        self, ref: AccountRef, connection_id: UUID, market_data: CoinbaseMarketData
+    ) -> _Gateway:
+        keys = await self._credentials.credentials(ref.user_id, connection_id)
+        lease = KeyLease(self._credentials, ref)
+        return _Gateway(self._open(keys, market_data, lease), lease)
 
     async def _retire_others(self, key: _AccountKey) -> None:
-        """Put replaced and long unused gateways aside; close those put aside long ago."""
+        """Put removed, replaced and long unused gateways aside; close those put aside long ago.
+
+        There is room for one more afterwards.
+        """
         now = asyncio.get_running_loop().time()
         account_id, version = key
-        older = [other for other in self._live if other[0] == account_id and other[1] < version]
-        excess = max(0, len(self._live) - len(older) - ACCOUNTS_MAX)
-        for other in [*older, *[used for used in self._live if used not in older][:excess]]:
-            self._retired.append((now, self._live.pop(other)))
+        others = [
+            other
+            for other in self._live
+            if other[0] == account_id and (other[1] < version or not version)
+        ]
+        excess = max(0, len(self._live) - len(others) - ACCOUNTS_MAX + (key not in self._live))
+        unused = (used for used in self._live if used not in others and used != key)
+        for other in [*others, *islice(unused, excess)]:
+            self._retired.append((now, self._live.pop(other).account))
         due = [account for at, account in self._retired if now - at > RETIREMENT_SECONDS]
         self._retired = [pair for pair in self._retired if now - pair[0] <= RETIREMENT_SECONDS]
         await asyncio.gather(*(account.close() for account in due))
 
     def _open(
-        self, credentials: VenueCredentials, market_data: CoinbaseMarketData
+        self,
+        credentials: VenueCredentials,
+        market_data: CoinbaseMarketData,
+        lease: KeyLease | None = None,
     ) -> CoinbaseAccount:
         return CoinbaseAccount(
-            credentials=credentials, market_data=market_data, simulator_url=self._simulator_url
+            credentials=credentials,
+            market_data=market_data,
+            simulator_url=self._simulator_url,
+            may_leave=lease.require if lease is not None else None,
         )
 
     def _require(self, key: VenueKey) -> None:

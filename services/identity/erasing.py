@@ -1,8 +1,8 @@
 """Deleting an account's data, step by step, as often as it takes: what the deletion workflow does.
 
-Nothing is lost track of on the way: live positions are left first, then the paid plan ends and the
-payment provider forgets the customer, then the rows go, the user's own row last. Each look is safe
-to repeat at any moment; a process that dies leaves the rest to the next one.
+Nothing is lost track of on the way: live positions are left first, then the keys go, the paid plan
+ends and the payment provider forgets the customer, then the rows go, the user's own row last. Each
+look is safe to repeat at any moment; a process that dies leaves the rest to the next one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete, text
+from sqlalchemy import delete, text, update
 from sqlmodel import SQLModel, col, select
 
 from domain.contracts.accounts import DeletionStep
@@ -22,11 +22,13 @@ from domain.ports import WallClock, WorkflowService, WorkflowServiceUnavailable
 from models.account_life import AccountDeletion
 from models.billing import Notice
 from models.bots import Bot, BotState
+from models.connections import Connection, ConnectionStatus
 from models.people import User
 from models.tenancy import USER_TABLES
 from services.audit import AuditEvent, record
 from services.database import Database
 from services.identity.deletion import DeletionWorkflows
+from services.key_uses import wait_until_unused
 from services.notices import NoticeKind
 from services.refusals import unless_refused
 from services.trading.winding_down import (
@@ -103,6 +105,7 @@ class Erasing:
             waiting = await wait(deletion)
             if waiting is not None:
                 return waiting
+        await self._remove_keys(user_id)
         for cleaner in self._cleaners:
             if not await cleaner.forget(user_id):
                 return _later(BILLING_LOOK, f"waiting for {type(cleaner).__name__}")
@@ -174,6 +177,25 @@ class Erasing:
             _log.warning("deletion.bot_not_told")  # the sweeper tells it
 
     # --- deleting ----------------------------------------------------------------------------
+
+    async def _remove_keys(self, user_id: UUID) -> None:
+        """Remove the keys of every connection and wait until no process uses them any more."""
+        async with self._database.for_user(user_id) as db:
+            its = (await db.exec(select(Connection.id).where(Connection.user_id == user_id))).all()
+            await db.exec(
+                update(Connection)
+                .where(
+                    col(Connection.id).in_(its),
+                    col(Connection.status) != ConnectionStatus.REMOVED.value,
+                )
+                .values(
+                    status=ConnectionStatus.REMOVED.value,
+                    sealed=None,
+                    removed_at=self._clock.now(),
+                )
+            )
+        if its:
+            await wait_until_unused(self._database, self._clock, user_id, its)
 
     async def _erase_rows(self, user_id: UUID) -> None:
         """Delete in short transactions, what refers to others first.

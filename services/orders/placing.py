@@ -8,16 +8,18 @@ id it knows with the order it has.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderResult
 from domain.exits import exit_limit_price
+from domain.key_leases import keys_held_until
 from domain.markets import MarketRules, MarketStatus, VenueKey
 from domain.orders import (
     Accepted,
@@ -39,14 +41,13 @@ from domain.ports import (
     WallClock,
 )
 from domain.requests import Purpose, requests_for
-from models.bots import Bot, BotRun, BotState, RunState
-from models.controls import KillSwitch
 from models.trading import Order, Position
-from services.accounts import account_ref, let_entries_pass
+from services.accounts import KeysReplaced, account_ref, let_entries_pass, require_keys
 from services.database import Database
 from services.orders.booking import book
 from services.orders.dust import last_price
-from services.orders.refusals import SOLD_MEANWHILE, after_failed_send
+from services.orders.last_gates import entry_refusal, exit_refusal, hold_bot
+from services.orders.refusals import after_failed_send
 from services.orders.row_locks import LockRetry, lock_position_and_order
 from services.orders.sending import (
     deadline,
@@ -56,10 +57,7 @@ from services.orders.sending import (
 )
 from services.orders.settling import OrderSettling
 from services.orders.venue_time import time_without_asking
-from services.trading.entry_terms import EntryTerms, hold_terms, refusal_by_terms
-
-ENTRY_AGE_MAX = timedelta(minutes=5)
-"""Venue time after which an unsent entry is out of date: its decision is a whole bar old."""
+from services.trading.entry_terms import EntryTerms, hold_terms
 
 KEYS_REFUSED = ("keys_refused", "The broker refused the API keys")
 
@@ -94,7 +92,8 @@ class Marked:
         account: where to.
         order: its row.
         venue_now: the venue's time.
-        deadline: when the send must have ended, by the loop's clock.
+        deadline: when the send must have ended, by the loop's clock; until then whoever removes
+            the account's keys waits for it.
     """
 
     sendable: _Sendable
@@ -155,6 +154,11 @@ class OrderPlacing:
             VenueUnavailable: the entry is still intended.
             RowsLocked: another transaction has the exit's rows locked.
         """
+        while True:
+            with suppress(KeysReplaced):  # since the account was read
+                return await self._mark(user_id, order_id, waits=waits)
+
+    async def _mark(self, user_id: UUID, order_id: UUID, *, waits: bool) -> Marked | OrderResult:
         sendable = await self._load(user_id, order_id)
         if sendable is None:
             return await self._settling.result(user_id, order_id)
@@ -172,7 +176,10 @@ class OrderPlacing:
             return await self._mark_sending(user_id, order_id, sendable, venue_now)
 
         is_alone = sendable.is_entry or not waits  # an entry's own transaction waits for its rows
-        order = await (mark() if is_alone else self._marking.carry_out(account_id, mark))
+        try:
+            order = await (mark() if is_alone else self._marking.carry_out(account_id, mark))
+        except VenueRefusedKeys:  # removed since the account was read
+            return await self._end_without_keys(sendable.order, venue_now, waits=waits)
         if order is None:
             return await self._settling.result(user_id, order_id)
         return Marked(sendable, account, order, venue_now, until)
@@ -202,7 +209,8 @@ class OrderPlacing:
             session: the transaction that makes the order.
             position: what it leaves; locked.
             order: the order, not stored yet.
-            ref: the account that holds the position.
+            ref: the account that holds the position, with the keys that it has by the rows that
+                this transaction has read since it locked the account.
             account: where to send it.
         """
         until = deadline(is_entry=False)
@@ -217,7 +225,8 @@ class OrderPlacing:
     async def send(self, marked: Marked) -> Sent:
         """Send what this process has just marked; never called twice with the same mark."""
         order, is_entry = marked.order, marked.sendable.is_entry
-        with requests_for(Purpose.ENTRY if is_entry else Purpose.EXIT):
+        purpose = Purpose.ENTRY if is_entry else Purpose.EXIT
+        with requests_for(purpose), keys_held_until(marked.deadline):
             outcome = await send_order(marked.account, order, marked.deadline)
         _log.info(
             "order.sent",
@@ -242,16 +251,14 @@ class OrderPlacing:
         # Whatever is asked here tells what became of the order: never refused for want of requests.
         with requests_for(Purpose.LOOK_UP):
             if isinstance(outcome, Accepted):
-                return await self._settle(order, marked.sendable.ref, outcome, venue_now)
+                return await self._settle(marked, outcome)
             market = await rules_after_refusal(
                 self._venues.market_data(marked.sendable.key), order, outcome
             )
             free = await free_after_refusal(marked.account, order, outcome)
         return await self._record_failure(order, outcome, venue_now, market, free)
 
-    async def _settle(
-        self, order: Order, ref: AccountRef, accepted: Accepted, venue_now: datetime
-    ) -> OrderResult:
+    async def _settle(self, marked: Marked, accepted: Accepted) -> OrderResult:
         """Book the accepted order as the venue shows it; most have ended by now.
 
         Its acceptance alone is recorded only where nothing can be seen yet: a row still marked as
@@ -261,13 +268,16 @@ class OrderPlacing:
             VenueUnavailable, VenueRefusedKeys: the venue could not be asked; the acceptance is
                 recorded.
         """
+        order = marked.order
         try:
-            result = await self._settling.settle_accepted(order, ref, accepted.venue_order_id)
+            result = await self._settling.settle_accepted(
+                order, marked.sendable.ref, accepted.venue_order_id
+            )
         except (VenueUnavailable, VenueRefusedKeys):
-            await self._record(order, accepted, venue_now)
+            await self._record(order, accepted, marked.venue_now)
             raise
         if result.state is OrderState.SENDING:
-            return await self._record(order, accepted, venue_now)
+            return await self._record(order, accepted, marked.venue_now)
         return result
 
     async def _load(self, user_id: UUID, order_id: UUID) -> _Sendable | None:
@@ -286,22 +296,27 @@ class OrderPlacing:
     async def _mark_sending(
         self, user_id: UUID, order_id: UUID, sendable: _Sendable, venue_now: datetime
     ) -> Order | None:
-        """Commit that the order is about to leave; None when it must not or already has."""
+        """Commit that the order is about to leave; None when it must not or already has.
+
+        Raises:
+            VenueRefusedKeys, KeysReplaced: the account has not the keys any more that it had.
+        """
         is_entry, key = sendable.is_entry, sendable.key
         terms: EntryTerms | None = None
         async with self._database.for_user(user_id) as session:
             if is_entry:
                 # Exits take neither lock: nothing that is done to entries may keep one waiting.
                 await let_entries_pass(session)
-                await _hold_bot(session, order_id)
+                await hold_bot(session, order_id)
                 terms = await hold_terms(session, user_id, self._clock.now())
             position, order = await lock_position_and_order(session, order_id, waits=is_entry)
             if order.state != OrderState.INTENDED:
                 return None
+            await require_keys(session, sendable.ref)
             refusal = (
-                await self._entry_refusal(session, terms, position, order, venue_now)
+                await entry_refusal(session, terms, position, order, venue_now)
                 if terms is not None
-                else _exit_refusal(position, order)
+                else exit_refusal(position, order)
             )
             if refusal is not None:
                 # One that was sent before may be at the venue: it is looked for as an absent one.
@@ -374,42 +389,6 @@ class OrderPlacing:
         )
         _log.info(f"order.{state.value}", order_id=str(order_id), code=refusal[0])
 
-    async def _entry_refusal(
-        self,
-        session: AsyncSession,
-        terms: EntryTerms,
-        position: Position,
-        order: Order,
-        venue_now: datetime,
-    ) -> tuple[str, str] | None:
-        """The gates once more, right before the network: a stop since the intent holds."""
-        bot, run = (
-            await session.exec(
-                select(Bot, BotRun)
-                .join(BotRun, col(BotRun.bot_id) == Bot.id)
-                .where(BotRun.id == order.run_id)
-            )
-        ).one()
-        killed = (
-            await session.exec(
-                select(KillSwitch.scope).where(
-                    col(KillSwitch.released_at).is_(None),
-                    (col(KillSwitch.scope) == "global")
-                    | (col(KillSwitch.user_id) == order.user_id)
-                    | (col(KillSwitch.venue) == run.venue),
-                )
-            )
-        ).first()
-        if killed is not None:
-            return "kill_switch", f"A {killed} kill switch is active"
-        if run.state != RunState.ENTERING:
-            return "run_over", "The run takes no more entries"
-        if bot.state not in {BotState.RUNNING, BotState.STARTING}:
-            return "bot_not_running", f"The bot is {bot.state}"
-        if venue_now - order.created_at > ENTRY_AGE_MAX:
-            return "stale", "The decision is older than a bar"
-        return await refusal_by_terms(session, terms, run, position, order, venue_now)
-
     async def _record(self, order: Order, accepted: Accepted, venue_now: datetime) -> OrderResult:
         async def record() -> Order:
             async with self._database.for_user(order.user_id) as session:
@@ -475,23 +454,3 @@ class OrderPlacing:
                 refusal=refusal,
                 market=market,
             )
-
-
-def _exit_refusal(position: Position, order: Order) -> tuple[str, str] | None:
-    """An exit that was taken for lost may have filled since this one was made in its place.
-
-    What it would sell beyond the position is the user's own; what is left gets an exit of its own.
-    """
-    if order.quantity > position.open_quantity:
-        return SOLD_MEANWHILE, "An earlier exit filled after all; less is left than this sells"
-    return None
-
-
-async def _hold_bot(session: AsyncSession, order_id: UUID) -> None:
-    """Let no command change the bot between the gates and the mark; locked first, as they do."""
-    await session.exec(
-        select(Bot.id)
-        .join(Order, col(Order.bot_id) == Bot.id)
-        .where(Order.id == order_id)
-        .with_for_update(read=True, of=Bot)
-    )

@@ -23,7 +23,9 @@ SOLD_MEANWHILE = "sold_meanwhile"
 OUTCOME_UNKNOWN = "outcome_unknown"
 """Its connection was removed before the venue had said what became of it."""
 
-NOT_JUDGED = frozenset({"rate_limited", "sent_too_late", "keys_refused", "market_data_unavailable"})
+NOT_JUDGED = frozenset(
+    {"rate_limited", "sent_too_late", "not_sent", "keys_refused", "market_data_unavailable"}
+)
 """Refusal codes of a send that was turned away before anybody looked at the order; a repetition
 that ends so is made again."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 from uuid import UUID
 
 from sqlalchemy import and_, func, literal_column
@@ -21,7 +22,7 @@ from models.bots import Bot, BotRun, RunState
 from models.connections import Account, Connection, UserSettings
 from models.controls import KillSwitch
 from models.trading import Position
-from services.accounts import ref_of
+from services.accounts import is_keyed, ref_of
 from services.alerts.inbox import pending_signals
 from services.database import Database, all_rows
 
@@ -101,11 +102,12 @@ async def load_context(database: Database, user_id: UUID, bot_id: UUID) -> BotCo
             isouter=True,
         )
         .join(Account, col(Account.id) == BotRun.account_id, isouter=True)
-        .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
+        .join(Connection, is_keyed(), isouter=True)
         .where(col(Bot.id) == bot_id)
         .order_by(col(BotRun.number))
     )
     async with database.for_user(user_id) as session:
+        read_at = monotonic()
         rows = await all_rows(session, statement)
         has_any = rows[0][-1]
         alerts = await pending_signals(session, user_id) if has_any else ()
@@ -114,9 +116,9 @@ async def load_context(database: Database, user_id: UUID, bot_id: UUID) -> BotCo
         bot=bot,
         settings=settings,
         runs=tuple(
-            _run_context(run, ref_of(account, version or 0), settings, symbols or [], bool(count))
-            for _bot, _settings, run, account, version, symbols, count, _has_alerts in rows
-            if run is not None
+            _run_context(row[2], ref_of(row[3], row[4], read_at), settings, row[5] or [], row[6])
+            for row in rows
+            if row[2] is not None
         ),
         alerts=alerts,
     )
@@ -127,7 +129,7 @@ def _run_context(
     ref: AccountRef,
     settings: UserSettings,
     held: Sequence[str],
-    has_positions: bool,
+    positions: int,
 ) -> RunContext:
     pairs = settings.allowed_pairs if run.state == RunState.ENTERING else []
     return RunContext(
@@ -135,7 +137,7 @@ def _run_context(
         ref=ref,
         key=VenueKey(run.venue, Realm(run.realm)),
         symbols=tuple(sorted({*pairs, *held})),
-        has_positions=has_positions,
+        has_positions=bool(positions),
     )
 
 

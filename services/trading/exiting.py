@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 from uuid import UUID
 
 import structlog
@@ -23,7 +24,7 @@ from domain.ports import AccountRef, WallClock
 from models.bots import BotRun
 from models.connections import Account, Connection
 from models.trading import Order, Position
-from services.accounts import ref_of
+from services.accounts import is_keyed, ref_of
 from services.database import Database
 from services.orders.conditions import is_exit, is_live
 from services.orders.due_exits import is_to_leave
@@ -102,7 +103,8 @@ class ExitService:
             ref: the bot.
             due: the position.
             mark: notes on the order that it is being sent, before both commit together; then
-                whoever asked sends it.
+                whoever asked sends it. The account's keys are those of `due` at that moment, as
+                `services.accounts.require_keys` finds it.
         """
         async with self._database.for_user(ref.user_id) as session:
             if not await _share_account(session, due.account):
@@ -116,7 +118,16 @@ class ExitService:
             ).one_or_none()
             if position is None:
                 return LOCKED
-            run = (await session.exec(select(BotRun).where(BotRun.id == position.run_id))).one()
+            run, version = (
+                await session.exec(
+                    select(BotRun, Connection.version)
+                    .join(Account, col(Account.id) == BotRun.account_id)
+                    .join(Connection, is_keyed(), isouter=True)
+                    .where(BotRun.id == position.run_id)
+                )
+            ).one()
+            if (version or 0) != due.account.connection_version:
+                return LOCKED  # the keys were replaced: the next look has the new ones
             return await leave(session, run, ref.bot_id, position, self._clock.now(), mark)
 
 
@@ -138,12 +149,13 @@ async def _share_account(session: AsyncSession, ref: AccountRef) -> bool:
 async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePosition]:
     """Positions that are to be left and have no live exit, oldest first."""
     has_exit = select(Order.position_id).where(Order.bot_id == bot_id, is_exit(), is_live())
+    read_at = monotonic()
     rows = (
         await session.exec(
             select(Position.id, Account, Connection.version)
             .join(BotRun, col(BotRun.id) == Position.run_id)
             .join(Account, col(Account.id) == Position.account_id)
-            .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
+            .join(Connection, is_keyed(), isouter=True)
             .where(
                 BotRun.bot_id == bot_id,
                 is_to_leave(),
@@ -152,4 +164,6 @@ async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePos
             .order_by(col(Position.opened_at), col(Position.id))
         )
     ).all()
-    return [DuePosition(found, ref_of(account, version or 0)) for found, account, version in rows]
+    return [
+        DuePosition(found, ref_of(account, version, read_at)) for found, account, version in rows
+    ]

@@ -12,6 +12,7 @@ from domain.contracts.bots import OrderTask
 from domain.orders import OrderState
 from models.connections import Account, Connection
 from models.trading import Order
+from services.accounts import is_keyed
 from services.database import all_rows
 from services.orders.conditions import is_exit, is_live
 
@@ -29,7 +30,7 @@ async def live_orders(
             col(Connection.version),
         )
         .join(Account, col(Account.id) == Order.account_id)
-        .join(Connection, col(Connection.id) == Account.connection_id, isouter=True)
+        .join(Connection, is_keyed(), isouter=True)
         .where(col(Order.bot_id) == bot_id, is_live())
         .order_by(col(Order.intended_at))
     )

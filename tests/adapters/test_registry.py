@@ -34,6 +34,9 @@ class Keys:
         await asyncio.sleep(0)
         return VenueCredentials("key", self.secret, {})
 
+    async def version(self, user_id: uuid.UUID, connection_id: uuid.UUID) -> int | None:
+        return 1
+
 
 @pytest.fixture
 def keys() -> Keys:

@@ -14,6 +14,8 @@ from domain.contracts.bots import BotSignal, Nudge, TradeSignal
 from domain.markets import MarketRules, Quote, VenueClock, VenueKey
 from domain.orders import Balances, CurrencyBalance, OrderReport, OrderState, Side
 from domain.ports import (
+    AccountRef,
+    CredentialSource,
     KeyPermissions,
     VenueCredentials,
     VenueRefusedKeys,
@@ -123,8 +125,9 @@ class FakeMarket:
 class FakeVenues:
     """One venue, with accounts by API key."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored: CredentialSource) -> None:
         self.market = FakeMarket()
+        self._stored = stored
         self.accounts: dict[str, FakeVenueAccount] = {}
         self.unusable: str | None = None
         """What is wrong with the form of keys, if anything."""
@@ -151,8 +154,11 @@ class FakeVenues:
             raise VenueRefusedKeys("unknown key")
         return account
 
-    async def account(self, ref: object) -> Any:
-        raise NotImplementedError
+    async def account(self, ref: AccountRef) -> Any:
+        if ref.connection_id is None:
+            raise NotImplementedError
+        keys = await self._stored.credentials(ref.user_id, ref.connection_id)
+        return await self.account_with(VenueKey(ref.venue, ref.realm), keys)
 
     async def close(self) -> None:
         return None

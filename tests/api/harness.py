@@ -39,6 +39,7 @@ from services.limits.policy import AddressLimits
 from services.notifying.assembly import Notifying
 from services.paper_accounts import PaperAccounts
 from services.reads import Reads
+from services.stored_credentials import StoredCredentials
 from services.user_settings import UserSettingsService
 from tests.api.fakes import (
     FakeClock,
@@ -107,10 +108,11 @@ async def open_world(
     urls: DatabaseUrls, address_limits: AddressLimits | None = None
 ) -> AsyncIterator[World]:
     """Build a container for one test; without limits of addresses, no call is limited."""
-    clock, venues, trading = FakeClock(), FakeVenues(), FakeTrading()
+    clock, trading = FakeClock(), FakeTrading()
     workflows, deletions = FakeWorkflows(), FakeDeletions()
     notifier = AppriseNotifier(None, private_allowed=True)
     database = Database(urls.app, urls.system, pool_size=4)
+    venues = FakeVenues(StoredCredentials(database, VAULT))
     reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
     await reads.open()
     alert_intake = AlertIntake(

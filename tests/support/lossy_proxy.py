@@ -51,6 +51,8 @@ class LossyProxy:
 
     async def close(self) -> None:
         tasks = list(self._tasks)
+        if tasks:  # those whose client has closed end by themselves
+            await asyncio.wait(tasks, timeout=0.2)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -43,6 +43,9 @@ class Simulator:
         (account,) = [a for a in dump["accounts"] if a["api_key"] == credentials.api_key]
         return dict(account)
 
+    def lift_faults(self) -> None:
+        _fetch(self.url + "/control/faults", method="DELETE")
+
     def get(self, path: str) -> dict[str, Any]:
         return _fetch(self.url + path)
 
@@ -89,8 +92,8 @@ def _ready_url(process: subprocess.Popen[bytes], log: Path) -> str:
     raise RuntimeError("the simulator was not ready in time:\n" + log.read_text())
 
 
-def _fetch(url: str, body: bytes | None = None) -> dict[str, Any]:
-    request = urllib.request.Request(url, data=body)  # noqa: S310  # a loopback address of ours
+def _fetch(url: str, body: bytes | None = None, method: str | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(url, data=body, method=method)  # noqa: S310  # loopback, ours
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return dict(json.load(answer))

@@ -17,6 +17,7 @@ from adapters.venues.coinbase.client import (
     Answer,
     AnsweredError,
     Endpoint,
+    MayLeave,
     Params,
     as_object,
     ask,
@@ -43,6 +44,7 @@ from domain.orders import (
 from domain.ports import (
     KeyPermissions,
     VenueCredentials,
+    VenueRefusedKeys,
     VenueUnavailable,
 )
 
@@ -82,6 +84,8 @@ class CoinbaseAccount:
         credentials: the user's keys.
         market_data: where the rules of markets come from; shared by all accounts.
         simulator_url: base address of the exchange simulator; None means the real Coinbase.
+        may_leave: asked right before each request leaves; it raises where the keys may not be used
+            any more.
 
     Raises:
         VenueRefusedKeys: the keys cannot sign a request.
@@ -93,8 +97,9 @@ class CoinbaseAccount:
         credentials: VenueCredentials,
         market_data: CoinbaseMarketData,
         simulator_url: str | None,
+        may_leave: MayLeave | None = None,
     ) -> None:
-        self._client = private_client(simulator_url, credentials, market_data.budget)
+        self._client = private_client(simulator_url, credentials, market_data.budget, may_leave)
         self._market_data = market_data
         self._fees_question = SharedQuestion(self._ask_fees, fresh_seconds=FEES_FRESH_SECONDS)
 
@@ -264,8 +269,12 @@ class CoinbaseAccount:
                 return as_object(await endpoint(dict(params)))
         except TimeoutError:
             return Unknown("Coinbase did not answer in time")
+        except VenueRefusedKeys as failure:
+            return Refused("keys_refused", str(failure))
         except VenueAnswerMalformedError as failure:
             return Unknown(str(failure))
+        except VenueUnavailable as failure:
+            return Refused("not_sent", str(failure))  # it did not leave
         except (AnsweredError, ccxt.BaseError) as error:
             return outcomes.failed(error)
 

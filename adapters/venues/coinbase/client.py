@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import ccxt
 import ccxt.async_support
 
@@ -39,6 +40,8 @@ _SILENT.setLevel(logging.WARNING)
 Params = Mapping[str, object]
 Endpoint = Callable[[dict[str, object]], Awaitable[object]]
 Answer = dict[str, Any]
+MayLeave = Callable[[], Awaitable[None]]
+"""Returns where a signed request may leave now, and raises where it must not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt
     budget: RequestBudget | None = None
     budget_scope = ""
     budget_per_second = 0
+    may_leave: MayLeave | None = None
     logger = _SILENT  # ccxt's debug lines hold the headers of signed requests.
 
     async def throttle(self, cost: float | None = None) -> None:
@@ -79,6 +83,17 @@ class CoinbaseClient(ccxt.async_support.coinbase):  # type: ignore[misc]  # ccxt
         await self.pace.wait((1.0 if cost is None else cost) * milliseconds / 1000)
         if self.budget is not None:
             await self.budget.take(self.budget_scope, per_second=self.budget_per_second)
+
+    def open(self, lazy: bool = False) -> None:
+        """Do what ccxt does, and have the session ask before a request leaves.
+
+        Limits, signing and connecting may take their time: the question comes after all of them,
+        before the first byte is written.
+        """
+        before = self.session
+        super().open(lazy)
+        if self.may_leave is not None and self.session is not before:
+            self.session.trace_configs.append(_asking(self.may_leave))
 
     def handle_errors(self, code: int, *args: Any) -> object:
         """Do what ccxt does, and keep status and body (the sixth argument) with the error."""
@@ -105,21 +120,35 @@ def public_client(base_url: str | None, budget: RequestBudget | None = None) -> 
 
 
 def private_client(
-    base_url: str | None, credentials: VenueCredentials, budget: RequestBudget | None = None
+    base_url: str | None,
+    credentials: VenueCredentials,
+    budget: RequestBudget | None = None,
+    may_leave: MayLeave | None = None,
 ) -> CoinbaseClient:
-    """Make a client for one account.
+    """Make a client for one account; `may_leave` is asked before each of its requests leaves.
 
     Raises:
         VenueRefusedKeys: the keys cannot even sign a request, so no venue would accept them.
     """
     keys = usable_keys(credentials)
     client = _client({"apiKey": keys.api_key, "secret": keys.api_secret}, base_url)
+    client.may_leave = may_leave
     client.budget, client.budget_per_second = budget, PRIVATE_PER_SECOND
     client.budget_scope = f"coinbase:key:{hashlib.sha256(keys.api_key.encode()).hexdigest()[:32]}"
     if not _can_sign(client):
         # What went wrong is not told: the parsers' texts may quote the secret.
         raise VenueRefusedKeys("The API key or its secret is not in a form that Coinbase issues")
     return client
+
+
+def _asking(may_leave: MayLeave) -> aiohttp.TraceConfig:
+    async def ask_first(*_: object) -> None:
+        await may_leave()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(ask_first)  # called before the headers are written
+    trace.freeze()
+    return trace
 
 
 def _can_sign(client: CoinbaseClient) -> bool:
