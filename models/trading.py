@@ -29,11 +29,13 @@ _CLOSED_TRADES = (
 
 
 class ExitState(StrEnum):
-    """How an exit that is due gets on."""
+    """How an exit that is due gets on, or that none can be made."""
 
     WORKING = "working"
     FAILING = "failing"
     """An order of it was refused, or it is not through although it has been due for long."""
+    NO_KEYS = "no_keys"
+    """The connection was removed: nothing can be sold, whether or not it is due."""
 
 
 class CancelOutcome(StrEnum):

@@ -18,12 +18,15 @@ DECISIONS_MAX = 200
 
 _STATUS = """
 SELECT b.id AS bot_id, b.state, b.last_scan_at, b.next_scan_at,
-       -- An exit that fails is what matters most, until it is through.
+       -- An exit that fails is what matters most, then one that cannot be made.
        coalesce((
-           SELECT concat(p.symbol, ': the exit fails: ', coalesce(p.exit_error, 'not through yet'))
+           SELECT concat(p.symbol, ': ',
+                         CASE p.exit_state WHEN 'failing' THEN 'the exit fails: ' END,
+                         coalesce(p.exit_error, 'not through yet'))
            FROM positions p
-           WHERE p.user_id = u.user_id AND p.state = 'open' AND p.exit_state = 'failing'
-           ORDER BY p.exit_due_at LIMIT 1
+           WHERE p.user_id = u.user_id AND p.state = 'open'
+             AND p.exit_state IN ('failing', 'no_keys')
+           ORDER BY p.exit_state, p.exit_due_at LIMIT 1
        ), b.last_error) AS last_error,
        r.id AS run_id, r.state AS run_state, r.venue, r.mode, r.realm, r.risk_level, r.strategy,
        r.config_hash, r.code_version, r.started_at, u.paper_trading, u.risk_level AS usual_risk,

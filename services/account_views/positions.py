@@ -47,7 +47,8 @@ class PositionView:
         written_off_quantity: what its user gave up.
         market_status: as the venue last published it, a `domain.markets.MarketStatus`.
         closing: whether all of it has been asked to leave.
-        exit_state: how an exit that is due gets on, `working` or `failing`; None while none is.
+        exit_state: how an exit that is due gets on, `working` or `failing`; None while none is;
+            `no_keys` where none can be made.
         exit_due_at: since when it is due, wall time.
         exit_attempts: orders in a row that filled nothing.
         exit_error: why the latest did not.

@@ -59,8 +59,14 @@ SELECT (SELECT count(*) FROM bots b JOIN bot_runs r ON r.bot_id = b.id AND r.sta
        (SELECT count(*) FROM positions p JOIN accounts a ON a.id = p.account_id
         WHERE p.state = 'open' AND a.mode = m.mode AND a.realm = :realm) AS positions,
        (SELECT count(*) FROM positions p JOIN accounts a ON a.id = p.account_id
+        LEFT JOIN connections c ON c.id = a.connection_id
         WHERE p.state = 'open' AND p.exit_state = 'failing'
+          AND c.status IS DISTINCT FROM 'removed'
           AND a.mode = m.mode AND a.realm = :realm) AS failing,
+       (SELECT count(*) FROM positions p JOIN accounts a ON a.id = p.account_id
+        JOIN connections c ON c.id = a.connection_id
+        WHERE p.state = 'open' AND c.status = 'removed'
+          AND a.mode = m.mode AND a.realm = :realm) AS without_keys,
        (SELECT coalesce(sum(f.price * f.quantity), 0) FROM venue_states v
         JOIN accounts a ON a.venue = v.venue AND a.realm = v.realm
         JOIN fills f ON f.account_id = a.id AND f.filled_at > v.clock_at - interval '24 hours'
@@ -116,7 +122,8 @@ class UserFigures:
 class TradingFigures:
     """Bots, open positions, and what was traded in the venues' last 24 hours; volume in USD.
 
-    `exits_failing` counts positions whose exit is due and is refused, not filled, or late.
+    `exits_failing` counts positions whose exit is due and is refused, not filled, or late,
+    `positions_without_keys` those of which no exit can be made: their connection was removed.
     """
 
     bots_running: int
@@ -124,6 +131,7 @@ class TradingFigures:
     total_volume_24h: Decimal
     total_trades_24h: int
     exits_failing: int
+    positions_without_keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +207,12 @@ class PlatformMetrics:
 
 def _trading(row: Mapping[str, Any]) -> TradingFigures:
     return TradingFigures(
-        row["bots"], row["positions"], row["volume"], row["trades"], row["failing"]
+        row["bots"],
+        row["positions"],
+        row["volume"],
+        row["trades"],
+        row["failing"],
+        row["without_keys"],
     )
 
 

@@ -32,6 +32,8 @@ FAILING_AFTER = 5
 
 _PARTIAL = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3, Leg.REDUCE})
 
+_SAID = frozenset({ExitState.FAILING, ExitState.NO_KEYS})
+
 _log = structlog.get_logger("nija.orders")
 
 
@@ -146,7 +148,7 @@ async def note_lateness(session: AsyncSession, order: Order, wall: datetime) -> 
     if position is None or position.state != PositionState.OPEN:
         return
     due_at = position.exit_due_at
-    if due_at is None or wall - due_at < LATE_AFTER or position.exit_state == ExitState.FAILING:
+    if due_at is None or wall - due_at < LATE_AFTER or position.exit_state in _SAID:
         return
     position.exit_state = ExitState.FAILING
     position.exit_error = position.exit_error or _why(order)

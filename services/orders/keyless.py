@@ -1,8 +1,9 @@
-"""Ending orders of unknown fate whose keys were removed by force: nobody can look them up any more.
+"""What is left without keys, of a connection that was removed by force.
 
-What became of such an order at the venue stays unknown, and its row, its position and a notice say
-so. Nothing is booked for it: a position keeps what is known of it, without stop and targets, until
-its user has looked and writes it off.
+Orders of unknown fate end: nobody can look them up any more. What became of such an order at the
+venue stays unknown, and its row, its position and a notice say so. Nothing is booked for it: a
+position keeps what is known of it, without stop and targets, until its user has looked and writes
+it off. No exit of it can be made, so it is no failing exit, and its state says so.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlmodel import col, select
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Realm, VenueKey
-from domain.orders import Leg, OrderState
+from domain.orders import OrderState
 from domain.ports import Venues, WallClock
 from domain.positions import PositionState
 from models.connections import Account, Connection, ConnectionStatus
@@ -33,6 +34,7 @@ from services.orders.settling import IN_FLIGHT_MAX
 from services.orders.venue_time import time_without_asking
 
 REASON = "The connection was removed before the broker had said what became of the order"
+NOTHING_CAN_BE_SOLD = "The connection was removed, so nothing can be sold"
 
 _log = structlog.get_logger("nija.orders")
 
@@ -49,6 +51,31 @@ async def end_orders_without_keys(database: Database, venues: Venues, clock: Wal
         with isolated("order.not_ended", order_id=order_id):
             async with database.for_user(user_id) as session:
                 await _end(session, venues, order_id, now)
+
+
+async def mark_positions_without_keys(database: Database) -> int:
+    """Say of open positions whose connection was removed that nothing can be sold; how many.
+
+    Those that another transaction has locked are left to the next time.
+    """
+    found = (
+        select(Position.id)
+        .join(Account, col(Account.id) == Position.account_id)
+        .join(Connection, col(Connection.id) == Account.connection_id)
+        .where(
+            Connection.status == ConnectionStatus.REMOVED.value,
+            Position.state == PositionState.OPEN.value,
+            col(Position.exit_state).is_distinct_from(ExitState.NO_KEYS.value),
+        )
+        .with_for_update(of=Position, skip_locked=True)
+    )
+    async with database.as_system() as session:
+        marked = await session.exec(
+            update(Position)
+            .where(col(Position.id).in_(found))
+            .values(exit_state=ExitState.NO_KEYS.value, exit_error=NOTHING_CAN_BE_SOLD)
+        )
+    return marked.rowcount
 
 
 async def _found(
@@ -87,8 +114,9 @@ async def _end(session: AsyncSession, venues: Venues, order_id: UUID, now: datet
     )
     # Nothing can be sold without keys, so nothing is to be woken for it.
     await cancel_triggers(session, position.id)
-    if position.state == PositionState.OPEN and order.leg != Leg.ENTRY:
-        _note_failing(session, position, now)
+    if position.state == PositionState.OPEN:
+        position.exit_state, position.exit_error = ExitState.NO_KEYS, REASON
+        session.add(position)
     facts = {
         "position_id": position.id.hex,
         "symbol": order.symbol,
@@ -99,9 +127,3 @@ async def _end(session: AsyncSession, venues: Venues, order_id: UUID, now: datet
     kind = NoticeKind.ORDER_UNRESOLVED
     await tell(session, order.user_id, kind, order.id.hex, now=now, facts=facts)
     _log.warning("order.unresolved", order_id=str(order.id), leg=order.leg, symbol=order.symbol)
-
-
-def _note_failing(session: AsyncSession, position: Position, now: datetime) -> None:
-    position.exit_due_at = position.exit_due_at or now
-    position.exit_state, position.exit_error = ExitState.FAILING, REASON
-    session.add(position)

@@ -101,6 +101,7 @@ async def test_users_and_trading_are_counted_paper_beside_live(
         "total_volume_24h": 0.0,
         "total_trades_24h": 0,
         "exits_failing": 0,
+        "positions_without_keys": 0,
     }
     paper = data["trading"].pop("paper")
     assert data["trading"] == nothing

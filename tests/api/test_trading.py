@@ -211,5 +211,13 @@ async def test_a_failing_exit_is_the_last_error_until_it_is_through(
     status = await user.data("GET", "/trading/status")
     assert status["last_error"] == "BTC-USD: the exit fails: The venue says no"
 
+    await world.sql(
+        "UPDATE positions SET exit_state = 'no_keys', exit_error = 'Nothing can be sold'"
+        " WHERE id = %(id)s",
+        id=position.id,
+    )
+    assert (await user.data("GET", "/trading/status"))["last_error"] == (
+        "BTC-USD: Nothing can be sold"
+    )
     await world.sql("UPDATE positions SET exit_state = NULL WHERE id = %(id)s", id=position.id)
     assert (await user.data("GET", "/trading/status"))["last_error"] == "A scan failed"

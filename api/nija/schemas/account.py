@@ -139,7 +139,9 @@ class PositionItem(View):
     )
     closing: bool = Field(description="Whether all of it has been asked to leave.")
     exit_state: str | None = Field(
-        examples=["failing"], description="Of an exit that is due: `working` or `failing`."
+        examples=["failing"],
+        description="Of an exit that is due: `working` or `failing`. `no_keys`: the broker was"
+        " removed, and nothing can be sold.",
     )
     exit_due_at: datetime | None = Field(description="Since when an exit is due; wall time.")
     exit_attempts: int = Field(examples=[0], description="Orders in a row that filled nothing.")

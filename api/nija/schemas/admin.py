@@ -269,6 +269,10 @@ class TradingCounts(View):
     exits_failing: int = Field(
         examples=[0], description="Positions whose exit is due and is refused, not filled or late."
     )
+    positions_without_keys: int = Field(
+        examples=[0],
+        description="Open positions whose broker was removed: no exit of them can be made.",
+    )
 
     @classmethod
     def from_domain(cls, figures: TradingFigures) -> TradingCounts:
@@ -279,6 +283,7 @@ class TradingCounts(View):
             total_volume_24h=figures.total_volume_24h,
             total_trades_24h=figures.total_trades_24h,
             exits_failing=figures.exits_failing,
+            positions_without_keys=figures.positions_without_keys,
         )
 
 

@@ -853,7 +853,10 @@ class PositionItem:
     closing: bool
     """Whether all of it has been asked to leave."""
     exit_state: str | None
-    """Of an exit that is due: `working` or `failing`."""
+    """Of an exit that is due: `working` or `failing`.
+
+    `no_keys`: the broker was removed, and nothing can be sold.
+    """
     exit_due_at: datetime | None
     """Since when an exit is due; wall time."""
     exit_attempts: int
@@ -1295,6 +1298,8 @@ class TradingCounts:
     total_trades_24h: int
     exits_failing: int
     """Positions whose exit is due and is refused, not filled or late."""
+    positions_without_keys: int
+    """Open positions whose broker was removed: no exit of them can be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1354,6 +1359,8 @@ class TradingTotals:
     total_trades_24h: int
     exits_failing: int
     """Positions whose exit is due and is refused, not filled or late."""
+    positions_without_keys: int
+    """Open positions whose broker was removed: no exit of them can be made."""
     paper: TradingCounts
 
 

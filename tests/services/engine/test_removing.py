@@ -152,7 +152,7 @@ async def test_an_exit_without_an_end_ends_after_its_keys_were_taken_by_force(
     order, position = await alone.order(exit_.order_id), await alone.position(bot)
     assert (order.state, order.refusal_code) == ("absent", "outcome_unknown")
     assert (position.state, position.open_quantity) == ("open", position.entry_quantity)
-    assert (position.exit_state, position.exit_error) == ("failing", order.refusal_reason)
+    assert (position.exit_state, position.exit_error) == ("no_keys", order.refusal_reason)
     assert await alone.rows("SELECT id FROM triggers WHERE state IN ('armed', 'fired')") == []
     notices = await alone.rows("SELECT kind FROM notices ORDER BY created_at, kind")
     assert [row["kind"] for row in notices][1:] == ["order_unresolved"], "no keys to complain of"

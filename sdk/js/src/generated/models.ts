@@ -718,7 +718,10 @@ export interface PositionItem {
   marketStatus: MarketStatus;
   /** Whether all of it has been asked to leave. */
   closing: boolean;
-  /** Of an exit that is due: `working` or `failing`. */
+  /**
+   * Of an exit that is due: `working` or `failing`. `no_keys`: the broker was removed, and nothing
+   * can be sold.
+   */
   exitState: string | null;
   /** Since when an exit is due; wall time. */
   exitDueAt: string | null;
@@ -1088,6 +1091,8 @@ export interface TradingCounts {
   totalTrades24h: number;
   /** Positions whose exit is due and is refused, not filled or late. */
   exitsFailing: number;
+  /** Open positions whose broker was removed: no exit of them can be made. */
+  positionsWithoutKeys: number;
 }
 
 /** What the bot may do. */
@@ -1138,6 +1143,8 @@ export interface TradingTotals {
   totalTrades24h: number;
   /** Positions whose exit is due and is refused, not filled or late. */
   exitsFailing: number;
+  /** Open positions whose broker was removed: no exit of them can be made. */
+  positionsWithoutKeys: number;
   paper: TradingCounts;
 }
 

@@ -1,0 +1,31 @@
+"""Say that a position has no keys
+
+Revision ID: 0032
+Revises: 0031
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0032"
+down_revision = "0031"
+branch_labels = None
+depends_on = None
+
+_NAME = "ck_positions_exit_state"
+
+
+def upgrade() -> None:
+    op.drop_constraint(op.f(_NAME), "positions")
+    op.create_check_constraint(
+        op.f(_NAME), "positions", "exit_state IN ('working', 'failing', 'no_keys')"
+    )
+
+
+def downgrade() -> None:
+    op.execute("UPDATE positions SET exit_state = 'failing' WHERE exit_state = 'no_keys'")
+    op.drop_constraint(op.f(_NAME), "positions")
+    op.create_check_constraint(
+        op.f(_NAME), "positions", "exit_state IN ('working', 'failing')"
+    )
