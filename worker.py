@@ -26,6 +26,7 @@ from adapters.temporal.client import TemporalWorkflows
 from bootstrap import (
     ExitsContainer,
     MissingSetting,
+    Readiness,
     WorkerContainer,
     build_exits,
     build_worker,
@@ -91,12 +92,17 @@ async def run(settings: Settings) -> None:
     stop = _stop_event()
     async with (
         build_worker(settings) as container,
-        _serving(container.workflows, lambda it: _worker(it, settings.task_queue, container)),
+        _serving(
+            container.workflows,
+            lambda it: _worker(it, settings.task_queue, container),
+            container.readiness,
+        ),
         container.chores as lock,
     ):
         await _loop_until(
             stop,
             "main",
+            container.readiness.keep(),
             lock.while_held(container.sweeper.run),
             lock.while_held(container.pump.run),
             lock.while_held(container.bars.run),
@@ -112,13 +118,18 @@ async def run_exits(settings: Settings) -> None:
     stop = _stop_event()
     async with (
         build_exits(settings) as container,
-        _serving(container.workflows, lambda it: _exits_worker(it, settings.task_queue, container)),
+        _serving(
+            container.workflows,
+            lambda it: _exits_worker(it, settings.task_queue, container),
+            container.readiness,
+        ),
     ):
         try:
             async with container.polling as polling, container.watching as watching:
                 await _loop_until(
                     stop,
                     "exits",
+                    container.readiness.keep(),
                     polling.while_held(container.dispatch.run),
                     watching.while_held(container.watches.run),
                 )
@@ -138,7 +149,7 @@ async def _loop_until(stop: asyncio.Event, role: str, *loops: Coroutine[None, No
     """Run the loops of a worker beside its activities until it is to stop."""
     tasks = [asyncio.create_task(loop) for loop in loops]
     settle_memory()
-    _log.info("worker.ready", role=role)
+    _log.info("worker.began", role=role)
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -153,11 +164,11 @@ async def _loop_until(stop: asyncio.Event, role: str, *loops: Coroutine[None, No
 
 @asynccontextmanager
 async def _serving(
-    workflows: TemporalWorkflows, make: Callable[[Client], Worker]
+    workflows: TemporalWorkflows, make: Callable[[Client], Worker], readiness: Readiness
 ) -> AsyncIterator[None]:
     """Run workflows and activities beside, whenever Temporal answers; nothing waits for that."""
     ending = asyncio.Event()
-    task = asyncio.create_task(_serve(workflows, make, ending))
+    task = asyncio.create_task(_serve(workflows, make, readiness, ending))
     try:
         yield
     finally:
@@ -167,18 +178,24 @@ async def _serving(
 
 
 async def _serve(
-    workflows: TemporalWorkflows, make: Callable[[Client], Worker], ending: asyncio.Event
+    workflows: TemporalWorkflows,
+    make: Callable[[Client], Worker],
+    readiness: Readiness,
+    ending: asyncio.Event,
 ) -> None:
     while not ending.is_set():
         try:
             client = await workflows.client()
             async with make(client):
                 _log.info("worker.serves")
+                readiness.serves = True
                 await asyncio.Event().wait()
         except WorkflowServiceUnavailable:
             _log.warning("worker.temporal_unavailable")
         except Exception as failure:  # noqa: BLE001 - a boundary: the loops need no Temporal
             _log.exception("worker.serving_failed", error=type(failure).__name__)
+        finally:
+            readiness.serves = False
         await asyncio.sleep(CONNECT_DELAY_SECONDS)
 
 

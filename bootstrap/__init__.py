@@ -10,12 +10,14 @@ from bootstrap.exits import ExitsContainer, build_exits
 from bootstrap.memory import settle_memory
 from bootstrap.notifying import open_delivery
 from bootstrap.people import ensure_people
+from bootstrap.readiness import Readiness
 from bootstrap.worker import WorkerContainer, build_worker
 
 __all__ = [
     "ApiContainer",
     "ExitsContainer",
     "MissingSetting",
+    "Readiness",
     "WorkerContainer",
     "build_container",
     "build_exits",

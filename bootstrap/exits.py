@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from temporalio.runtime import Runtime
+
 from activities.exits import ExitActivities
 from activities.markets import MarketActivities
 from activities.orders import OrderActivities
 from adapters.temporal.client import TemporalWorkflows
 from bootstrap.core import Core, metrics_runtime, open_core, required
+from bootstrap.readiness import Readiness, SoleLoop
 from services.database import BRIEF_IDLE_TIMEOUT_MS
 from services.markets.watch_keeping import WatchKeeping
 from services.markets.watching import VenueWatching
@@ -43,21 +46,20 @@ class ExitsContainer:
     polling: SessionLock
     watches: WatchKeeping
     watching: SessionLock
+    readiness: Readiness
 
 
 @asynccontextmanager
 async def build_exits(settings: Settings) -> AsyncIterator[ExitsContainer]:
     """Everything an exits worker runs, on connections of its own."""
+    runtime = metrics_runtime(settings.exits_metrics_port)
     async with open_core(
-        settings,
-        metrics_runtime(settings.exits_metrics_port),
-        ping_first=False,
-        pool_size=settings.exits_pool_size,
+        settings, runtime, ping_first=False, pool_size=settings.exits_pool_size
     ) as core:
-        yield assemble_exits(core)
+        yield assemble_exits(core, runtime)
 
 
-def assemble_exits(core: Core) -> ExitsContainer:
+def assemble_exits(core: Core, runtime: Runtime | None = None) -> ExitsContainer:
     """Wire an exits worker on open parts."""
     settings, database, venues, clock = core.settings, core.database, core.venues, core.clock
     settling = OrderSettling(
@@ -76,15 +78,23 @@ def assemble_exits(core: Core) -> ExitsContainer:
         venues,
         realm=core.realm,
     )
+    dispatch = ExitDispatch(database, prompt, venues, realm=core.realm)
     url = required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL")
+    polling = SessionLock(url, EXITS_LOCK, "exits", silence_seconds=POLLING_SILENCE_SECONDS)
+    watching = SessionLock(url, WATCH_LOCK, "watch", silence_seconds=WATCHING_SILENCE_SECONDS)
     return ExitsContainer(
         workflows=core.workflows,
         exits=ExitActivities(exits),
         orders=OrderActivities(placing, settling),
         markets=MarketActivities(watches),
-        dispatch=ExitDispatch(database, prompt, venues, realm=core.realm),
+        dispatch=dispatch,
         prompt=prompt,
-        polling=SessionLock(url, EXITS_LOCK, "exits", silence_seconds=POLLING_SILENCE_SECONDS),
+        polling=polling,
         watches=watches,
-        watching=SessionLock(url, WATCH_LOCK, "watch", silence_seconds=WATCHING_SILENCE_SECONDS),
+        watching=watching,
+        readiness=Readiness(
+            runtime,
+            core.workflows,
+            {"poll": SoleLoop(polling, dispatch), "watch": SoleLoop(watching, watches)},
+        ),
     )

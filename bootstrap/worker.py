@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from temporalio.runtime import Runtime
+
 from activities.accounts import AccountActivities
 from activities.billing import BillingActivities
 from activities.bots import BotActivities
@@ -20,6 +22,7 @@ from adapters.temporal.client import TemporalWorkflows
 from bootstrap.core import metrics_runtime, required
 from bootstrap.ground import Ground, open_ground
 from bootstrap.notifying import open_delivery
+from bootstrap.readiness import Readiness, SoleLoop
 from domain.valuation import Stablecoins
 from services.alerts.following import AlertFollowing
 from services.alerts.sweeping import AlertSweep
@@ -77,6 +80,7 @@ class WorkerContainer:
     bars: BarAnnouncing
     sweeper: Sweeper
     chores: SessionLock
+    readiness: Readiness
 
 
 @asynccontextmanager
@@ -88,10 +92,12 @@ async def build_worker(settings: Settings) -> AsyncIterator[WorkerContainer]:
         open_ground(settings, runtime, ping_first=False) as ground,
         open_delivery(ground.notifying, app_url, settings) as delivery,
     ):
-        yield assemble(ground, *delivery)
+        yield assemble(ground, *delivery, runtime)
 
 
-def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerContainer:
+def assemble(
+    ground: Ground, notify: NotifyActivities, pump: Pump, runtime: Runtime | None = None
+) -> WorkerContainer:
     """Wire a worker's activities on open ground."""
     settings, database, venues, clock = (
         ground.settings,
@@ -110,6 +116,9 @@ def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerCont
     evaluations = EvaluationService(database, venues, clock)
     following = AlertFollowing(database, ground.workflows, clock)
     signals = SignalHandling(database, venues, evaluations, clock)
+    sweeper = _sweeper(ground, settling, following)
+    url = required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL")
+    chores = SessionLock(url, CHORES_LOCK, "chores")
     return WorkerContainer(
         workflows=ground.workflows,
         bots=BotActivities(
@@ -129,12 +138,9 @@ def assemble(ground: Ground, notify: NotifyActivities, pump: Pump) -> WorkerCont
         bars=BarAnnouncing(
             database, venues, ground.workflows, realm=ground.realm, scan_length=scan_length
         ),
-        sweeper=_sweeper(ground, settling, following),
-        chores=SessionLock(
-            required(settings.system_database_url, "NIJA_SYSTEM_DATABASE_URL"),
-            CHORES_LOCK,
-            "chores",
-        ),
+        sweeper=sweeper,
+        chores=chores,
+        readiness=Readiness(runtime, ground.workflows, {"chores": SoleLoop(chores, sweeper)}),
     )
 
 

@@ -28,7 +28,7 @@ NOT_FOR_EXITS = frozenset({"api", "worker"})
 
 EXITS_WORKER = "exits-worker"
 SUPERVISOR = "supervisor"
-READY = b'"worker.ready"'
+BEGAN = b'"worker.began"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Uptime:
         probe = self._probes.get(name)
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                return await probe(pid) if probe else self._is_ready(name, pid)
+                return await probe(pid) if probe else self._has_begun(name, pid)
         except (TimeoutError, OSError, RuntimeError, RPCError, psycopg.Error, httpx.HTTPError):
             return False
 
@@ -195,8 +195,11 @@ class Uptime:
         del pid
         return await _is_ok(f"{self._stack.run['api_url']}/health")
 
-    def _is_ready(self, name: str, pid: int) -> bool:
-        """A worker logs that it polls; its metrics page is there some seconds earlier."""
+    def _has_begun(self, name: str, pid: int) -> bool:
+        """A worker logs that its loops run; its metrics page is there some seconds earlier.
+
+        That page says when it is ready. What exits need besides is asked here by itself.
+        """
         log = self._stack.data_dir / "logs" / f"{name}.log"
         size = log.stat().st_size
         # The first of its name may have been ready before anything was watched.
@@ -204,7 +207,7 @@ class Uptime:
         self._began.add(name)
         with log.open("rb") as stream:
             stream.seek(start if start <= size else 0)
-            return READY in stream.read()
+            return BEGAN in stream.read()
 
 
 async def _is_ok(url: str) -> bool:

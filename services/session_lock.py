@@ -1,5 +1,8 @@
 """Work that one process at a time does: an advisory lock held by a connection of its own.
 
+The numbers of the locks are a contract between versions and never change: during a rolling upgrade
+a process of one version leaves the work to one of another that holds the lock.
+
 PostgreSQL releases the lock when the connection ends, so a process that dies gives it up in that
 moment. One that froze is noticed by the server, which ends a session that sends nothing for
 `SILENCE_SECONDS_MAX`; the holder sends something every second.
@@ -56,6 +59,7 @@ class SessionLock:
         self._held = asyncio.Event()
         self._lost = asyncio.Event()
         self._lost.set()
+        self._is_answered = False
 
     async def __aenter__(self) -> Self:
         """Begin to try."""
@@ -74,6 +78,11 @@ class SessionLock:
     def is_held(self) -> bool:
         """Whether this process held it a second ago."""
         return self._held.is_set()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server said at the last try who holds it: this process or another."""
+        return self._is_answered
 
     async def while_held(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop that never ends whenever this process holds the lock, until cancelled.
@@ -108,6 +117,7 @@ class SessionLock:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS + CONNECT_SECONDS):
                     is_held = await self._try()
+                self._is_answered = True
             except (psycopg.Error, OSError, TimeoutError) as failure:
                 _log.warning("lock.unreachable", lock=self._name, error=type(failure).__name__)
                 is_held = False
@@ -147,6 +157,7 @@ class SessionLock:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._is_answered = False
         self._note(is_held=False)
         if connection is not None:
             with suppress(Exception):  # it is of no use any more

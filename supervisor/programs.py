@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,15 +17,29 @@ from adapters.embedded.process import Command, clean_environment, log_tail
 from adapters.embedded.secrets import Secrets
 from settings import Settings
 from supervisor.plan import Plan
-from supervisor.web import answers
+from supervisor.web import answers, says
 
 READY_SECONDS = 60.0
 PROBE_INTERVAL_SECONDS = 0.05
 STOP_SECONDS = 10.0
 
 
+_WORKER_IS_READY = re.compile(r"^nija_worker_ready(\{[^}]*\})? 1$", re.MULTILINE)
+"""What a worker's metrics page says; that it answers says nothing."""
+
+
 class PythonProgram:
-    """A module of ours run by the same interpreter, ready when a page of it answers 200."""
+    """A module of ours run by the same interpreter, ready when a page of it answers 200.
+
+    Args:
+        name: how it is called.
+        module: what is run.
+        env: its environment.
+        log: where its output goes.
+        ready_url: the page.
+        arguments: of the command line.
+        ready_text: what the page has to say as well, where it answers earlier.
+    """
 
     stop_signal = signal.SIGTERM
     stop_seconds = STOP_SECONDS
@@ -37,10 +52,12 @@ class PythonProgram:
         log: Path,
         ready_url: str,
         arguments: tuple[str, ...] = (),
+        ready_text: re.Pattern[str] | None = None,
     ) -> None:
         self.name = name
         self._command = Command((sys.executable, "-m", module, *arguments), env, log)
         self._ready_url = ready_url
+        self._ready_text = ready_text
 
     def prepare(self) -> None:
         """Nothing: our programs keep their state in the servers."""
@@ -56,7 +73,7 @@ class PythonProgram:
             EmbeddedError: it ended, or did not answer in time.
         """
         deadline = time.monotonic() + READY_SECONDS
-        while not answers(self._ready_url):
+        while not self._is_ready():
             if process.poll() is not None:
                 raise EmbeddedError(f"The {self.name} ended while starting:\n{self._tail()}")
             if time.monotonic() > deadline:
@@ -64,6 +81,11 @@ class PythonProgram:
                     f"The {self.name} is not ready at {self._ready_url}:\n{self._tail()}"
                 )
             time.sleep(PROBE_INTERVAL_SECONDS)
+
+    def _is_ready(self) -> bool:
+        if self._ready_text is None:
+            return answers(self._ready_url)
+        return says(self._ready_url, self._ready_text)
 
     def _tail(self) -> str:
         return log_tail(self._command.log)
@@ -89,15 +111,16 @@ def simulator_program(settings: Settings, plan: Plan, data_dir: Path, log: Path)
 
 
 def worker_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
-    """The main worker; it opens its metrics page when it polls."""
+    """The main worker."""
     ready_url = f"http://127.0.0.1:{plan.ports.worker_metrics}/metrics"
-    return PythonProgram("worker", "worker", env, log, ready_url)
+    return PythonProgram("worker", "worker", env, log, ready_url, (), _WORKER_IS_READY)
 
 
 def exits_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:
     """The worker that carries out exits and nothing else."""
     ready_url = f"http://127.0.0.1:{plan.ports.exits_metrics}/metrics"
-    return PythonProgram("exits-worker", "worker", env, log, ready_url, ("exits",))
+    arguments = ("exits",)
+    return PythonProgram("exits-worker", "worker", env, log, ready_url, arguments, _WORKER_IS_READY)
 
 
 def api_program(env: Mapping[str, str], plan: Plan, log: Path) -> PythonProgram:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -22,6 +23,15 @@ def answers(url: str) -> bool:
         with _direct.open(url, timeout=TIMEOUT_SECONDS) as response:
             return bool(response.status == HTTP_OK)
     except (OSError, HTTPException):  # an error status is an OSError too
+        return False
+
+
+def says(url: str, what: re.Pattern[str]) -> bool:
+    """Whether a page answers 200 with a text that holds something."""
+    try:
+        with _direct.open(url, timeout=TIMEOUT_SECONDS) as response:
+            return response.status == HTTP_OK and what.search(response.read().decode()) is not None
+    except (OSError, HTTPException, ValueError):
         return False
 
 

@@ -43,6 +43,12 @@ class WatchKeeping:
             for venue in self._venues.supported():
                 group.create_task(self._keep(VenueKey(venue, self._realm)))
 
+    @property
+    def gets_on(self) -> bool:
+        """Whether this process has looked at every venue lately."""
+        venues = self._venues.supported()
+        return all(self._watching.gets_on(VenueKey(it, self._realm)) for it in venues)
+
     async def follow(self, request: WatchInput) -> WatchResult:
         """Stand for a venue's watch for some minutes; how often this process looked meanwhile."""
         key = VenueKey(request.venue, Realm(request.realm))

@@ -45,6 +45,10 @@ LOOK_SECONDS_MAX = 15.0
 """Every question of a look has a deadline; this is for what hangs all the same."""
 
 WAKING_AT_ONCE = 50
+
+LOOK_AGE_SECONDS_MAX = LOOK_SECONDS_MAX + 5.0
+"""After which looks that do not come to an end count as none."""
+
 CLOCK_SECONDS = 0.5
 BESIDE_SECONDS = 0.5
 
@@ -72,6 +76,7 @@ class VenueWatching:
         self._listings: dict[VenueKey, MarketListing] = {}
         self._background: defaultdict[VenueKey, set[asyncio.Task[None]]] = defaultdict(set)
         self._looks: Counter[VenueKey] = Counter()
+        self._looked_at: dict[VenueKey, float] = {}
 
     async def watch(self, key: VenueKey) -> None:
         """Look again and again until cancelled; a look that fails is followed by another."""
@@ -85,7 +90,8 @@ class VenueWatching:
                 except (VenueUnavailable, SQLAlchemyError, OSError) as failure:
                     _log.warning("watch.failed", venue=str(key), error=type(failure).__name__)
                 self._looks[key] += 1
-                spent = asyncio.get_running_loop().time() - started
+                self._looked_at[key] = asyncio.get_running_loop().time()
+                spent = self._looked_at[key] - started
                 await asyncio.sleep(max(self._interval - spent, self._interval / 10))
         finally:
             await self._end(key)
@@ -93,6 +99,12 @@ class VenueWatching:
     def looks(self, key: VenueKey) -> int:
         """How often this process has looked at a venue in its watch."""
         return self._looks[key]
+
+    def gets_on(self, key: VenueKey) -> bool:
+        """Whether this process has looked at a venue lately, whatever that gave."""
+        looked_at = self._looked_at.get(key)
+        now = asyncio.get_running_loop().time()
+        return looked_at is not None and now - looked_at <= LOOK_AGE_SECONDS_MAX
 
     async def close(self) -> None:
         """Abandon questions that are under way; exits that were not woken, their rows say."""

@@ -42,6 +42,9 @@ WATCH_SECONDS = 5.0
 AGAIN_AT_ONCE = 25
 """Bots whose last waking failed, of which as many are tried at a time; no other waits for them."""
 
+POLL_AGE_SECONDS_MAX = 5.0
+"""After which polls that do not come to an end count as none."""
+
 CALL_SECONDS_MAX = 1.0
 MOMENT_SECONDS = 0.1
 """How long a poll waits for the wakings that it began."""
@@ -78,6 +81,7 @@ class ExitDispatch:
         self._untold: set[BotId] = set()
         self._again = asyncio.Semaphore(AGAIN_AT_ONCE)
         self._watched_at: float | None = None
+        self._polled_at: float | None = None
         self._watching: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -97,6 +101,12 @@ class ExitDispatch:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
 
+    @property
+    def gets_on(self) -> bool:
+        """Whether a poll came to its end lately."""
+        now = asyncio.get_running_loop().time()
+        return self._polled_at is not None and now - self._polled_at <= POLL_AGE_SECONDS_MAX
+
     async def poll(self) -> int:
         """Wake every bot with an exit that nobody carries out; how many bots there were."""
         asked = await self._ask_covered()
@@ -108,6 +118,7 @@ class ExitDispatch:
         begun = self._wake(sorted(bots), now) + self._ensure_watched(now)
         if begun:
             await asyncio.wait(begun, timeout=MOMENT_SECONDS)
+        self._polled_at = asyncio.get_running_loop().time()
         return len(due)
 
     async def _ask_covered(self) -> set[BotId]:

@@ -42,6 +42,9 @@ PARTS_AT_ONCE = 4
 PART_SECONDS_MAX = 20.0
 """How long one part of a round may take; the next round goes on with what it left."""
 
+ROUND_SECONDS_MAX = 100.0
+"""After which a round counts as one that never ends; longer than all its parts may take."""
+
 _log = structlog.get_logger("nija.sweep")
 
 
@@ -79,6 +82,14 @@ class Sweeper:
         self._interval = interval_seconds
         self._no_progress = no_progress
         self._first = True
+        self._round_at: float | None = None
+
+    @property
+    def gets_on(self) -> bool:
+        """Whether rounds began here and end."""
+        now = asyncio.get_running_loop().time()
+        longest = self._interval + ROUND_SECONDS_MAX
+        return self._round_at is not None and now - self._round_at <= longest
 
     async def run(self) -> None:
         """Sweep and reconcile until cancelled; a server that is down is tried again."""
@@ -87,7 +98,9 @@ class Sweeper:
             loops.create_task(self._reconciling.run(self._interval))
 
     async def _sweep_on(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            self._round_at = loop.time()
             is_whole = await self.sweep()
             await asyncio.sleep(self._interval if is_whole else min(self._interval, 1.0))
 

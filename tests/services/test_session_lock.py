@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from adapters.embedded.postgres import EmbeddedPostgres
 from services import session_lock
 from services.database import Database
-from services.session_lock import EXITS_LOCK, WATCH_LOCK, SessionLock
+from services.session_lock import CHORES_LOCK, EXITS_LOCK, WATCH_LOCK, SessionLock
 from services.trading.exits_alarm import ExitsAlarm
 from tests.support.stack import postgres_server
 
@@ -171,6 +171,28 @@ async def test_of_two_sweepers_one_sweeps_until_it_dies(
     assert before["second"] == 0
     assert sweeps["second"] > 0
     assert overlaps == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [(CHORES_LOCK, 1937204592), (EXITS_LOCK, 1702390132), (WATCH_LOCK, 2002875491)],
+)
+async def test_a_process_of_another_version_that_has_a_lock_keeps_this_one_from_its_work(
+    postgres: EmbeddedPostgres, key: int, number: int
+) -> None:
+    """The numbers are what processes of all versions have in common."""
+    rounds = Rounds()
+    with psycopg.connect(postgres.urls.system, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (number,))
+        async with SessionLock(postgres.urls.system, key, "lock") as ours:
+            running = asyncio.create_task(ours.while_held(rounds.run))
+            await asyncio.sleep(2 * session_lock.PING_SECONDS)
+            before = rounds.begun
+            other.close()
+            await asyncio.wait_for(rounds.runs.wait(), SECONDS)
+            running.cancel()
+
+    assert before == 0
 
 
 async def test_a_missing_exits_worker_is_alarmed(

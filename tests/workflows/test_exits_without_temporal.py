@@ -23,6 +23,7 @@ from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.embedded.temporal import EmbeddedTemporal
 from adapters.temporal.client import TemporalWorkflows
 from bootstrap import ExitsContainer
+from bootstrap.readiness import Readiness, SoleLoop
 from domain.markets import Realm
 from domain.orders import Side
 from services.markets.watch_keeping import WatchKeeping
@@ -82,16 +83,21 @@ def container_of(engine: Engine, workflows: TemporalWorkflows, url: str) -> Exit
         engine.database, engine.venue, prompt, engine.wall, interval_seconds=0.2
     )
     watches = WatchKeeping(watching, engine.venue, realm=Realm.SIMULATED)
+    dispatch = ExitDispatch(engine.database, prompt, engine.venue, realm=Realm.SIMULATED)
+    polling_lock = SessionLock(url, EXITS_LOCK, "exits", silence_seconds=5)
+    watch_lock = SessionLock(url, WATCH_LOCK, "watch", silence_seconds=3)
+    loops = {"poll": SoleLoop(polling_lock, dispatch), "watch": SoleLoop(watch_lock, watches)}
     return ExitsContainer(
         workflows=workflows,
         exits=ExitActivities(engine.exit_service),
         orders=OrderActivities(engine.placing, engine.settling),
         markets=MarketActivities(watches),
-        dispatch=ExitDispatch(engine.database, prompt, engine.venue, realm=Realm.SIMULATED),
+        dispatch=dispatch,
         prompt=prompt,
-        polling=SessionLock(url, EXITS_LOCK, "exits", silence_seconds=5),
+        polling=polling_lock,
         watches=watches,
-        watching=SessionLock(url, WATCH_LOCK, "watch", silence_seconds=3),
+        watching=watch_lock,
+        readiness=Readiness(None, workflows, loops),
     )
 
 
@@ -158,9 +164,11 @@ async def test_stops_fire_and_exits_leave_after_temporal_has_died(
     workflows = TemporalWorkflows(mortal.address, "default", "dies")
     async with exits_worker(monkeypatch, engine, urls, workflows) as running:
         await asyncio.sleep(2)  # its activities are under way
+        assert running.container.readiness.is_ready
         mortal.stop()
         await asyncio.sleep(LOST_SECONDS)
 
+        assert running.container.readiness.parts["temporal"] is False
         await stop_out(engine, bot, "BTC-USD")
         await ask_to_leave(engine, bot, "ETH-USD")
 
@@ -203,9 +211,12 @@ async def test_an_exits_worker_that_starts_while_temporal_is_away_does_its_work(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     workflows = TemporalWorkflows(f"127.0.0.1:{port}", "default", "away")
-    async with exits_worker(monkeypatch, engine, urls, workflows):
+    async with exits_worker(monkeypatch, engine, urls, workflows) as running:
         await stop_out(engine, bot, "BTC-USD")
         await ask_to_leave(engine, bot, "ETH-USD")
+
+        parts = {"temporal": False, "poll": True, "watch": True}
+        await until(lambda: running.container.readiness.parts == parts, 5)
 
 
 async def test_an_exits_worker_serves_its_queue_once_temporal_answers(
@@ -224,13 +235,15 @@ async def test_an_exits_worker_serves_its_queue_once_temporal_answers(
         return make(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(worker, "_exits_worker", watched)
-    async with exits_worker(monkeypatch, engine, urls, away):
+    async with exits_worker(monkeypatch, engine, urls, away) as running:
         await asyncio.sleep(1)
         was_early = serving.is_set()
         away._client = client
         await asyncio.wait_for(serving.wait(), 10)
+        await until(lambda: running.container.readiness.is_ready, 5)
 
     assert not was_early
+    assert not running.container.readiness.is_ready, "it has ended"
 
 
 async def test_an_exits_worker_that_ends_lets_another_watch_and_poll_at_once(

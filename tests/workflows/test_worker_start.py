@@ -14,6 +14,7 @@ import pytest
 import worker
 from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.temporal.client import TemporalWorkflows
+from bootstrap.readiness import Readiness, SoleLoop
 from services.session_lock import CHORES_LOCK, SessionLock
 from settings import Settings
 from tests.support.stack import postgres_server
@@ -33,6 +34,10 @@ class Loop:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
+    @property
+    def gets_on(self) -> bool:
+        return self.begun.is_set()
+
     async def run(self) -> None:
         self.begun.set()
         await asyncio.Event().wait()
@@ -42,14 +47,17 @@ async def test_the_sweeper_and_the_pump_wait_for_no_temporal(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeper, pump = Loop(), Loop()
+    workflows = TemporalWorkflows("127.0.0.1:1", "default", "nobody")
+    chores = SessionLock(postgres.urls.system, CHORES_LOCK, "chores")
 
     @asynccontextmanager
     async def build(_settings: Settings) -> AsyncIterator[SimpleNamespace]:
         yield SimpleNamespace(
-            workflows=TemporalWorkflows("127.0.0.1:1", "default", "nobody"),
-            chores=SessionLock(postgres.urls.system, CHORES_LOCK, "chores"),
+            workflows=workflows,
+            chores=chores,
             sweeper=sweeper,
             pump=pump,
+            readiness=Readiness(None, workflows, {"chores": SoleLoop(chores, sweeper)}),
         )
 
     monkeypatch.setattr(worker, "build_worker", build)
@@ -80,7 +88,12 @@ async def test_what_breaks_the_connection_off_is_tried_again(
         serves.set()
         yield
 
-    async with worker._serving(workflows, make):  # type: ignore[arg-type]
-        await asyncio.wait_for(serves.wait(), 5)
+    readiness = Readiness(None, workflows, {})
 
-    assert attempts == 3
+    async with worker._serving(workflows, make, readiness):  # type: ignore[arg-type]
+        was_ready = readiness.serves
+        await asyncio.wait_for(serves.wait(), 5)
+        await asyncio.sleep(0.05)
+        is_ready = readiness.serves
+
+    assert (attempts, was_ready, is_ready, readiness.serves) == (3, False, True, False)

@@ -1,15 +1,23 @@
-"""A page that answers 200 to everything: stands for a program of ours."""
+"""A page that answers 200 to everything: stands for a program of ours.
+
+As of a worker, it is there some time before it says that the worker is ready.
+"""
 
 import json
 import os
 import signal
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+
+NOT_READY_SECONDS = 0.5
+_began = time.monotonic()
 
 
 class Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self._answer({})
+        is_ready = time.monotonic() - _began >= NOT_READY_SECONDS
+        self._send(f'nija_worker_ready{{service_name="fake"}} {int(is_ready)}\n'.encode())
 
     def do_POST(self) -> None:
         self._answer({"api_key": "key-1", "api_secret": "secret-1"})
@@ -18,7 +26,9 @@ class Page(BaseHTTPRequestHandler):
         pass
 
     def _answer(self, body: dict[str, str]) -> None:
-        content = json.dumps(body).encode()
+        self._send(json.dumps(body).encode())
+
+    def _send(self, content: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
