@@ -192,6 +192,14 @@ async def sweeping(engine: Engine) -> AsyncIterator[None]:
         await asyncio.gather(loop, return_exceptions=True)
 
 
+async def reconciled_once(engine: Engine, bot: RunningBot) -> None:
+    """Wait for the end of the turn that every account gets at the start."""
+    query = "SELECT 1 FROM accounts WHERE id = :id AND reconcile_tried_at IS NOT NULL"
+    async with asyncio.timeout(10):
+        while not await engine.rows(query, id=bot.trader.account_id):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def deposit_noted(engine: Engine, bot: RunningBot, amount: int) -> None:
     """Wait until the account's one flow is this."""
     async with asyncio.timeout(10):
@@ -229,6 +237,7 @@ async def test_a_slow_account_keeps_the_sweeper_from_nothing_else(alone: Engine)
     alone.account(slow).balances = pages  # type: ignore[method-assign]
     alone.sweeper._interval = 0.1
     async with sweeping(alone):
+        await reconciled_once(alone, other)
         alone.workflows.told.clear()
         alone.account(other).deposit("USD", "1")
         alone.wall.advance(3_600)
