@@ -70,6 +70,9 @@ class KillSwitch(SQLModel, table=True):
     released_by: UUID | None = None
     release_reason: str | None = None
     close_positions: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    closing_since: datetime | None = timestamp_field(nullable=True)
+    closing_by: UUID | None = None
+    closing_reason: str | None = None
     notify_users: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     revision: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     handled_revision: int = Field(default=0, sa_column_kwargs={"server_default": "0"})

@@ -40,6 +40,7 @@ class NoticeKind(StrEnum):
     MARKET_HALTED = "market_halted"
     LIMIT_NEAR = "limit_near"
     KILL_SWITCH = "kill_switch"
+    KILL_SWITCH_CLOSING = "kill_switch_closing"
     KILL_SWITCH_RELEASED = "kill_switch_released"
     ACCOUNT_STATUS = "account_status_changed"
     TRADE_OPENED = "trade_opened"

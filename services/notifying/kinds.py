@@ -50,6 +50,7 @@ _URGENT = frozenset(
     {
         "emergency_stop",
         "kill_switch",
+        "kill_switch_closing",
         "kill_switch_released",
         "keys_refused",
         "daily_loss_reached",

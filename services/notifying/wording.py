@@ -370,6 +370,11 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "kill_switch": _switch(
         "Kill switch engaged", "No new position is opened until it is released; exits go on."
     ),
+    "kill_switch_closing": _switch(
+        "Kill switch closes positions",
+        "A kill switch that was engaged before closes positions now; no new position is opened"
+        " until it is released.",
+    ),
     "kill_switch_released": _switch(
         "Kill switch released", "Bots that were running may open positions again."
     ),

@@ -443,4 +443,4 @@ def _advice(left: int, close_positions: bool) -> str | None:
         return None
     if close_positions:
         return "Positions are still being closed"
-    return "Manual position closure recommended"
+    return "Manual position closure recommended; stops and targets stay in force until then"

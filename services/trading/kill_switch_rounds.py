@@ -329,7 +329,7 @@ class KillSwitchRounds:
             facts={
                 "scope": switch.scope,
                 "broker": switch.venue,
-                "reason": switch.release_reason if switch.released_at else switch.reason,
+                "reason": _latest_reason(switch),
                 "positions_are_closed": switch.close_positions,
             },
         )
@@ -388,7 +388,15 @@ def _covers(switch: KillSwitch, run: BotRun) -> bool:
 
 
 def _notice_kind(switch: KillSwitch) -> NoticeKind:
-    return NoticeKind.KILL_SWITCH_RELEASED if switch.released_at else NoticeKind.KILL_SWITCH
+    if switch.released_at is not None:
+        return NoticeKind.KILL_SWITCH_RELEASED
+    return (
+        NoticeKind.KILL_SWITCH if switch.closing_since is None else NoticeKind.KILL_SWITCH_CLOSING
+    )
+
+
+def _latest_reason(switch: KillSwitch) -> str | None:
+    return switch.release_reason if switch.released_at else switch.closing_reason or switch.reason
 
 
 def _notice_key(switch: KillSwitch) -> str:

@@ -86,6 +86,10 @@ class Engaged:
 
     Attributes:
         is_new: false where it was engaged already.
+        is_closing_new: whether this call added the closing of positions to an engaged one.
+        reason: why it was engaged first.
+        close_positions: whether it closes positions.
+        closing_reason: why that was added to it later; None where it was not.
         sends_in_flight: entries that were under way and whose end is not known yet.
         is_telling: whether the workflow that tells everybody was started; else the sweeper does.
     """
@@ -93,6 +97,10 @@ class Engaged:
     id: UUID
     target: SwitchTarget
     is_new: bool
+    is_closing_new: bool
+    reason: str
+    close_positions: bool
+    closing_reason: str | None
     engaged_at: datetime
     affected_users: int
     active_positions: int
@@ -102,7 +110,10 @@ class Engaged:
 
 @dataclass(frozen=True, slots=True)
 class SwitchView:
-    """A switch as administrators see it; `report` is what the latest telling came to."""
+    """A switch as administrators see it; `report` is what the latest telling came to.
+
+    `closing_*` say when, by whom and why the closing of positions was added to it.
+    """
 
     id: UUID
     target: SwitchTarget
@@ -110,6 +121,9 @@ class SwitchView:
     engaged_at: datetime
     engaged_by: UUID | None
     close_positions: bool
+    closing_since: datetime | None
+    closing_by: UUID | None
+    closing_reason: str | None
     released_at: datetime | None
     released_by: UUID | None
     release_reason: str | None
@@ -144,7 +158,7 @@ class KillSwitches:
             InvalidRequest: the target names a user that does not exist.
         """
         loop = asyncio.get_running_loop()
-        switch, is_new = await self._commit(
+        switch, is_new, is_closing_new = await self._commit(
             principal, target, reason, close_positions=close_positions, notify_users=notify_users
         )
         _log.warning("kill_switch.engaged", switch_id=str(switch.id), scope=switch.scope)
@@ -157,6 +171,10 @@ class KillSwitches:
             id=switch.id,
             target=target,
             is_new=is_new,
+            is_closing_new=is_closing_new,
+            reason=switch.reason,
+            close_positions=switch.close_positions,
+            closing_reason=switch.closing_reason,
             engaged_at=switch.engaged_at,
             affected_users=users,
             active_positions=positions,
@@ -216,8 +234,12 @@ class KillSwitches:
         *,
         close_positions: bool,
         notify_users: bool,
-    ) -> tuple[KillSwitch, bool]:
-        """Make the row, or make the one that stands close positions too; whether it is new."""
+    ) -> tuple[KillSwitch, bool, bool]:
+        """Make the row, or make the one that stands close positions too.
+
+        Returns:
+            The row; whether it is new, and whether that it closes positions is new to it.
+        """
         now = self._clock.now()
         async with self._database.as_system() as session:
             if target.user_id is not None and await session.get(User, target.user_id) is None:
@@ -244,8 +266,8 @@ class KillSwitches:
                 switch is not None and not is_new and close_positions > switch.close_positions
             )
             if switch is not None and is_escalated:
-                switch.close_positions = True
-                switch.revision += 1
+                _add_closing(switch, principal, reason, now)
+                switch.notify_users = switch.notify_users or notify_users
                 session.add(switch)
             if switch is not None and (is_new or is_escalated):
                 _record(
@@ -266,7 +288,7 @@ class KillSwitches:
                 close_positions=close_positions,
                 notify_users=notify_users,
             )
-        return switch, is_new
+        return switch, is_new, is_escalated
 
     async def _wait_for_sends(self, target: SwitchTarget, deadline: float) -> int:
         """Wait until every entry that passed the gate has ended; how many have not."""
@@ -340,6 +362,13 @@ async def _lock_active(session: AsyncSession, target: SwitchTarget) -> KillSwitc
     return (await session.exec(statement.with_for_update())).one_or_none()
 
 
+def _add_closing(switch: KillSwitch, principal: Principal, reason: str, now: datetime) -> None:
+    switch.close_positions = True
+    switch.closing_since, switch.closing_by = now, principal.user_id
+    switch.closing_reason = reason
+    switch.revision += 1
+
+
 def _record(
     session: AsyncSession,
     event: AuditEvent,
@@ -367,6 +396,9 @@ def _view(switch: KillSwitch, figures: tuple[int, int] | None = None) -> SwitchV
         engaged_at=switch.engaged_at,
         engaged_by=switch.engaged_by,
         close_positions=switch.close_positions,
+        closing_since=switch.closing_since,
+        closing_by=switch.closing_by,
+        closing_reason=switch.closing_reason,
         released_at=switch.released_at,
         released_by=switch.released_by,
         release_reason=switch.release_reason,

@@ -87,13 +87,37 @@ async def test_engaging_twice_is_engaging_once_and_releasing_needs_a_reason(
 async def test_engaging_again_to_close_positions_makes_the_standing_one_close_them(
     world: World, admin: Api
 ) -> None:
-    await admin.data("POST", URL, json=ENGAGE)
-    await admin.data("POST", URL, json=ENGAGE | {"close_all_positions": True})
-    await admin.data("POST", URL, json=ENGAGE | {"close_all_positions": True})
+    first = await admin.data("POST", URL, json=ENGAGE)
+    closing = {"reason": "The exchange was robbed", "close_all_positions": True}
+    second = await admin.data("POST", URL, json=closing)
+    third = await admin.data("POST", URL, json=closing | {"reason": "again"})
 
     rows = await world.sql("SELECT close_positions, revision FROM kill_switches")
-
     assert rows == [{"close_positions": True, "revision": 2}]
+    said = "Global kill switch is already active"
+    assert (first["close_all_positions"], first["closing_reason"]) == (False, None)
+    assert second["message"] == f"{said}; it closes open positions from now on"
+    assert third["message"] == f"{said} and closes open positions"
+    for answer in (second, third):
+        assert answer["reason"] == ENGAGE["reason"]
+        assert answer["close_all_positions"] is True
+        assert answer["closing_reason"] == closing["reason"]
+    (listed,) = (await admin.data("GET", URL))["kill_switches"]
+    assert (listed["reason"], listed["closing_reason"]) == (ENGAGE["reason"], closing["reason"])
+    assert listed["closing_by"] == f"usr_{admin.user_id.hex}"
+    assert listed["closing_since"] >= listed["engaged_at"]
+    audited = await world.sql(
+        "SELECT meta->>'reason' AS reason FROM audit_log WHERE event_type = 'kill_switch_engaged'"
+        " ORDER BY at, meta->>'close_all_positions'"
+    )
+    assert [row["reason"] for row in audited] == [ENGAGE["reason"], closing["reason"]]
+
+
+async def test_a_switch_that_closes_from_the_beginning_has_one_reason(admin: Api) -> None:
+    answer = await admin.data("POST", URL, json=ENGAGE | {"close_all_positions": True})
+
+    assert answer["message"] == "Global kill switch activated"
+    assert (answer["close_all_positions"], answer["closing_reason"]) == (True, None)
 
 
 async def test_many_who_engage_at_once_make_one_switch(world: World) -> None:

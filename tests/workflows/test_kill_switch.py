@@ -55,9 +55,11 @@ async def engine(postgres: EmbeddedPostgres, client: Client) -> AsyncIterator[Sw
         yield engine
 
 
-async def engage(engine: SwitchedEngine, *, close_positions: bool = False) -> Engaged:
+async def engage(
+    engine: SwitchedEngine, *, close_positions: bool = False, reason: str = "too hot"
+) -> Engaged:
     return await engine.switches.engage(
-        ADMIN, EVERYBODY, reason="too hot", close_positions=close_positions, notify_users=True
+        ADMIN, EVERYBODY, reason=reason, close_positions=close_positions, notify_users=True
     )
 
 
@@ -94,7 +96,7 @@ async def test_no_entry_begins_after_the_call_returned_and_flattening_verifies_f
         assert (report["bots_told"], report["users_told"]) == (BOTS, BOTS)
         assert (report["open_positions"], report["positions_asked"]) == (arrived, 0)
 
-        again = await engage(engine, close_positions=True)
+        again = await engage(engine, close_positions=True, reason="too hot to hold")
         flat = await engine.until_told(again.id)
 
         assert (again.id, again.is_new) == (engaged.id, False)
@@ -106,8 +108,15 @@ async def test_no_entry_begins_after_the_call_returned_and_flattening_verifies_f
             " GROUP BY exit_reason"
         )
         assert exits == [{"exit_reason": "kill_switch", "positions": arrived}]
-        notices = await engine.rows("SELECT kind FROM notices WHERE kind LIKE 'kill%'")
-        assert [row["kind"] for row in notices] == ["kill_switch"] * BOTS
+        notices = await engine.rows(
+            "SELECT kind, facts->>'reason' AS reason, count(*) AS users FROM notices"
+            " WHERE kind LIKE 'kill%' GROUP BY 1, 2 ORDER BY 1"
+        )
+        assert [tuple(row.values()) for row in notices] == [
+            ("kill_switch", "too hot", BOTS),
+            ("kill_switch_closing", "too hot to hold", BOTS),
+        ], "that positions are closed is told too"
+        assert flat["users_told"] == BOTS
 
         await engine.switches.release(ADMIN, EVERYBODY, reason="cooled down")
         await engine.until_told(engaged.id)

@@ -71,6 +71,13 @@ class EngagedView(View):
     message: Message = Field(examples=["Global kill switch activated"])
     kill_switch_id: str = Field(examples=["ksw_6e1a7c0e5d3b5f0a9c534f2b7c9d1e10"])
     scope: KillScope
+    reason: str = Field(
+        examples=["Market emergency - extreme volatility"], description="Why it was engaged first."
+    )
+    close_all_positions: bool = Field(description="Whether the switch closes positions.")
+    closing_reason: str | None = Field(
+        examples=[None], description="Why a later call added that; null where none did."
+    )
     affected_users: int = Field(examples=[1245])
     active_positions: int = Field(examples=[3421])
     sends_in_flight: int = Field(examples=[0])
@@ -81,17 +88,27 @@ class EngagedView(View):
     def from_domain(cls, engaged: Engaged) -> EngagedView:
         """Render what engaging came to."""
         name = engaged.target.scope.value.capitalize()
-        what = "activated" if engaged.is_new else "is already active"
         return cls(
-            message=f"{name} kill switch {what}",
+            message=f"{name} kill switch {_what_came(engaged)}",
             kill_switch_id=wire_id(SWITCH, engaged.id),
             scope=engaged.target.scope,
+            reason=engaged.reason,
+            close_all_positions=engaged.close_positions,
+            closing_reason=engaged.closing_reason,
             affected_users=engaged.affected_users,
             active_positions=engaged.active_positions,
             sends_in_flight=engaged.sends_in_flight,
             telling="started" if engaged.is_telling else "pending",
             timestamp=engaged.engaged_at,
         )
+
+
+def _what_came(engaged: Engaged) -> str:
+    if engaged.is_new:
+        return "activated"
+    if engaged.is_closing_new:
+        return "is already active; it closes open positions from now on"
+    return "is already active" + (" and closes open positions" * engaged.close_positions)
 
 
 def _written(report: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -112,6 +129,11 @@ class SwitchItem(View):
     engaged_at: WallTime
     engaged_by: str | None = Field(examples=_USER_ID)
     close_all_positions: bool
+    closing_since: WallTime | None = Field(
+        description="When a later call added closing; null where none did."
+    )
+    closing_by: str | None = Field(examples=_USER_ID)
+    closing_reason: str | None
     released_at: WallTime | None
     released_by: str | None = Field(examples=_USER_ID)
     release_reason: str | None
@@ -136,6 +158,9 @@ class SwitchItem(View):
             engaged_at=view.engaged_at,
             engaged_by=person(view.engaged_by),
             close_all_positions=view.close_positions,
+            closing_since=view.closing_since,
+            closing_by=person(view.closing_by),
+            closing_reason=view.closing_reason,
             released_at=view.released_at,
             released_by=person(view.released_by),
             release_reason=view.release_reason,

@@ -96,7 +96,9 @@ class StopView(View):
     status: str = Field(examples=["stopped"])
     message: str = Field(examples=["Trading bot stopped"])
     open_positions: int = Field(examples=[3])
-    action_required: str | None = Field(examples=["Manual position closure recommended"])
+    action_required: str | None = Field(
+        examples=["Manual position closure recommended; stops and targets stay in force until then"]
+    )
 
     @classmethod
     def from_domain(cls, result: StopResult) -> StopView:

@@ -381,6 +381,12 @@ class EngagedView:
     """A sentence for people."""
     kill_switch_id: str
     scope: KillScope
+    reason: str
+    """Why it was engaged first."""
+    close_all_positions: bool
+    """Whether the switch closes positions."""
+    closing_reason: str | None
+    """Why a later call added that; null where none did."""
     affected_users: int
     active_positions: int
     sends_in_flight: int
@@ -1158,6 +1164,10 @@ class SwitchItem:
     """Wall time."""
     engaged_by: str | None
     close_all_positions: bool
+    closing_since: datetime | None
+    """When a later call added closing; null where none did."""
+    closing_by: str | None
+    closing_reason: str | None
     released_at: datetime | None
     released_by: str | None
     release_reason: str | None

@@ -31,6 +31,22 @@ async def close(
     )
 
 
+async def test_a_stop_that_closes_nothing_says_that_stops_stay_in_force(
+    engine: Engine, bot: RunningBot
+) -> None:
+    position = await engine.open_position(bot)
+
+    stopped = await engine.trading.stop(
+        bot.trader.principal, close_positions=False, emergency=False
+    )
+
+    assert stopped.open_positions == 1
+    assert stopped.action_required is not None
+    assert stopped.action_required.startswith("Manual position closure recommended")
+    assert "stops and targets stay in force" in stopped.action_required
+    assert "stop" in await engine.triggers(position)
+
+
 async def requests(engine: Engine, position: Position) -> list[tuple[str, Decimal]]:
     rows = await engine.rows(
         "SELECT state, quantity FROM exit_requests WHERE position_id = :id ORDER BY created_at, id",

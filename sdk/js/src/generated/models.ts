@@ -315,6 +315,12 @@ export interface EngagedView {
   message: string;
   killSwitchId: string;
   scope: KillScope;
+  /** Why it was engaged first. */
+  reason: string;
+  /** Whether the switch closes positions. */
+  closeAllPositions: boolean;
+  /** Why a later call added that; null where none did. */
+  closingReason: string | null;
   affectedUsers: number;
   activePositions: number;
   sendsInFlight: number;
@@ -967,6 +973,10 @@ export interface SwitchItem {
   engagedAt: string;
   engagedBy: string | null;
   closeAllPositions: boolean;
+  /** When a later call added closing; null where none did. */
+  closingSince: string | null;
+  closingBy: string | null;
+  closingReason: string | null;
   releasedAt: string | null;
   releasedBy: string | null;
   releaseReason: string | null;
