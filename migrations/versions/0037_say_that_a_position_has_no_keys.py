@@ -1,15 +1,15 @@
 """Say that a position has no keys
 
-Revision ID: 0032
-Revises: 0031
+Revision ID: 0037
+Revises: 0036
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0032"
-down_revision = "0031"
+revision = "0037"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 
