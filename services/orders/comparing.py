@@ -16,6 +16,7 @@ from decimal import Decimal
 import structlog
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from domain.markets import MarketRules
 from domain.money import ZERO
@@ -158,11 +159,13 @@ async def _balances(session: AsyncSession, account: Account) -> dict[str, Balanc
     return {balance.currency: balance for balance in rows.all()}
 
 
-async def _open_longs(
-    session: AsyncSession, account: Account, *, locked: bool = False
-) -> Sequence[Position]:
-    """What claims a base currency: it must be able to sell it. Locked as the guard locks them."""
-    statement = (
+async def _open_longs(session: AsyncSession, account: Account) -> Sequence[Position]:
+    """What claims a base currency: it must be able to sell it."""
+    return (await session.exec(_select_open_longs(account))).all()
+
+
+def _select_open_longs(account: Account) -> SelectOfScalar[Position]:
+    return (
         select(Position)
         .where(
             Position.account_id == account.id,
@@ -172,7 +175,23 @@ async def _open_longs(
         .order_by(col(Position.opened_at), col(Position.id))
         .execution_options(populate_existing=True)
     )
-    return (await session.exec(statement.with_for_update() if locked else statement)).all()
+
+
+async def _lock_claiming(
+    session: AsyncSession, account: Account, currency: str
+) -> Sequence[Position] | None:
+    """Lock what claims a base currency; None where another transaction has some of it locked.
+
+    It is not waited for: the account is locked meanwhile, and with it the exits of all its markets.
+    """
+    claiming = [
+        position.id
+        for position in await _open_longs(session, account)
+        if rules_from_record(position.rules).base == currency
+    ]
+    statement = _select_open_longs(account).where(col(Position.id).in_(claiming))
+    locked = (await session.exec(statement.with_for_update(skip_locked=True))).all()
+    return locked if len(locked) == len(claiming) else None
 
 
 def _compared(
@@ -400,16 +419,11 @@ async def _close_elsewhere(
     at: datetime,
     wall: datetime,
 ) -> None:
-    positions = await _open_longs(session, account, locked=True)
-    claiming = {
-        position.id: position
-        for position in positions
-        if rules_from_record(position.rules).base == comparison.currency
-    }
-    claims = [
-        Claim(position.id, position.open_quantity, position.opened_at)
-        for position in claiming.values()
-    ]
+    positions = await _lock_claiming(session, account, comparison.currency)
+    if positions is None:
+        return  # it is short as before for the next comparison
+    claiming = {position.id: position for position in positions}
+    claims = [Claim(it.id, it.open_quantity, it.opened_at) for it in positions]
     missing = sum((claim.quantity for claim in claims), ZERO) - comparison.observed
     for position_id, quantity in share_shortfall(missing, claims).items():
         position = claiming[position_id]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from sqlmodel import select
 
 from domain.money import ZERO
+from models.trading import Position
+from services.database import LOCK_TIMEOUT_MS
 from services.orders.comparing import CONFIRM_AFTER, LAG_MAX
 from services.trading.figures import account_standing, lock_account
 from tests.support.books import assert_in_order
@@ -400,6 +404,30 @@ async def test_an_order_that_is_stuck_in_one_market_hides_no_shortfall_of_anothe
     await confirm(engine, bot)
 
     assert [kind for *_, kind in await flows(engine, bot)] == ["external_trade"] * 2
+    await assert_in_order(engine, bot)
+
+
+async def test_a_shortfall_waits_for_no_position_that_is_locked(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Nor does the account, which is locked while it is compared: its exits would wait too."""
+    await engine.open_position(bot)
+    await engine.open_position(bot, "ETH-USD")
+    account = engine.account(bot)
+    account.deposit("BTC", "-1")
+    account.deposit("ETH", "-1")
+    await reconcile(engine, bot)
+    engine.wall.advance(CONFIRM_AFTER.total_seconds())
+    async with engine.database.for_user(bot.trader.user_id) as session:
+        locked = select(Position).where(Position.symbol == "BTC-USD").with_for_update()
+        assert (await session.exec(locked)).all()
+        async with asyncio.timeout(LOCK_TIMEOUT_MS / 1_000):
+            await reconcile(engine, bot)
+
+    assert (await engine.position(bot, "ETH-USD")).closed_elsewhere_quantity == 1
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 0
+    await reconcile(engine, bot)
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 1
     await assert_in_order(engine, bot)
 
 
