@@ -216,6 +216,12 @@ class Database:
         await self._system.dispose()
 
 
+async def wait_briefly(session: AsyncSession) -> None:
+    """Have this transaction, or what is left of its savepoint, wait for locks a moment only."""
+    connection = await session.connection()
+    await connection.execute(text(f"SET LOCAL lock_timeout = {BRIEF_LOCK_TIMEOUT_MS}"))
+
+
 async def all_rows(session: AsyncSession, statement: Executable) -> Sequence[Any]:
     """Every row of a statement that is wider than SQLModel's own `select` can be typed for."""
     # SQLModel deprecates `execute`, and the types of its `exec` know its own statements only.

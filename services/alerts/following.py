@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,7 +24,7 @@ from domain.strategies.apex import ExitReason
 from models.alerts import Alert
 from models.bots import Bot, BotRun, RunState
 from models.trading import ExitRequest, ExitRequestState, Order, Position
-from services.database import Database
+from services.database import Database, wait_briefly
 from services.orders.latest_exits import latest_exit
 from services.orders.unfilled import LOST, unfilled_reason
 from services.trading.figures import LIVE_POSITIONS as _LIVE
@@ -74,21 +75,23 @@ class AlertFollowing:
             WorkflowServiceUnavailable: the bot could not be told; nothing is lost.
         """
         now = self._clock.now()
+        exits = SignalExits()
         async with self._database.for_user(user_id) as session:
-            exits = SignalExits()
-            state = await session.exec(select(Alert.state).where(Alert.id == alert_id))
-            if state.one_or_none() == AlertState.PROCESSING:
-                exits = await decide_exits(session, user_id, now)
+            state = (await session.exec(select(Alert.state).where(Alert.id == alert_id))).first()
+            if state is None:
+                return SignalResult(state="gone")  # its user was deleted
+            if state == AlertState.PROCESSING:
+                exits = await _decide(session, user_id, now)
             alert = (
                 await session.exec(
                     select(Alert)
                     .where(Alert.id == alert_id)
-                    .with_for_update(key_share=True)
+                    .with_for_update(key_share=True, skip_locked=True)
                     .execution_options(populate_existing=True)
                 )
             ).one_or_none()
-            if alert is None:
-                return SignalResult(state="gone")  # its user was deleted
+            if alert is None:  # a decision has it: nothing is waited for with a connection
+                return SignalResult(wait_seconds=WAIT_SECONDS_MIN, state=state)
             look = await self._look(session, alert, now)
             if (look.state, look.reason) != (alert.state, alert.reason or ""):
                 alert.state, alert.reason = look.state, look.reason
@@ -109,7 +112,7 @@ class AlertFollowing:
     async def decide_exits(self, user_id: UUID) -> None:
         """Have positions leave that waiting alerts ask for, whether or not a bot can be told."""
         async with self._database.for_user(user_id) as session:
-            exits = await decide_exits(session, user_id, self._clock.now())
+            exits = await _decide(session, user_id, self._clock.now())
         if exits.bot_id is not None:
             with suppress(WorkflowServiceUnavailable):
                 await self._workflows.wake_exits(user_id, exits.bot_id)
@@ -133,6 +136,20 @@ class AlertFollowing:
                 return await _decided(session, alert, now)
             case state:
                 return _Look(state, alert.reason or "")
+
+
+async def _decide(session: AsyncSession, user_id: UUID, now: datetime) -> SignalExits:
+    """Decide on the exits that wait; where a row of theirs is locked, the next look does.
+
+    It is not waited for: whoever keeps own rows locked must not keep connections from others.
+    """
+    try:
+        async with session.begin_nested():
+            await wait_briefly(session)
+            return await decide_exits(session, user_id, now)
+    except DBAPIError as failure:
+        _log.warning("alert.exit_waits", error=type(failure).__name__)
+        return SignalExits()
 
 
 async def _undecided(session: AsyncSession, alert: Alert, now: datetime) -> _Look:

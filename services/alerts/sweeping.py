@@ -1,21 +1,29 @@
-"""Finding alerts that nobody is at: after a crash, or while the workflow service was down."""
+"""Finding alerts that nobody is at: after a crash, or while the workflow service was down.
+
+Users are gone through in turn, and the alerts of each: a round that was cut off, or could not take
+all, goes on in the next one where it ended. So neither a flood of one user's alerts nor rows that
+are locked or workflows that are slow keep another user's alerts from being found.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import chain, islice, zip_longest
+from uuid import UUID
 
-import structlog
-from sqlalchemy import text
-from sqlmodel import col, select
+from sqlalchemy import TextClause, text
 
-from domain.alerts import AlertState, AlertWorkflows
+from domain.alerts import AlertWorkflows
 from domain.contracts.bots import BotSignal, Nudge
 from domain.ports import WallClock, WorkflowService
-from models.alerts import FOLLOWED, Alert
-from models.bots import Bot
+from models.alerts import FOLLOWED
 from services.alerts.following import AlertFollowing
 from services.database import Database
+from services.isolation import isolated
 from services.refusals import unless_refused
+from services.round_robin import RoundRobin
 
 UNDECIDED = timedelta(seconds=5)
 """A bot decides within this, unless nobody told it."""
@@ -24,9 +32,13 @@ UNFOLLOWED = timedelta(seconds=60)
 """Following begins within this, unless that was lost."""
 
 AT_ONCE = 200
+"""Alerts that a round begins to follow."""
 
-
-_log = structlog.get_logger("nija.alerts")
+_UNDECIDED = text("""
+SELECT DISTINCT b.user_id, b.id FROM alerts a JOIN bots b ON b.user_id = a.user_id
+WHERE a.state = 'processing' AND a.received_at < :before AND b.kind = 'apex'
+""")
+_FOLLOWED = text(f"SELECT user_id, id FROM alerts WHERE {FOLLOWED} AND received_at < :before")  # noqa: S608
 
 
 class AlertSweep:
@@ -45,6 +57,10 @@ class AlertSweep:
         self._workflows = workflows
         self._following = following
         self._clock = clock
+        self._deciding = RoundRobin()
+        self._telling = RoundRobin()
+        self._users = RoundRobin()
+        self._alerts: dict[UUID, RoundRobin] = {}
 
     async def sweep(self) -> int:
         """End what came too late; start following every other open alert that nobody is at.
@@ -59,37 +75,43 @@ class AlertSweep:
         """
         await self._following.expire()
         now = self._clock.now()
-        async with self._database.as_system() as session:
-            undecided = col(Alert.state) == AlertState.PROCESSING.value
-            bots = (
-                await session.exec(
-                    select(col(Bot.user_id), col(Bot.id))
-                    .join(Alert, col(Alert.user_id) == Bot.user_id)
-                    .where(undecided, Alert.received_at < now - UNDECIDED, Bot.kind == "apex")
-                    .distinct()
-                )
-            ).all()
-            alerts = (
-                await session.exec(
-                    select(col(Alert.user_id), col(Alert.id))
-                    .where(
-                        text(FOLLOWED),
-                        Alert.received_at < now - UNFOLLOWED,
-                    )
-                    .order_by(col(Alert.state).desc(), col(Alert.received_at).desc())
-                    .limit(AT_ONCE)
-                )
-            ).all()
-        for user_id, _bot_id in bots:
-            try:
+        bots = dict(await self._found(_UNDECIDED, now - UNDECIDED))
+        followed: defaultdict[UUID, list[UUID]] = defaultdict(list)
+        for user_id, alert_id in await self._found(_FOLLOWED, now - UNFOLLOWED):
+            followed[user_id].append(alert_id)
+        # Exits first: they need no workflow service.
+        for user_id in self._deciding.order(bots):
+            self._deciding.take(user_id)
+            with isolated("alerts.exits_wait", user_id=user_id):
                 await self._following.decide_exits(user_id)
-            except Exception as failure:  # noqa: BLE001 - a boundary: the other users go on
-                # The next round tries again.
-                _log.exception("alerts.exits_wait", error=type(failure).__name__)
-        for user_id, bot_id in bots:
-            call = self._bots.signal_bot(user_id, bot_id, BotSignal.ALERT_RECEIVED, Nudge())
-            await unless_refused(call, bot_id=bot_id)
-        for user_id, alert_id in alerts:
+        for user_id in self._telling.order(bots):
+            self._telling.take(user_id)
+            call = self._bots.signal_bot(user_id, bots[user_id], BotSignal.ALERT_RECEIVED, Nudge())
+            await unless_refused(call, bot_id=bots[user_id])
+        return len(bots) + await self._follow(followed)
+
+    async def _found(self, statement: TextClause, before: datetime) -> Sequence[tuple[UUID, UUID]]:
+        async with self._database.as_system() as session:
+            connection = await session.connection()
+            rows = await connection.execute(statement, {"before": before})
+            return [(row[0], row[1]) for row in rows]
+
+    async def _follow(self, followed: Mapping[UUID, Sequence[UUID]]) -> int:
+        """Begin to follow one alert of each user, then a second one of each, and so on."""
+        self._alerts = {user: self._alerts.get(user) or RoundRobin() for user in followed}
+        count = 0
+        for user_id, alert_id in islice(self._in_turn(followed), AT_ONCE):
+            self._users.take(user_id)
+            self._alerts[user_id].take(alert_id)
             call = self._workflows.follow_alert(user_id, alert_id, delay_seconds=0)
             await unless_refused(call, alert_id=alert_id)
-        return len(bots) + len(alerts)
+            count += 1
+        return count
+
+    def _in_turn(self, followed: Mapping[UUID, Sequence[UUID]]) -> Iterator[tuple[UUID, UUID]]:
+        of_users = [
+            [(user_id, alert_id) for alert_id in self._alerts[user_id].order(followed[user_id])]
+            for user_id in self._users.order(followed)
+        ]
+        passes = zip_longest(*of_users)
+        return (it for it in chain.from_iterable(passes) if it is not None)

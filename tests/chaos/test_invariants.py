@@ -75,6 +75,7 @@ class Made:
             reference="chaos-1",
             action="buy",
             trade_id=self.alert_id,
+            duplicate_of=None,
             state="executed",
             received_at=NOW,
             decided_at=NOW,
@@ -231,6 +232,14 @@ def _an_open_order(made: Made) -> None:
 
 def _an_undecided_alert(made: Made) -> None:
     made.tables["alerts"][0]["state"] = "processing"
+
+
+def test_an_alert_that_has_another_ones_outcome_needs_no_end_of_its_own(made: Made) -> None:
+    (first,) = made.tables["alerts"]
+    joined = {**first, "id": uuid4(), "state": "accepted", "duplicate_of": first["id"]}
+    made.tables["alerts"].append(joined)
+
+    assert made.kinds() == set()
 
 
 def _a_decision_too_many(made: Made) -> None:
