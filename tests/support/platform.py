@@ -98,6 +98,7 @@ async def stepped_platform(
                 worker._worker(client, chosen.task_queue, container),
                 worker._exits_worker(client, chosen.task_queue, exits),
                 running(exits.watches.run()),
+                running(container.bars.run()),
             ):
                 yield Platform(
                     database=database,
