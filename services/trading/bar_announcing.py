@@ -2,13 +2,16 @@
 
 How far prices were judged is read from what the watch has stored, so that stops are judged by a bar
 before bots decide on it, and nothing of this is the exits worker's. Which bar was announced last is
-a row of its own, written once its bots were told: the process that goes on after one that died on
-the way tells them again, which costs a look that finds nothing new.
+a row of its own, written once all bots were told: the process that goes on after one that died on
+the way tells them again, which costs a look that finds nothing new. Bots that cannot be told are
+tried again until the next bar.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -31,11 +34,31 @@ FAILED_SECONDS = 1.0
 """Until the next look after one that failed."""
 
 TELLING_AT_ONCE = 50
+RETRY_SECONDS_FIRST = 1.0
+RETRY_SECONDS_MAX = 30.0
+"""Between two tries to tell bots that could not be told."""
 
 BotId = tuple[UUID, UUID]
 """User and bot."""
 
 _log = structlog.get_logger("nija.bars")
+
+
+@dataclass(slots=True)
+class _Telling:
+    """A bar that is being announced.
+
+    Attributes:
+        bar: its epoch and when it closed.
+        untold: the bots that are still to be told.
+        pause: seconds until the next try.
+        again_at: when that is, by the loop's clock.
+    """
+
+    bar: tuple[str, datetime]
+    untold: set[BotId]
+    pause: float
+    again_at: float = 0.0
 
 
 class BarAnnouncing:
@@ -61,6 +84,7 @@ class BarAnnouncing:
         self._realm = realm
         self._scan_length = scan_length
         self._interval = interval_seconds
+        self._telling: dict[VenueKey, _Telling] = {}
         self._scanned_at: dict[VenueKey, datetime] = {}
 
     async def run(self) -> None:
@@ -88,14 +112,26 @@ class BarAnnouncing:
             announced = await session.get(AnnouncedBar, (key.venue, key.realm.value))
         if state is None:
             return
+        if state.judged_until is not None:
+            bar = state.epoch, BAR.floor(state.judged_until)
+            if announced is None or (announced.epoch, announced.closed_at) != bar:
+                await self._announce(key, bar)
         await self._note_scans(key, state.clock_at)
-        if state.judged_until is None:
+
+    async def _announce(self, key: VenueKey, bar: tuple[str, datetime]) -> None:
+        loop, telling = asyncio.get_running_loop(), self._telling.get(key)
+        if telling is None or telling.bar != bar:
+            telling = _Telling(bar, await self._bots(key), RETRY_SECONDS_FIRST)
+            self._telling[key] = telling
+        if loop.time() < telling.again_at:
             return
-        bar = state.epoch, BAR.floor(state.judged_until)
-        if announced is not None and (announced.epoch, announced.closed_at) == bar:
-            return
-        await self._tell(await self._bots(key), bar[1])
-        await self._store(key, *bar)
+        telling.untold = await self._tell(telling.untold, bar[1])
+        if telling.untold:
+            _log.warning("bars.bots_not_told", venue=str(key), bots=len(telling.untold))
+            telling.again_at = loop.time() + telling.pause
+            telling.pause = min(telling.pause * 2, RETRY_SECONDS_MAX)
+        else:
+            await self._store(key, *bar)
 
     async def _note_scans(self, key: VenueKey, now: datetime) -> None:
         """Bots whose next scan is due had nothing new to look at: the watch's look was their scan.
@@ -138,21 +174,21 @@ class BarAnnouncing:
             )
             return set(rows.all())
 
-    async def _tell(self, bots: set[BotId], at: datetime) -> None:
-        """Wake bots; one that could not be told wakes by itself after a silence."""
-        gate = asyncio.Semaphore(TELLING_AT_ONCE)
+    async def _tell(self, bots: set[BotId], at: datetime) -> set[BotId]:
+        """Wake bots; those that could not be."""
+        gate, told = asyncio.Semaphore(TELLING_AT_ONCE), set[BotId]()
 
-        async def tell(user_id: UUID, bot_id: UUID) -> None:
+        async def tell(bot: BotId) -> None:
             async with gate:
-                with isolated("bars.bot_failed", bot_id=bot_id):
-                    try:
-                        await self._workflows.signal_bot(
-                            user_id, bot_id, BotSignal.BAR_CLOSED, Nudge(at=at)
-                        )
-                    except WorkflowServiceUnavailable:
-                        _log.warning("bars.bot_not_told", bot_id=str(bot_id))
+                with (
+                    isolated("bars.bot_failed", bot_id=bot[1]),
+                    suppress(WorkflowServiceUnavailable),
+                ):
+                    await self._workflows.signal_bot(*bot, BotSignal.BAR_CLOSED, Nudge(at=at))
+                    told.add(bot)
 
-        await asyncio.gather(*(tell(user_id, bot_id) for user_id, bot_id in sorted(bots)))
+        await asyncio.gather(*(tell(bot) for bot in sorted(bots)))
+        return bots - told
 
     async def _store(self, key: VenueKey, epoch: str, closed_at: datetime) -> None:
         values = {"epoch": epoch, "closed_at": closed_at}

@@ -144,6 +144,26 @@ async def test_what_a_process_that_died_on_the_way_has_not_told_is_told_by_the_n
     assert engine.workflows.told == [(bot.bot_id, BotSignal.BAR_CLOSED)]
 
 
+async def test_bots_that_could_not_be_told_are_told_once_they_can_be(
+    told: tuple[Engine, RunningBot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, bot = told
+    monkeypatch.setattr(bar_announcing, "RETRY_SECONDS_FIRST", 0.05)
+    engine.workflows.is_down = True
+    await pass_bar(engine)
+    await engine.bars.look(KEY)
+    engine.workflows.is_down = False
+
+    await engine.bars.look(KEY)
+    too_soon = list(engine.workflows.told)
+    await asyncio.sleep(0.06)
+    await engine.bars.look(KEY)
+    await engine.bars.look(KEY)
+
+    assert too_soon == []
+    assert engine.workflows.told == [(bot.bot_id, BotSignal.BAR_CLOSED)]
+
+
 class Picky(FakeWorkflows):
     """Fails for one bot in a way that nobody expects."""
 
