@@ -20,6 +20,7 @@ from models.trading import Position
 from services.errors import NotRunning
 from services.orders.booking import book
 from services.orders.row_locks import lock_position_and_order
+from services.trading.exit_pauses import RETRY_SECONDS_PATIENT
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, close
 from tests.support.fake_venue import Answer
@@ -135,7 +136,7 @@ async def test_a_refused_exit_is_repeated_with_growing_pauses(
 async def test_an_exit_that_failed_for_days_is_still_made_and_blocks_no_other(
     engine: Engine, bot: RunningBot
 ) -> None:
-    """Refused once a minute, it comes to its 1,100th attempt in less than a day."""
+    """Refused every ten minutes, it comes to its 1,100th attempt within a week."""
     refused = await engine.open_position(bot, "BTC-USD")
     await engine.fire(refused, "stop")
     engine.account(bot).answers.append(Answer.REFUSE)
@@ -148,7 +149,7 @@ async def test_an_exit_that_failed_for_days_is_still_made_and_blocks_no_other(
     view = await engine.guard(bot)
 
     assert [order.symbol for order in view.orders] == ["ETH-USD"]
-    assert view.recheck_seconds == 60
+    assert view.recheck_seconds == RETRY_SECONDS_PATIENT
     await engine.carry_out(bot)
     assert (await engine.position(bot, "BTC-USD")).state == "closed"
     assert (await engine.position(bot, "ETH-USD")).state == "closed"
