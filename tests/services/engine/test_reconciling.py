@@ -201,10 +201,14 @@ async def reconciled_once(engine: Engine, bot: RunningBot) -> None:
 
 
 async def deposit_noted(engine: Engine, bot: RunningBot, amount: int) -> None:
-    """Wait until the account's one flow is this."""
-    async with asyncio.timeout(10):
-        while await flows(engine, bot) != [("USD", Decimal(amount), "external")]:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    """Wait until the account's one flow is this.
+
+    The account is due again meanwhile: a turn may have asked for its balances before the deposit.
+    """
+    async with asyncio.timeout(30):
+        while await flows(engine, bot) != [("USD", Decimal(amount), "external")]:
+            await asyncio.sleep(0.2)
+            engine.wall.advance(3_600)
 
 
 async def test_sweeps_that_fail_for_another_reason_do_not_reconcile_everybody_each_time(
@@ -323,7 +327,7 @@ async def test_a_part_of_a_sweep_that_hangs_keeps_no_other_from_its_work(
     alone: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = await alone.start_bot()
-    monkeypatch.setattr(sweeping_module, "PART_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(sweeping_module, "PART_SECONDS_MAX", 3.0)
     alone.sweeper._chores = (_Hanging(), _Defective(), _Hanging())
     alone.workflows.told.clear()
 
