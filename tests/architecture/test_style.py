@@ -40,7 +40,6 @@ BOUNDARIES = {
     "services/notifying/pump.py": "bots trade beside, whatever telling of news meets",
     "services/session_lock.py": "whoever stopped looking would believe for ever that it is held",
     "services/trading/kill_switch_rounds.py": "one bot's rows are not the others'",
-    "services/alerts/sweeping.py": "one user's trouble is not the others'",
     "services/orders/reconciling.py": "one part's trouble is not the others'",
     "services/orders/turns.py": "one account's trouble is not the others'",
     "services/trading/exit_dispatch.py": "one bot or venue that cannot be told is not the others'",
