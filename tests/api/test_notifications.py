@@ -54,9 +54,10 @@ async def test_a_channel_from_birth_to_death(user: Api, hook: Hook) -> None:
 async def test_another_users_channel_is_not_found(user: Api, other: Api, hook: Hook) -> None:
     path = f"{CHANNELS}/{await add(user, hook)}"
 
-    for method, where in (("PATCH", path), ("DELETE", path), ("POST", f"{path}/test")):
-        found = await other.error(method, where, json={"enabled": False})
-        assert found == (404, "NOT_FOUND")
+    not_found = (404, "NOT_FOUND")
+    assert await other.error("PATCH", path, json={"enabled": False}) == not_found
+    for method, where in (("DELETE", path), ("POST", f"{path}/test")):
+        assert await other.error(method, where) == not_found
     assert await other.error("DELETE", f"{CHANNELS}/chn_nonsense") == (404, "NOT_FOUND")
     assert (await other.data("GET", "/config/notifications"))["channels"] == []
     assert hook.bodies == []

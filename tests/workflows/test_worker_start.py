@@ -43,10 +43,10 @@ class Loop:
         await asyncio.Event().wait()
 
 
-async def test_the_sweeper_and_the_pump_wait_for_no_temporal(
+async def test_the_loops_wait_for_no_temporal(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweeper, pump = Loop(), Loop()
+    sweeper, pump, bars = Loop(), Loop(), Loop()
     workflows = TemporalWorkflows("127.0.0.1:1", "default", "nobody")
     chores = SessionLock(postgres.urls.system, CHORES_LOCK, "chores")
 
@@ -57,6 +57,7 @@ async def test_the_sweeper_and_the_pump_wait_for_no_temporal(
             chores=chores,
             sweeper=sweeper,
             pump=pump,
+            bars=bars,
             readiness=Readiness(None, workflows, {"chores": SoleLoop(chores, sweeper)}),
         )
 
@@ -66,6 +67,7 @@ async def test_the_sweeper_and_the_pump_wait_for_no_temporal(
     async with asyncio.timeout(10):
         await sweeper.begun.wait()
         await pump.begun.wait()
+        await bars.begun.wait()
     assert not running.done()
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(running, 10)
