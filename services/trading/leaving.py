@@ -41,7 +41,7 @@ from services.orders.exit_requests import (
 )
 from services.orders.market_rules import rules_from_record
 from services.trading.exit_attempts import earlier_attempts, fit_order
-from services.trading.exit_pauses import wait_before_retry
+from services.trading.exit_delays import wait_before_retry
 
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
 

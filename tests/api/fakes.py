@@ -156,7 +156,7 @@ class FakeVenues:
 
     async def account(self, ref: AccountRef) -> Any:
         if ref.connection_id is None:
-            raise NotImplementedError
+            raise LookupError("accounts on paper have no keys")
         keys = await self._stored.credentials(ref.user_id, ref.connection_id)
         return await self.account_with(VenueKey(ref.venue, ref.realm), keys)
 

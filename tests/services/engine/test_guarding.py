@@ -20,7 +20,7 @@ from models.trading import Position
 from services.errors import NotRunning
 from services.orders.booking import book
 from services.orders.row_locks import lock_position_and_order
-from services.trading.exit_pauses import RETRY_SECONDS_PATIENT
+from services.trading.exit_delays import RETRY_SECONDS_PATIENT
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, close
 from tests.support.fake_venue import Answer

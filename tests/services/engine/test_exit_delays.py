@@ -1,15 +1,15 @@
-"""How long an exit that is refused again and again pauses, and what ends such a pause."""
+"""How long an exit that is refused again and again delays, and what ends such a delay."""
 
 from __future__ import annotations
 
 import pytest
 
 from domain.markets import Mode
-from services.trading.exit_pauses import (
+from services.trading.exit_delays import (
     PATIENT_AFTER,
     RETRY_SECONDS_MAX,
     RETRY_SECONDS_PATIENT,
-    pause_after,
+    delay_after,
 )
 from tests.support.attempts import add_refused_attempts
 from tests.support.engine import Engine, RunningBot
@@ -20,23 +20,23 @@ DAY = 24 * HOUR
 
 
 def test_pauses_grow_to_a_minute_and_within_a_day_to_ten() -> None:
-    pauses = [pause_after(in_vain) for in_vain in range(1, 1000)]
+    delays = [delay_after(in_vain) for in_vain in range(1, 1000)]
 
-    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert pauses == sorted(pauses)
-    assert max(pauses) == RETRY_SECONDS_PATIENT
-    before_a_minute = sum(pauses[: pauses.index(2 * RETRY_SECONDS_MAX)])
-    before_the_longest = sum(pauses[: pauses.index(RETRY_SECONDS_PATIENT)])
+    assert delays[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert delays == sorted(delays)
+    assert max(delays) == RETRY_SECONDS_PATIENT
+    before_a_minute = sum(delays[: delays.index(2 * RETRY_SECONDS_MAX)])
+    before_the_longest = sum(delays[: delays.index(RETRY_SECONDS_PATIENT)])
     assert 2.5 * HOUR < before_a_minute < 3.5 * HOUR
     assert 0.8 * DAY < before_the_longest < 1.2 * DAY
 
 
 @pytest.mark.parametrize("in_vain", [10**3, 10**6, 10**9])
 def test_no_number_of_tries_makes_a_pause_longer(in_vain: int) -> None:
-    assert pause_after(in_vain) == RETRY_SECONDS_PATIENT
+    assert delay_after(in_vain) == RETRY_SECONDS_PATIENT
 
 
-async def pause(engine: Engine, tries: int) -> RunningBot:
+async def delay(engine: Engine, tries: int) -> RunningBot:
     """A bot whose stop was refused as often, a minute ago for the last time."""
     bot = await engine.start_bot(mode=Mode.LIVE)
     await engine.fire(await engine.open_position(bot), "stop")
@@ -58,7 +58,7 @@ async def refuse(engine: Engine, bot: RunningBot) -> None:
 async def test_an_exit_that_was_refused_for_weeks_is_tried_every_ten_minutes(
     engine: Engine,
 ) -> None:
-    bot = await pause(engine, 5000)
+    bot = await delay(engine, 5000)
     left = RETRY_SECONDS_PATIENT - RETRY_SECONDS_MAX
 
     assert (await engine.guard(bot)).recheck_seconds == left
@@ -80,7 +80,7 @@ REASONS = {
 @pytest.mark.integration
 @pytest.mark.parametrize("reason", REASONS)
 async def test_a_long_pause_ends_once_at_what_may_have_changed(alone: Engine, reason: str) -> None:
-    bot = await pause(alone, PATIENT_AFTER)
+    bot = await delay(alone, PATIENT_AFTER)
 
     account_id = bot.trader.account_id
     await alone.execute(REASONS[reason], now=alone.wall.now(), account_id=account_id)

@@ -18,21 +18,21 @@ from services.trading.exit_attempts import Attempts
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
 RETRY_DOUBLINGS_MAX = 6
-"""Enough to reach the longest pause; a power of two that grows for ever leaves the numbers."""
+"""Enough to reach the longest delay; a power of two that grows for ever leaves the numbers."""
 
 PATIENT_AFTER = 180
-"""Tries in a row that filled nothing, about three hours, after which the pauses grow further."""
+"""Tries in a row that filled nothing, about three hours, after which the delays grow further."""
 
 PATIENCE_STEP = 90
 """As many tries later they have doubled, until they are `RETRY_SECONDS_PATIENT` after a day."""
 
 RETRY_SECONDS_PATIENT = 600.0
-"""The longest pause of an exit that a venue has refused for a day (its keys, or its market, are
+"""The longest delay of an exit that a venue has refused for a day (its keys, or its market, are
 gone): each try leaves an order, and it may go on for months. What may have changed that ends such a
-pause at once (`_has_changed`)."""
+delay at once (`_has_changed`)."""
 
 ADAPTED_AT_ONCE_MAX = 12
-"""Tries in a row without a pause because each is made in another form than the refused one."""
+"""Tries in a row without a delay because each is made in another form than the refused one."""
 
 
 async def wait_before_retry(
@@ -54,21 +54,21 @@ async def wait_before_retry(
         return 0.0
     if latest.refusal_code in FORM_REFUSED and earlier.in_vain <= ADAPTED_AT_ONCE_MAX:
         return 0.0
-    pause = timedelta(seconds=pause_after(earlier.in_vain))
-    wait = (latest.settled_at + pause - now).total_seconds()
+    delay = timedelta(seconds=delay_after(earlier.in_vain))
+    wait = (latest.settled_at + delay - now).total_seconds()
     if wait > 0 and earlier.in_vain >= PATIENT_AFTER:
         return 0.0 if await _has_changed(session, position, latest) else wait
     return wait
 
 
-def pause_after(in_vain: int) -> float:
+def delay_after(in_vain: int) -> float:
     """Seconds between a try and the next, by how many in a row filled nothing."""
     doublings = min(max(in_vain - 1, 0), RETRY_DOUBLINGS_MAX)
-    pause = min(RETRY_SECONDS_FIRST * (1 << doublings), RETRY_SECONDS_MAX)
+    delay = min(RETRY_SECONDS_FIRST * (1 << doublings), RETRY_SECONDS_MAX)
     if in_vain < PATIENT_AFTER:
-        return pause
+        return delay
     steps = min(1 + (in_vain - PATIENT_AFTER) // PATIENCE_STEP, RETRY_DOUBLINGS_MAX)
-    return min(pause * (1 << steps), RETRY_SECONDS_PATIENT)
+    return min(delay * (1 << steps), RETRY_SECONDS_PATIENT)
 
 
 async def _has_changed(session: AsyncSession, position: Position, latest: Order) -> bool:
