@@ -40,7 +40,7 @@ from models.trading import Fill, Order, Position
 from services.analytics.counting import count_trade, counted
 from services.notices import NoticeKind, tell
 from services.orders.dust import DUST, TOO_SMALL, is_dust, learn_rules
-from services.orders.exit_progress import note_executed
+from services.orders.exit_progress import note_executed, note_whether_due
 from services.orders.exit_requests import conclude_requests, request_of
 from services.orders.folding import apply_fold, fold_of
 from services.orders.market_rules import rules_from_record
@@ -117,6 +117,8 @@ async def book(
         await _refold(session, position, order, at, wall)
     elif state.is_final:
         await conclude_requests(session, position, order, wall)
+    if state.is_final and order.leg != Leg.ENTRY:
+        await note_whether_due(session, position)
     return order
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import ColumnElement, literal_column
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.positions import PositionState
 from models.connections import Account, Connection, ConnectionStatus
-from models.trading import ExitRequest, ExitRequestState, Position, Trigger, TriggerState
+from models.trading import ExitRequest, ExitRequestState, Order, Position, Trigger, TriggerState
+from services.orders.conditions import is_exit, is_live
 
 
 def is_to_leave() -> ColumnElement[bool]:
@@ -31,6 +35,17 @@ def is_to_leave() -> ColumnElement[bool]:
         & has_keys()
         & (col(Position.close_requested).is_not(None) | col(Position.id).in_(fired) | asked)
     )
+
+
+async def is_leaving(session: AsyncSession, position_id: UUID) -> bool:
+    """Whether a position is to be left, or an exit order of it has not ended."""
+    is_under_way = (
+        select(Order.id).where(Order.position_id == position_id, is_exit(), is_live()).exists()
+    )
+    found = await session.exec(
+        select(Position.id).where(Position.id == position_id, is_to_leave() | is_under_way)
+    )
+    return found.first() is not None
 
 
 def has_keys() -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 From when an exit is due until it is through, the row says so: since when, how many orders in a row
 filled nothing, and why the latest did not. Metrics, views and the bot's status read it from there.
+Whatever may take the last reason to leave away has `note_whether_due` decide.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from models.trading import ExitState, Order, Position
 from services.database import Database
 from services.isolation import isolated
 from services.notices import NoticeKind, tell
-from services.orders.due_exits import is_to_leave
+from services.orders.due_exits import is_leaving, is_to_leave
 from services.orders.latest_exits import latest_exit
 
 LATE_AFTER = timedelta(seconds=30)
@@ -60,6 +61,21 @@ def note_executed(position: Position, order: Order) -> None:
     elif position.exit_due_at is not None:
         position.exit_attempts, position.exit_error = 0, None
         position.exit_state = ExitState.WORKING
+
+
+async def note_whether_due(session: AsyncSession, position: Position) -> None:
+    """Note that no exit is due any more, if none is: neither asked for, nor fired, nor under way.
+
+    Args:
+        session: a transaction of the position's user.
+        position: the row, locked.
+    """
+    if position.exit_due_at is None or position.exit_state == ExitState.NO_KEYS:
+        return
+    await session.flush()
+    if not await is_leaving(session, position.id):
+        note_through(position)
+        session.add(position)
 
 
 def note_through(position: Position) -> None:

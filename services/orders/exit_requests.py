@@ -27,7 +27,7 @@ from models.markets import VenueState
 from models.trading import ExitRequest, ExitRequestState, Fill, Order, Position
 from services.notices import NoticeKind, tell
 from services.orders.dust import TOO_SMALL
-from services.orders.exit_progress import note_through
+from services.orders.exit_progress import note_whether_due
 from services.orders.market_rules import rules_from_record
 
 COMMAND = "command:"
@@ -146,13 +146,11 @@ async def conclude_requests(
     is_refused = order.state == OrderState.REFUSED and order.refusal_code in TOO_SMALL
     if floor_to_step(left, step) <= ZERO:
         await end_request(session, position, request, wall, is_sold=left < request.quantity)
-        note_through(position)
     elif is_refused and order.quantity == floor_to_step(left, step):
         # One for less was cut to what was free then; one for more broke a step that grew.
         refusal = (order.refusal_code or "", order.refusal_reason or "")
         is_sold = left < request.quantity
         await end_request(session, position, request, wall, is_sold=is_sold, refusal=refusal)
-        note_through(position)
 
 
 async def end_request(
@@ -175,6 +173,7 @@ async def end_request(
         if await _is_of_a_call(session, request):
             await _tell_refused(session, position, request, wall)
     session.add(request)
+    await note_whether_due(session, position)
     _log.info("exit_request.ended", request_id=str(request.id), state=request.state)
 
 

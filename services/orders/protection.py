@@ -16,6 +16,7 @@ from domain.triggers import Condition, PastPrice, TriggerKind
 from domain.triggers import Trigger as PriceCondition
 from models.connections import Account
 from models.trading import Position, Trigger, TriggerState
+from services.orders.exit_progress import note_whether_due
 
 LIVE = (TriggerState.ARMED.value, TriggerState.FIRED.value)
 
@@ -56,6 +57,7 @@ async def sync_triggers(
             TriggerState.DONE if over.state == TriggerState.FIRED else TriggerState.CANCELLED
         )
         session.add(over)
+    await note_whether_due(session, position)
 
 
 def price_condition(row: Trigger) -> PriceCondition:

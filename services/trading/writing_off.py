@@ -27,6 +27,7 @@ from services.audit import AuditEvent
 from services.database import Database
 from services.errors import PositionCanBeSold, PositionNotFound
 from services.orders.conditions import is_under_way
+from services.orders.due_exits import is_leaving
 from services.orders.exit_requests import venue_time_of
 from services.orders.gone import Gone, take_out
 
@@ -74,7 +75,7 @@ class WritingOff:
             position = await _find(session, position_id, locked=True)
             if position.state == PositionState.CLOSED:
                 return bot
-            if not (is_gone or _has_failed_for_long(position, now)):
+            if not (is_gone or await _has_failed_for_long(session, position, now)):
                 raise PositionCanBeSold
             if await _is_exit_under_way(session, position):
                 raise PositionCanBeSold(
@@ -107,9 +108,12 @@ class WritingOff:
         return bool(rules) and (symbol not in rules or rules[symbol].status in _GONE)
 
 
-def _has_failed_for_long(position: Position, now: datetime) -> bool:
+async def _has_failed_for_long(session: AsyncSession, position: Position, now: datetime) -> bool:
+    """Whether an exit has been failing for long that is due still."""
     due_at = position.exit_due_at
-    return position.exit_attempts > 0 and due_at is not None and now - due_at >= FAILING_FOR
+    if position.exit_attempts <= 0 or due_at is None or now - due_at < FAILING_FOR:
+        return False
+    return await is_leaving(session, position.id)
 
 
 async def _find(session: AsyncSession, position_id: UUID, *, locked: bool) -> Position:

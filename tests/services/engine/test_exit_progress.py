@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
+from sqlmodel import select
 
 from domain.markets import Realm
+from domain.orders import OrderState
+from models.trading import Position
 from services.admin.metrics import PlatformMetrics
 from services.notices import NoticeKind, tell
 from services.orders.exit_progress import LATE_AFTER, tell_of_late_exits
+from services.orders.gone import Gone, take_out
+from tests.services.engine.test_partial_exits import ask
 from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import Answer, Cancel
 
@@ -142,3 +150,109 @@ async def test_a_venue_that_does_not_answer_look_ups_is_told_of_too(
         await alone.settle(bot, task.order_id)
 
     assert len(await failing(alone, bot)) == 1
+
+
+async def noted(engine: Engine, bot: RunningBot) -> tuple[str | None, int, bool]:
+    """What a position says of its exit: state, attempts in vain, whether it is due."""
+    position = await engine.position(bot)
+    return position.exit_state, position.exit_attempts, position.exit_due_at is not None
+
+
+async def fail_target(engine: Engine, bot: RunningBot, position: Position) -> None:
+    """The first target fires, and its exit is refused."""
+    engine.account(bot).answers.append(Answer.RATE_LIMITED)
+    await engine.fire(position, "target_1")
+    (task,) = (await engine.guard(bot)).orders
+    await engine.place(bot, task.order_id)
+    assert (await engine.guard(bot)).recheck_seconds is not None
+    assert await noted(engine, bot) == ("failing", 1, True)
+
+
+async def test_an_exit_whose_target_was_moved_fails_no_more(alone: Engine, bot: RunningBot) -> None:
+    position = await alone.open_position(bot)
+    await fail_target(alone, bot, position)
+
+    await alone.trading.modify_position(
+        bot.trader.principal, position.id, stop_loss=None, take_profit=Decimal(200)
+    )
+
+    assert await noted(alone, bot) == (None, 0, False)
+    assert (await alone.position(bot)).exit_error is None
+    view = await alone.guard(bot)
+    assert (view.orders, view.recheck_seconds) == ((), None)
+
+
+async def test_an_exit_whose_target_went_with_a_part_that_is_gone_fails_no_more(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """What is left is too little for more than one target."""
+    position = await alone.open_position(bot)
+    await fail_target(alone, bot, position)
+
+    async with alone.database.for_user(position.user_id) as session:
+        row = (
+            await session.exec(select(Position).where(Position.id == position.id).with_for_update())
+        ).one()
+        now, wall = alone.venue.market.now, alone.wall.now()
+        await take_out(session, row, Decimal("2.985"), Gone.ELSEWHERE, at=now, wall=wall)
+
+    assert sorted(await alone.triggers(position)) == ["stop", "target_3"]
+    assert await noted(alone, bot) == (None, 0, False)
+
+
+async def test_a_part_that_can_be_sold_no_more_fails_no_more(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """The market's step has grown beyond it."""
+    position = await alone.open_position(bot)
+    alone.account(bot).answers.append(Answer.RATE_LIMITED)
+    await ask(alone, position, "0.5")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    await alone.guard(bot)
+    assert await noted(alone, bot) == ("failing", 1, True)
+    await alone.execute(
+        'UPDATE positions SET rules = rules || \'{"quantity_step": "1"}\' WHERE id = :id',
+        id=position.id,
+    )
+
+    await alone.guard(bot)
+
+    assert await noted(alone, bot) == (None, 0, False)
+
+
+async def test_an_exit_whose_target_was_moved_stays_due_until_its_order_has_ended(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.answers.append(Answer.REST)
+    await alone.fire(position, "target_1")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+
+    await alone.trading.modify_position(
+        bot.trader.principal, position.id, stop_loss=None, take_profit=Decimal(200)
+    )
+    assert await noted(alone, bot) == ("working", 0, True)
+
+    (order,) = (it for it in account.orders.values() if it.request.side == "sell")
+    order.report = replace(order.report, state=OrderState.CANCELLED)
+    await alone.settle(bot, task.order_id)
+    assert await noted(alone, bot) == (None, 0, False)
+
+
+async def test_an_exit_that_is_due_otherwise_stays_due_when_a_target_is_moved(
+    alone: Engine, bot: RunningBot
+) -> None:
+    position = await alone.open_position(bot)
+    await fail_target(alone, bot, position)
+    await alone.fire(position, "stop")
+
+    await alone.trading.modify_position(
+        bot.trader.principal, position.id, stop_loss=None, take_profit=Decimal(200)
+    )
+
+    assert (await noted(alone, bot))[2]
+    (task,) = (await alone.guard(bot)).orders
+    assert task.leg == "stop"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -89,6 +90,27 @@ async def test_an_exit_that_fails_for_long_may_be_given_up(alone: Engine, bot: R
 
     assert (await alone.position(bot)).state == "closed"
     assert (await alone.guard(bot)).orders == ()
+
+
+async def test_what_failed_to_leave_and_is_to_leave_no_more_is_not_written_off(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """The exit of a target is refused once, and then the target is moved away."""
+    position = await alone.open_position(bot)
+    alone.account(bot).answers.append(Answer.RATE_LIMITED)
+    await alone.fire(position, "target_1")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    await alone.guard(bot)
+    await alone.trading.modify_position(
+        bot.trader.principal, position.id, stop_loss=None, take_profit=Decimal(200)
+    )
+    alone.wall.advance(FAILING_FOR.total_seconds())
+
+    with pytest.raises(PositionCanBeSold):
+        await alone.trading.write_off_position(bot.trader.principal, position.id)
+
+    assert "stop" in await alone.triggers(position)
 
 
 async def test_what_a_sent_exit_may_sell_yet_is_not_written_off(
