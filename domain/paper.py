@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from domain.markets import BookLevel, FeeRates, MarketRules, OrderBook
+from domain.markets import BookLevel, FeeRates, OrderBook
 from domain.money import ZERO
 from domain.orders import (
     FillReport,
@@ -104,17 +104,17 @@ def execute(request: OrderRequest, book: OrderBook, fees: FeeRates) -> Execution
 
 
 def funds_needed(
-    request: OrderRequest, rules: MarketRules, execution: Execution, fees: FeeRates
+    request: OrderRequest, execution: Execution, fees: FeeRates, *, base: str, quote: str
 ) -> Funds:
     """What the account must have available for the order to be accepted."""
     if request.side is Side.SELL:
-        return Funds(rules.base, request.quantity)
+        return Funds(base, request.quantity)
     if request.limit_price is None or request.type is OrderType.MARKET:
         cost = sum((take.notional + take.fee for take in execution.takes), ZERO)
-        return Funds(rules.quote, cost)
+        return Funds(quote, cost)
     notional = request.quantity * request.limit_price
     held_fee = (notional * fees.taker_rate).quantize(FEE_QUANTUM, ROUND_CEILING)
-    return Funds(rules.quote, notional + held_fee)
+    return Funds(quote, notional + held_fee)
 
 
 def paper_order_id(account_id: uuid.UUID, client_order_id: str) -> str:

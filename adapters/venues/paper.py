@@ -40,6 +40,9 @@ from domain.requests import Purpose, purpose_of_requests, requests_for
 CLOCK_SECONDS = 0.5
 """How long an order waits for the clock of a venue whose time is known otherwise."""
 
+FEES_SECONDS = 0.5
+"""How long an exit waits for the venue's fees where those paid before are known."""
+
 _RATE_STEP = Decimal("1e-8")
 """What of a rate that is read back from a fill is more than the rounding of its fee."""
 
@@ -151,18 +154,21 @@ class PaperAccount:
     async def close(self) -> None:
         """Nothing to release: market data and ledger are shared."""
 
-    async def _prepare(
-        self, request: OrderRequest
-    ) -> Refused | tuple[MarketRules, Execution, datetime]:
-        """Everything that decides about the order, from one look at the market."""
-        rules = (await self._market_data.rules()).get(request.symbol)
-        if rules is None:
-            return Refused("unknown_symbol", f"There is no market {request.symbol}")
-        refusal = (
-            _refusal_by_kind(request)
-            or refusal_by_rules(request, rules)
-            or _refusal_by_status(request, rules)
-        )
+    async def _prepare(self, request: OrderRequest) -> Refused | tuple[Execution, datetime]:
+        """Everything that decides about the order, from one look at the market.
+
+        An exit waits for no list of markets, and one that misses its market refuses nothing: its
+        size was made by the rules that its position keeps, and the order book is the market's.
+        """
+        if _is_of_exit():
+            rules = self._market_data.known_rules().get(request.symbol)
+        else:
+            rules = (await self._market_data.rules()).get(request.symbol)
+            if rules is None:
+                return Refused("unknown_symbol", f"There is no market {request.symbol}")
+        refusal = _refusal_by_kind(request)
+        if refusal is None and rules is not None:
+            refusal = refusal_by_rules(request, rules) or _refusal_by_status(request, rules)
         if refusal is not None:
             return refusal
         fees = await self.fees()
@@ -171,15 +177,18 @@ class PaperAccount:
         execution = execute(request, book, fees)
         if isinstance(execution, Refused):
             return execution
-        if rules.notional_max is not None and execution.notional > rules.notional_max:
-            most = f"{rules.notional_max:f} {rules.quote}"
-            return Refused("notional_maximum", f"The order is above the maximum of {most}")
-        funds = funds_needed(request, rules, execution, fees)
+        most = None if rules is None else rules.notional_max
+        base, quote = _currencies(request)
+        if most is not None and execution.notional > most:
+            return Refused(
+                "notional_maximum", f"The order is above the maximum of {most:f} {quote}"
+            )
+        funds = funds_needed(request, execution, fees, base=base, quote=quote)
         balance = (await self._ledger.balances(self._ref)).get(funds.currency)
         available = ZERO if balance is None else balance.available
         if available < funds.amount:
             return Refused("insufficient_funds", f"The order needs more {funds.currency}")
-        return rules, execution, at
+        return execution, at
 
     async def _public_fees(self) -> FeeRates:
         """The venue's fees; an exit, which waits for no table of fees, pays what was paid before.
@@ -187,13 +196,13 @@ class PaperAccount:
         Raises:
             VenueUnavailable: they cannot be had, and nothing was paid before.
         """
-        try:
+        if not _is_of_exit():
             return await self._market_data.public_fees()
-        except VenueUnavailable:
-            paid = await self._paid_before() if _is_of_exit() else None
-            if paid is None:
-                raise
-            return paid
+        try:
+            async with asyncio.timeout(FEES_SECONDS):
+                return await self._market_data.public_fees()
+        except (TimeoutError, VenueUnavailable):
+            return await self._paid_before() or await self._market_data.public_fees()
 
     async def _paid_before(self) -> FeeRates | None:
         fills = await self._ledger.fills(self._ref, symbol=None, venue_order_id=None, since=_EVER)
@@ -216,25 +225,32 @@ class PaperAccount:
             return otherwise
 
     async def _record(
-        self, request: OrderRequest, rules: MarketRules, execution: Execution, at: datetime
+        self, request: OrderRequest, execution: Execution, at: datetime
     ) -> PlaceOutcome:
+        base, quote = _currencies(request)
         venue_order_id = paper_order_id(self._ref.account_id, request.client_order_id)
         recorded = await self._ledger.execute(
             self._ref,
             request,
-            base=rules.base,
-            quote=rules.quote,
+            base=base,
+            quote=quote,
             fills=fill_reports(
                 request,
                 execution,
                 venue_order_id=venue_order_id,
-                fee_currency=rules.quote,
+                fee_currency=quote,
                 at=at,
             ),
             state=execution.state.value,
             at=at,
         )
         return Accepted(recorded.venue_order_id) if isinstance(recorded, OrderReport) else recorded
+
+
+def _currencies(request: OrderRequest) -> tuple[str, str]:
+    """Base and quote currency of an order's market."""
+    base, _, quote = request.symbol.partition("-")
+    return base, quote
 
 
 def _refusal_by_kind(request: OrderRequest) -> Refused | None:

@@ -54,6 +54,9 @@ class StillMarket:
     async def rules(self) -> Mapping[str, MarketRules]:
         return {"BTC-USD": RULES}
 
+    def known_rules(self) -> Mapping[str, MarketRules]:
+        return {"BTC-USD": RULES}
+
     async def public_fees(self) -> FeeRates:
         return FeeRates(Decimal("0.004"), Decimal("0.006"))
 

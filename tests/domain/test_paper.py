@@ -118,7 +118,7 @@ def test_funds_needed_cover_what_is_spent(request: OrderRequest, book: OrderBook
 
     if isinstance(outcome, Refused):
         return
-    funds = funds_needed(request, RULES, outcome, FEES)
+    funds = funds_needed(request, outcome, FEES, base=RULES.base, quote=RULES.quote)
     if request.side is Side.SELL:
         assert funds == Funds("BTC", request.quantity)
     else:
