@@ -88,7 +88,7 @@ class MarketData(Protocol):
         ...
 
     async def fresh_rules(self) -> Mapping[str, MarketRules]:
-        """Rules asked for now where the venue answers at once, else the last good ones."""
+        """Rules of a few seconds ago where the venue answers at once, else the last good ones."""
         ...
 
     def rules_age_seconds(self) -> float | None:

@@ -20,6 +20,8 @@ from domain.ports import VenueRefusedKeys, VenueUnavailable
 REFRESH_SECONDS = 3_600.0
 FIRST_ANSWER_SECONDS = 5.0
 FRESH_ANSWER_SECONDS = 2.0
+FRESH_SECONDS = 5.0
+"""A list that was asked for this recently is fresh: calls may want one as often as they like."""
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 300.0
 RECHECK_SECONDS = 60.0
@@ -66,6 +68,7 @@ class MarketRulesCache:
         key: the venue, for the log.
         ask: the question for all markets.
         first_answer_seconds: how long a process without any rules waits for its first ones.
+        fresh_seconds: how long ago the list may have been asked for to be fresh.
     """
 
     def __init__(
@@ -74,15 +77,18 @@ class MarketRulesCache:
         ask: Callable[[], Awaitable[ListedMarkets]],
         *,
         first_answer_seconds: float = FIRST_ANSWER_SECONDS,
+        fresh_seconds: float = FRESH_SECONDS,
     ) -> None:
         self._key = key
         self._ask = ask
         self._first_answer_seconds = first_answer_seconds
+        self._fresh_seconds = fresh_seconds
         self._rules = _NONE
         self._malformed: dict[str, str] = {}
         self._stopped_at: dict[str, float] = {}
         self._answered_at: float | None = None
         self._first_asked_at: float | None = None
+        self._asked_at: float | None = None
         self._refresh_seconds = REFRESH_SECONDS
         self._retry_at = 0.0
         self._failures = 0
@@ -124,14 +130,17 @@ class MarketRulesCache:
         return self._rules
 
     async def fresh(self) -> Mapping[str, MarketRules]:
-        """Rules that were asked for after this call, or the last good ones after a short wait.
+        """Rules that were asked for a few seconds ago at most, or the last good ones after a wait.
+
+        Asks no oftener than that either, also where the venue fails: what a refused order shows
+        to be out of date is asked for by `doubt`.
 
         Raises:
             VenueUnavailable: there never was an answer, and none came within the bound.
         """
         deadline = _now() + FRESH_ANSWER_SECONDS
-        await self._wait(FRESH_ANSWER_SECONDS)  # what is under way was asked before
-        if self._refresh is None:
+        await self._wait(FRESH_ANSWER_SECONDS)  # what is under way may have been asked long before
+        if self._refresh is None and not self._was_asked_just_now():
             self._start()
             await self._wait(deadline - _now())
         return await self.rules()
@@ -154,9 +163,13 @@ class MarketRulesCache:
         is_old = self._answered_at is None or _now() - self._answered_at >= self._refresh_seconds
         return is_old or self._is_doubted
 
+    def _was_asked_just_now(self) -> bool:
+        return self._asked_at is not None and _now() - self._asked_at < self._fresh_seconds
+
     def _start(self) -> None:
+        self._asked_at = _now()
         if self._first_asked_at is None:
-            self._first_asked_at = _now()
+            self._first_asked_at = self._asked_at
         self._is_doubted = False
         self._refresh = asyncio.create_task(self._read())
 

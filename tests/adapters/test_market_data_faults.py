@@ -99,6 +99,7 @@ async def test_a_malformed_product_costs_its_market_only_and_not_its_last_rules(
 ) -> None:
     before = await data.rules()
     fault(faulty, "product_malformed", product="ETH-USD", form=form)
+    data._rules._asked_at = None  # some time passes
 
     assert await data.fresh_rules() == before
 
@@ -106,6 +107,7 @@ async def test_a_malformed_product_costs_its_market_only_and_not_its_last_rules(
 async def test_a_delisted_product_is_halted(faulty: Simulator, data: CoinbaseMarketData) -> None:
     await data.rules()
     fault(faulty, "product_delisted", product="ETH-USD", form="absent")
+    data._rules._asked_at = None  # some time passes
 
     assert (await data.fresh_rules())["ETH-USD"].status is MarketStatus.HALTED
 

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.venues.coinbase.parse import parse_markets
 from adapters.venues.errors import VenueAnswerMalformedError
-from adapters.venues.market_rules import ListedMarkets, MarketRulesCache
+from adapters.venues.market_rules import FRESH_SECONDS, ListedMarkets, MarketRulesCache
 from domain.markets import MarketRules, MarketStatus, Realm, VenueKey
 from domain.ports import VenueUnavailable
 
@@ -71,7 +71,8 @@ def venue() -> Venue:
 
 @pytest.fixture
 async def cache(venue: Venue) -> AsyncIterator[MarketRulesCache]:
-    it = MarketRulesCache(KEY, venue.answer)
+    """One that asks whenever it is asked for fresh rules."""
+    it = MarketRulesCache(KEY, venue.answer, fresh_seconds=0)
     yield it
     await it.close()
 
@@ -218,6 +219,40 @@ async def test_fresh_rules_were_asked_for_after_the_call(
     await call
 
     assert venue.asked == asked_before + 1
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_fresh_rules_are_asked_for_every_few_seconds_however_often_they_are_wanted(
+    venue: Venue, is_down: bool
+) -> None:
+    cache = MarketRulesCache(KEY, venue.answer)
+    await cache.rules()
+    venue.is_down = is_down
+    cache._asked_at = _long_ago()
+    for _ in range(20):
+        assert set(await cache.fresh()) == {"BTC-USD"}
+    assert venue.asked == 2
+
+    cache._asked_at = _long_ago()
+    await cache.fresh()
+
+    assert venue.asked == 3
+    await cache.close()
+
+
+async def test_what_a_refused_order_shows_to_be_old_is_asked_for_at_once(venue: Venue) -> None:
+    cache = MarketRulesCache(KEY, venue.answer)
+    await cache.rules()
+    venue.listed = {"BTC-USD": rules("BTC-USD", "0.1")}
+
+    cache.doubt()
+
+    assert (await cache.fresh())["BTC-USD"].price_step == Decimal("0.1")
+    await cache.close()
+
+
+def _long_ago() -> float:
+    return asyncio.get_running_loop().time() - FRESH_SECONDS
 
 
 @pytest.mark.parametrize(

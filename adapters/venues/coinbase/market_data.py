@@ -155,7 +155,7 @@ class CoinbaseMarketData:
         return self._rules.known()
 
     async def fresh_rules(self) -> Mapping[str, MarketRules]:
-        """Rules asked for now where the venue answers at once, else the last good ones.
+        """Rules of a few seconds ago where the venue answers at once, else the last good ones.
 
         Raises:
             VenueUnavailable: as `rules`.
