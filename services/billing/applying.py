@@ -28,16 +28,30 @@ from services.notices import NoticeKind, tell
 
 
 async def apply_snapshot(
-    session: AsyncSession, row: Subscription, snapshot: Snapshot, *, ticket: int, now: datetime
+    session: AsyncSession,
+    row: Subscription,
+    snapshot: Snapshot,
+    *,
+    ticket: int,
+    began: datetime,
+    now: datetime,
 ) -> bool:
     """Store a report unless one to a later look is stored already; the row is locked.
+
+    Args:
+        session: of the user.
+        row: the user's.
+        snapshot: the report.
+        ticket: the number of the look that it answers.
+        began: when that look began.
+        now: the present.
 
     Returns:
         Whether it was stored.
     """
     if ticket <= row.answered:
         return False
-    row.answered, row.looked_at = ticket, now
+    row.answered, row.looked_at = ticket, began
     row.customer_id = snapshot.customer_id
     row.payment_method = asdict(snapshot.payment_method) if snapshot.payment_method else None
     reported = snapshot.subscription

@@ -15,7 +15,8 @@ class Refreshing:
     """Looks at a customer, under a ticket that is taken before the look begins.
 
     Whatever changed at the provider is seen by every look that begins later. So of two looks the
-    later one's answer is kept, whichever arrives last; no event's own contents are ever used.
+    later one's answer is kept, whichever arrives last; no event's own contents are ever used. For
+    the same reason a row was looked at when the look began, not when its answer came.
     """
 
     def __init__(self, database: Database, provider: BillingProvider, clock: WallClock) -> None:
@@ -34,10 +35,10 @@ class Refreshing:
             if row is None or row.customer_id is None:
                 return None
             customer_id = row.customer_id
-            ticket = await take_ticket(session, user_id)
+            ticket, began = await take_ticket(session, user_id), self._clock.now()
         snapshot = await self._provider.look(customer_id)
         async with self._database.for_user(user_id) as session:
             now = self._clock.now()
             locked = await lock_row(session, user_id, now)
-            await apply_snapshot(session, locked, snapshot, ticket=ticket, now=now)
+            await apply_snapshot(session, locked, snapshot, ticket=ticket, began=began, now=now)
         return snapshot

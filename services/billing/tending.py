@@ -40,6 +40,9 @@ UNAVAILABLE_LOOK = timedelta(minutes=1)
 STALE_AFTER = timedelta(hours=24)
 """A live subscription is read this often even if no event says that it changed."""
 
+RENEWAL_LOOK = timedelta(minutes=5)
+"""So often while its period is over and the provider has not begun another one yet."""
+
 _SOONEST = timedelta(seconds=1)
 _log = structlog.get_logger("nija.billing")
 
@@ -81,8 +84,10 @@ class Tending:
                 due.append(now + OPEN_COMMAND_LOOK)
             if is_behind or not is_told:
                 due.append(now + UNAVAILABLE_LOOK)
-            elif self._contact is not None and await untold(session, row) is not None:
-                due.append(now)  # it was changed while the look went on
+            elif self._is_stale(row, now) or (
+                self._contact is not None and await untold(session, row) is not None
+            ):
+                due.append(now)  # it came due, or was changed, while the look went on
             row.next_look_at = max(min(due), now + _SOONEST) if due else None
             session.add(row)
         if row.next_look_at is None:
@@ -113,7 +118,7 @@ class Tending:
         """
         async with self._database.for_user(user_id) as session:
             row = await lock_row(session, user_id, self._clock.now())
-        if self._refreshing is None or not _is_stale(row, self._clock.now()):
+        if self._refreshing is None or not self._is_stale(row, self._clock.now()):
             return False
         try:
             await self._refreshing.refresh(user_id)
@@ -121,6 +126,11 @@ class Tending:
             _log.warning("billing.refresh_failed", user_id=str(user_id), reason=str(failure))
             return True
         return False
+
+    def _is_stale(self, row: Subscription, now: datetime) -> bool:
+        """Whether the provider is to be read before the row can be trusted."""
+        stale_at = _stale_at(row)
+        return self._refreshing is not None and stale_at is not None and stale_at <= now
 
     async def _tell_contact(self, user_id: UUID) -> bool:
         """Tell the provider of another address; whether that did not fail."""
@@ -158,12 +168,14 @@ def _is_live(row: Subscription) -> bool:
     return row.status is not None and SubscriptionStatus(row.status).is_live
 
 
-def _is_stale(row: Subscription, now: datetime) -> bool:
+def _stale_at(row: Subscription) -> datetime | None:
+    """From when on the stored state may be out of date; None where nothing is to be read."""
     if row.customer_id is None or row.looked_at is None or not _is_live(row):
-        return False
+        return None
+    is_over = row.period_end is not None and row.period_end <= row.looked_at
     turning_points = (row.period_end, row.billed_until)
-    passed = any(at is not None and row.looked_at < at <= now for at in turning_points)
-    return passed or now - row.looked_at >= STALE_AFTER
+    ahead = [at for at in turning_points if at is not None and at > row.looked_at]
+    return min([row.looked_at + (RENEWAL_LOOK if is_over else STALE_AFTER), *ahead])
 
 
 def _due_times(user: User, row: Subscription, now: datetime) -> Iterator[datetime]:
@@ -173,5 +185,5 @@ def _due_times(user: User, row: Subscription, now: datetime) -> Iterator[datetim
         moments += [user.trial_ends_at - TRIAL_REMINDER, user.trial_ends_at]
     if _is_live(row):
         moments += [at for at in (row.period_end, row.billed_until) if at is not None]
-        moments.append((row.looked_at or now) + STALE_AFTER)
+        moments.append(_stale_at(row) or now + STALE_AFTER)
     yield from (at for at in moments if at > now)

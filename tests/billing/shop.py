@@ -111,7 +111,6 @@ class Shop:
         """Let the timer that the subscription's workflow has set for a moment run out."""
         self.till.wall.time = moment - timedelta(seconds=2)
         await self.billing.wake_subscription(self.user.user_id)
-        (row,) = [await self.till.row(self.who)]
         for _ in range(PATIENCE):
             row = await self.till.row(self.who)
             if row["next_look_at"] == moment:
@@ -121,18 +120,13 @@ class Shop:
         self.till.wall.time = moment
         self.till.standin.run_due()
         for _ in range(PATIENCE):
-            if (await self.till.row(self.who))["next_look_at"] != moment:
+            row = await self.till.row(self.who)
+            if row["looked_at"] >= moment and row["next_look_at"] != moment:
                 break
             await asyncio.sleep(PAUSE_SECONDS)
+        assert row["looked_at"] >= moment, "nobody has looked since"
+        assert row["next_look_at"] != moment, "the look did not end"
         await self._wake_up()
-
-    async def until_period_begins(self, moment: str) -> None:
-        """Wait for a renewal: whoever looked just before it may have set the timer anew first."""
-        for _ in range(PATIENCE):
-            if (begins := (await self.current())["current_period_start"]) == moment:
-                return
-            await asyncio.sleep(PAUSE_SECONDS)
-        raise AssertionError(f"the period begins at {begins}")
 
     # --- Stripe -----------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
 from temporalio.worker import Worker
 
 from activities.billing import BillingActivities
@@ -22,6 +23,7 @@ from domain.principal import Principal
 from tests.billing.harness import Till
 from tests.billing.shop import PATIENCE, PAUSE_SECONDS
 from tests.support.sandbox import sandboxed
+from tests.support.stripe_standin import Handler
 from workflows.stripe_event import StripeEventWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -68,6 +70,59 @@ async def test_a_lost_event_is_made_up_for_at_the_end_of_the_period(till: Till) 
     await till.tending.tend(who.user_id)
 
     assert (await till.row(who))["status"] == "past_due"
+
+
+async def test_what_was_read_before_the_end_of_the_period_is_read_again_after_it(
+    till: Till,
+) -> None:
+    """A look begins before the end and is answered after it: it has not seen the renewal."""
+    who = await till.subscriber()
+    ends: datetime = (await till.row(who))["period_end"]
+    till.wall.time = ends - timedelta(seconds=1)
+
+    async def answer_late(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        till.wall.time = max(till.wall.time, ends)
+        return answer
+
+    till.standin.faults["GET /v1/subscriptions"] = answer_late
+    tended = await till.tending.tend(who.user_id)
+
+    assert tended.wait_seconds == 1
+    await till.pass_time(seconds=1)
+    await till.tending.tend(who.user_id)
+    assert (await till.row(who))["period_start"] == ends
+
+
+@pytest.mark.parametrize("microseconds", range(1, 9))
+async def test_a_period_that_ends_while_a_look_goes_on_is_looked_at_again(
+    till: Till, microseconds: int
+) -> None:
+    """Each reading moves the clock by one: whichever of them is the first one after the end."""
+    who = await till.subscriber()
+    ends: datetime = (await till.row(who))["period_end"]
+    till.wall.time = ends - timedelta(hours=1)
+    await till.tending.tend(who.user_id)
+    till.wall.time = ends - timedelta(microseconds=microseconds)
+
+    tended = await till.tending.tend(who.user_id)
+
+    assert tended.wait_seconds is not None
+    assert tended.wait_seconds <= timedelta(minutes=5).total_seconds()
+
+
+async def test_a_renewal_that_stripe_is_late_with_is_looked_for_again_soon(till: Till) -> None:
+    who = await till.subscriber()
+    ends: datetime = (await till.row(who))["period_end"]
+    till.wall.time = ends + timedelta(seconds=1)  # nothing happened at Stripe yet
+
+    tended = await till.tending.tend(who.user_id)
+    assert tended.wait_seconds == pytest.approx(timedelta(minutes=5).total_seconds(), abs=1)
+
+    await till.pass_time(minutes=5)
+    tended = await till.tending.tend(who.user_id)
+    assert (await till.row(who))["period_start"] == ends
+    assert tended.wait_seconds == pytest.approx(timedelta(hours=24).total_seconds(), abs=1)
 
 
 async def test_a_stripe_that_is_away_is_looked_for_again_soon(till: Till) -> None:
