@@ -76,7 +76,11 @@ class Bot(SQLModel, table=True):
 
 
 class BotRun(SQLModel, table=True):
-    """From one start to its end. At most one run of a bot may enter."""
+    """From one start to its end. At most one run of a bot may enter.
+
+    `close_requested` is why all of its positions are to leave, where they are; their causes are
+    `close_cause` and their ids. It stays: what comes back of such a run leaves too.
+    """
 
     __tablename__ = "bot_runs"
     __table_args__ = (
@@ -93,6 +97,11 @@ class BotRun(SQLModel, table=True):
         ),
         Index("ix_bot_runs_live", "bot_id", postgresql_where=text("state <> 'ended'")),
         Index("ix_bot_runs_account", "account_id"),
+        Index(
+            "ix_bot_runs_closing",
+            "id",
+            postgresql_where=text("close_requested IS NOT NULL AND state <> 'ended'"),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -110,6 +119,8 @@ class BotRun(SQLModel, table=True):
     venue_started_at: datetime = timestamp_field()
     ended_at: datetime | None = timestamp_field(nullable=True)
     end_reason: str | None = None
+    close_requested: str | None = None
+    close_cause: str | None = None
     strategy: str = "APEX_V72"
     config_hash: str
     code_version: str

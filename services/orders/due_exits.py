@@ -13,6 +13,12 @@ from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequest, ExitRequestState, Order, Position, Trigger, TriggerState
 from services.orders.conditions import is_exit, is_live
 
+HAS_KEYS = """
+NOT EXISTS (SELECT FROM accounts a JOIN connections c ON c.id = a.connection_id
+            WHERE a.id = p.account_id AND c.status = 'removed')
+"""
+"""Positions `p` but those whose keys were removed: nothing of them can be sold."""
+
 
 def is_to_leave() -> ColumnElement[bool]:
     """Open positions that were asked to leave, whole or in part, or whose trigger has fired.

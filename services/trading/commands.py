@@ -34,10 +34,12 @@ from services.database import Database
 from services.errors import NotRunning
 from services.notices import NoticeKind, tell
 from services.orders.due_exits import has_keys
+from services.orders.exit_requests import COMMAND
 from services.orders.protection import cancel_triggers
 from services.refusals import unless_refused
-from services.trading.ending import change_state, end_entries, live_runs, request_close
+from services.trading.ending import change_state, end_entries, live_runs
 from services.trading.figures import LIVE_POSITIONS, live_positions
+from services.trading.run_closing import request_close
 from services.trading.sends import wait_for_entry_sends
 from services.trading.starting import (
     READY_SECONDS,
@@ -418,13 +420,10 @@ async def _running_bot(session: AsyncSession, user_id: UUID) -> Bot:
 async def _request_close(
     session: AsyncSession, bot: Bot, reason: ExitReason | None
 ) -> Sequence[UUID]:
-    """Ask for the exit of every live position of a bot; which they are."""
+    """Have every live position of a bot leave; which they are."""
     if reason is None:
         return ()
-    positions = await request_close(
-        session, bot.id, reason, lambda _position: f"command:{new_id()}"
-    )
-    return [position.id for position in positions]
+    return await request_close(session, bot.id, reason, f"{COMMAND}{new_id()}")
 
 
 async def _count(session: AsyncSession, which: ColumnElement[bool]) -> int:

@@ -1,11 +1,11 @@
-"""Ending entries and asking for exits, in the transaction of whoever has the right to.
+"""Ending entries, in the transaction of whoever has the right to; runs that exit again.
 
 The bot's row is locked by the caller, first of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, BotState, RunState
 from models.trading import Position
 from services.orders.due_exits import has_keys
@@ -49,36 +48,6 @@ async def end_entries(
             run.state = RunState.EXIT_ONLY
             run.end_reason = reason
             session.add(run)
-
-
-async def request_close(
-    session: AsyncSession,
-    bot_id: UUID,
-    reason: ExitReason,
-    cause: Callable[[Position], str],
-) -> Sequence[Position]:
-    """Ask for the exit of every live position of a bot; pending ones leave once filled.
-
-    In whatever account and run it was opened, but for those whose keys were removed: nothing of
-    them can be sold. Runs that were over exit again. `cause` names what asks, different for each
-    position. One that is leaving already keeps its reason and cause.
-    """
-    await reopen_runs(session, bot_id)
-    positions = (
-        await session.exec(
-            select(Position)
-            .join(BotRun, col(BotRun.id) == Position.run_id)
-            .where(BotRun.bot_id == bot_id, col(Position.state).in_(LIVE_POSITIONS), has_keys())
-            .order_by(col(Position.id))
-            .with_for_update(of=Position)
-        )
-    ).all()
-    for position in positions:
-        if position.close_requested is None:
-            position.close_requested = reason
-            position.close_cause = cause(position)
-            session.add(position)
-    return positions
 
 
 async def reopen_runs(session: AsyncSession, bot_id: UUID) -> None:

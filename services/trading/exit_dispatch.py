@@ -31,6 +31,7 @@ from services.database import Database, all_rows
 from services.orders.conditions import is_exit, is_live
 from services.orders.due_exits import is_to_leave
 from services.trading.kill_switch_closing import ask_covered_positions
+from services.trading.run_closing import ask_closing_positions
 
 POLL_SECONDS = 0.25
 REMIND_SECONDS = 10.0
@@ -109,7 +110,7 @@ class ExitDispatch:
 
     async def poll(self) -> int:
         """Wake every bot with an exit that nobody carries out; how many bots there were."""
-        asked = await self._ask_covered()
+        asked = await self._ask()
         now = asyncio.get_running_loop().time()
         due = await self._due()
         bots = asked | {position[:2] for position in due if self._is_left_alone(position, now)}
@@ -121,13 +122,15 @@ class ExitDispatch:
         self._polled_at = asyncio.get_running_loop().time()
         return len(due)
 
-    async def _ask_covered(self) -> set[BotId]:
-        """Ask what kill switches close; what is due by itself is found though that fails."""
-        try:
-            return await ask_covered_positions(self._database)
-        except Exception as failure:  # noqa: BLE001 - a boundary: the next poll asks again
-            _log.exception("exits.covered_not_asked", error=type(failure).__name__)
-            return set()
+    async def _ask(self) -> set[BotId]:
+        """Ask what switches and stops close; what is due by itself is found though that fails."""
+        asked: set[BotId] = set()
+        for ask in (ask_covered_positions, ask_closing_positions):
+            try:
+                asked |= await ask(self._database)
+            except Exception as failure:  # noqa: BLE001 - a boundary: the next poll asks again
+                _log.exception("exits.not_asked", by=ask.__name__, error=type(failure).__name__)
+        return asked
 
     async def _due(self) -> set[BotPosition]:
         to_leave = (

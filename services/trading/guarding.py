@@ -24,6 +24,7 @@ from services.orders.due_exits import is_to_leave
 from services.orders.emptied import remove_emptied
 from services.trading.leaving import leave
 from services.trading.live_orders import live_orders
+from services.trading.run_closing import ask_positions_of
 
 _LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 
@@ -48,6 +49,8 @@ class GuardService:
             if bot is None:  # deleted with its user
                 return GuardResult(finished=True)
             runs = await _runs(session, bot.id)
+            if any(run.close_requested is not None for run in runs):
+                await ask_positions_of(session, bot.id)
             recheck = await self._make_exits(session, bot, runs)
             tasks = await live_orders(session, bot.id)
             await self._end_runs(session, bot, runs, tasks)

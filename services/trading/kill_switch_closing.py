@@ -15,6 +15,7 @@ from sqlalchemy import text
 from domain.positions import PositionState
 from domain.strategies.apex import ExitReason
 from services.database import Database
+from services.orders.due_exits import HAS_KEYS
 
 COVERED = """
 (:scope = 'global' OR r.user_id = :user_id OR r.venue = :venue)
@@ -25,12 +26,6 @@ _CLOSING = text("""
 SELECT id, scope, user_id, venue FROM kill_switches
 WHERE released_at IS NULL AND close_positions ORDER BY engaged_at, id
 """)
-
-HAS_KEYS = """
-NOT EXISTS (SELECT FROM accounts a JOIN connections c ON c.id = a.connection_id
-            WHERE a.id = p.account_id AND c.status = 'removed')
-"""
-"""Positions `p` but those whose keys were removed: nothing of them can be sold."""
 
 # As `services.trading.ending.reopen_runs`; one that is held is taken by the next round.
 _REOPEN = text(f"""

@@ -43,12 +43,12 @@ from services.database import Database
 from services.notices import NoticeKind, tell
 from services.orders.booking import book
 from services.orders.conditions import is_entry, is_in
+from services.orders.due_exits import HAS_KEYS
 from services.orders.row_locks import lock_position_and_order
 from services.refusals import unless_refused
 from services.trading.ending import live_runs
 from services.trading.kill_switch_closing import (
     COVERED,
-    HAS_KEYS,
     ask_covered_positions,
     exit_cause,
 )

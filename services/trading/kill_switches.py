@@ -39,8 +39,9 @@ from services.accounts import hold_entries
 from services.audit import AuditEvent
 from services.database import Database
 from services.errors import InvalidRequest, ObjectNotFound
+from services.orders.due_exits import HAS_KEYS
 from services.orders.settling import IN_FLIGHT_MAX
-from services.trading.kill_switch_closing import COVERED, HAS_KEYS
+from services.trading.kill_switch_closing import COVERED
 
 SENDS_SECONDS_MAX = 5.0
 """How long engaging waits for sends that were under way."""

@@ -217,13 +217,20 @@ class Starting:
 
 
 async def _adopt_what_came_back(session: AsyncSession, run: BotRun) -> None:
-    """Guard what an order left behind that was taken for lost and filled when no run was there."""
+    """Guard what an order left behind that was taken for lost and filled when no run was there.
+
+    What is to leave with all of its run stays with that one.
+    """
+    closing = select(BotRun.id).where(
+        BotRun.account_id == run.account_id, col(BotRun.close_requested).is_not(None)
+    )
     await session.exec(
         update(Position)
         .where(
             col(Position.account_id) == run.account_id,
             col(Position.state) == PositionState.OPEN.value,
             col(Position.came_back),
+            col(Position.run_id).not_in(closing),
         )
         .values(run_id=run.id)
     )

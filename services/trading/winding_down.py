@@ -18,8 +18,9 @@ from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position
 from services.orders.conditions import is_live
 from services.orders.settling import is_doubted
-from services.trading.ending import change_state, end_entries, live_runs, request_close
+from services.trading.ending import change_state, end_entries, live_runs
 from services.trading.figures import LIVE_POSITIONS
+from services.trading.run_closing import request_close
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,7 @@ async def wind_down(session: AsyncSession, bot: Bot, now: datetime) -> None:
     if state is not BotState.EMERGENCY_STOPPED:
         state = BotState.STOPPED
     await end_entries(session, bot, state, "account deleted", now)
-    await request_close(
-        session, bot.id, ExitReason.BOT_STOPPED, lambda position: f"deletion:{position.id}"
-    )
+    await request_close(session, bot.id, ExitReason.BOT_STOPPED, "deletion")
 
 
 async def end_paper_runs(session: AsyncSession, bot: Bot, now: datetime) -> bool:
