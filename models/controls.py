@@ -134,6 +134,10 @@ class IdempotencyKey(SQLModel, table=True):
     user_id: UUID = Field(sa_column_args=(ForeignKey("users.id", ondelete="CASCADE"),))
     key: str
     request_hash: str
+    command_id: UUID = Field(
+        default_factory=new_id, sa_column_kwargs={"server_default": text("gen_random_uuid()")}
+    )
+    """Names what the request does; all attempts at it share it."""
     status_code: int | None = None
     response: dict[str, Any] | None = json_field(nullable=True)
     created_at: datetime = timestamp_field(index=True)

@@ -1,9 +1,15 @@
 """Idempotency keys: the first answer to a mutating call, given again for 24 hours.
 
-`claim` is one atomic statement: of two concurrent duplicates exactly one carries the request out.
+`claim` is one atomic statement: of two concurrent duplicates one carries the request out at a time.
 A claim is renewed while its request is carried out. One whose process died ends with its lease, in
-seconds: the repeat of a stop must not wait for a minute because the first attempt was lost. The
-commands behind it refuse by state what was done already.
+seconds: the repeat of a stop must not wait for a minute because the first attempt was lost.
+
+The answer is kept in a transaction of its own, after those of the command. Between the two the
+process may die, the database fail, or the lease end because no connection is free: the repeat is
+then another attempt at what was done already, maybe beside the first. So the commands behind it
+must bear that. Most set or refuse by state; those whose effects would add up take the claim's
+`command_id`, which all attempts share, and write it in the transaction that acts, under a lock or a
+unique constraint: the next attempt finds it there, changes nothing and answers as the first did.
 """
 
 from __future__ import annotations
@@ -36,14 +42,15 @@ _POLL_SECONDS_MAX = 0.8
 """Between two looks for the answer of the first request; each delay is twice the one before."""
 
 _CLAIM = text("""
-INSERT INTO idempotency_keys AS k (id, user_id, key, request_hash, created_at)
-VALUES (:id, :user_id, :key, :request_hash, :now)
+INSERT INTO idempotency_keys AS k (id, user_id, key, request_hash, command_id, created_at)
+VALUES (:id, :user_id, :key, :request_hash, :command_id, :now)
 ON CONFLICT (user_id, key) DO UPDATE
-SET id = :id, request_hash = :request_hash, created_at = :now, status_code = NULL, response = NULL
+SET id = :id, request_hash = :request_hash, created_at = :now, status_code = NULL, response = NULL,
+    command_id = CASE WHEN k.created_at <= :forgotten_before THEN :command_id ELSE k.command_id END
 WHERE k.created_at <= :forgotten_before
    OR (k.status_code IS NULL AND k.created_at <= :abandoned_before
        AND k.request_hash = :request_hash)
-RETURNING k.id
+RETURNING k.command_id
 """)
 _FIND = text("""
 SELECT request_hash, status_code, response FROM idempotency_keys
@@ -54,7 +61,8 @@ UPDATE idempotency_keys SET status_code = :status_code, response = :response
 WHERE id = :id AND user_id = :user_id
 """).bindparams(bindparam("response", type_=JSONB))
 _RELEASE = text("""
-DELETE FROM idempotency_keys WHERE id = :id AND user_id = :user_id AND status_code IS NULL
+UPDATE idempotency_keys SET id = gen_random_uuid(), created_at = :abandoned
+WHERE id = :id AND user_id = :user_id AND status_code IS NULL
 """)
 _RENEW = text("""
 UPDATE idempotency_keys SET created_at = :now
@@ -65,10 +73,17 @@ _PURGE = text("DELETE FROM idempotency_keys WHERE created_at <= :before")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right, and the duty, to carry a request out and to say how it ended."""
+    """The right, and the duty, to carry a request out and to say how it ended.
+
+    Attributes:
+        id: of this attempt.
+        user_id: whose request.
+        command_id: of what the request does, the same for all attempts at it.
+    """
 
     id: UUID
     user_id: UUID
+    command_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +163,13 @@ class IdempotencyKeys:
             )
 
     async def release(self, claim: Claim) -> None:
-        """Forget the claim: the request failed for a reason that may be gone next time."""
+        """End the claim: the request failed for a reason that may be gone next time.
+
+        The next attempt is one at the same command: what failed may have been done all the same.
+        """
+        values = {"id": claim.id, "user_id": claim.user_id, "abandoned": self._now() - LEASE}
         async with self._database.for_user(claim.user_id) as session:
-            await _run(session, _RELEASE, {"id": claim.id, "user_id": claim.user_id})
+            await _run(session, _RELEASE, values)
 
     async def purge(self) -> None:
         """Delete what is older than 24 hours; the sweeper calls this."""
@@ -161,9 +180,10 @@ class IdempotencyKeys:
         self, user_id: UUID, key: str, request_hash: str
     ) -> Claim | FirstAnswer | None:
         now = self._now()
-        claim = Claim(new_id(), user_id)
+        claim_id = new_id()
         names: dict[str, Any] = {
-            "id": claim.id,
+            "id": claim_id,
+            "command_id": new_id(),
             "user_id": user_id,
             "key": key,
             "request_hash": request_hash,
@@ -172,10 +192,11 @@ class IdempotencyKeys:
             "abandoned_before": now - LEASE,
         }
         async with self._database.for_user(user_id) as session:
-            if (await _run(session, _CLAIM, names)).first() is not None:
-                return claim
+            claimed = (await _run(session, _CLAIM, names)).first()
+            if claimed is not None:
+                return Claim(claim_id, user_id, claimed.command_id)
             row = (await _run(session, _FIND, {"user_id": user_id, "key": key})).first()
-        if row is None:  # released in between
+        if row is None:  # purged in between
             return None
         if row.request_hash != request_hash:
             raise IdempotencyConflict

@@ -22,6 +22,7 @@ from domain.ports import WallClock
 from domain.positions import PositionState
 from domain.principal import Principal
 from models.bots import BotRun, RunState
+from models.columns import new_id
 from models.connections import Account
 from models.ledgers import Balance, Flow, FlowKind, PaperBalance, PaperOrder
 from models.markets import VenueState
@@ -107,8 +108,15 @@ class PaperAccounts:
         if found.first() is None:
             await self.open(session, user_id, venue)
 
-    async def reset(self, principal: Principal, venue: str) -> PaperReset:
+    async def reset(
+        self, principal: Principal, venue: str, *, command_id: UUID | None = None
+    ) -> PaperReset:
         """Put a paper account back to its starting cash. Its trades stay in the history.
+
+        Args:
+            principal: whose account.
+            venue: at which venue.
+            command_id: what asks; asking again with the same one changes nothing.
 
         Raises:
             ObjectNotFound: there is no paper account at that venue.
@@ -130,9 +138,12 @@ class PaperAccounts:
             ).first()
             if account is None:
                 raise ObjectNotFound("There is no paper account at this broker")
+            reset = PaperReset(account.id, venue, self._opening_balance, CURRENCY)
+            if command_id is not None and await _was_reset_by(session, command_id):
+                return reset
             if await _is_in_use(session, account.id):
                 raise PaperAccountInUse
-            await self._refill(session, account)
+            await self._refill(session, account, command_id or new_id())
             record(
                 session,
                 AuditEvent.PAPER_RESET,
@@ -140,9 +151,9 @@ class PaperAccounts:
                 at=self._clock.now(),
                 meta={"account_id": str(account.id), "balance": str(self._opening_balance)},
             )
-            return PaperReset(account.id, venue, self._opening_balance, CURRENCY)
+            return reset
 
-    async def _refill(self, session: AsyncSession, account: Account) -> None:
+    async def _refill(self, session: AsyncSession, account: Account, command_id: UUID) -> None:
         at = await self._venue_time(session, account.venue)
         held = (
             await session.exec(select(PaperBalance).where(PaperBalance.account_id == account.id))
@@ -152,7 +163,10 @@ class PaperAccounts:
         for currency, amount in sorted(changes.items()):
             # Of the account's own currency also nothing: the flow is what says when it was reset.
             if amount or currency == CURRENCY:
-                session.add(_flow(account, Amount(currency, amount), FlowKind.RESET, at))
+                flow = _flow(account, Amount(currency, amount), FlowKind.RESET, at)
+                if currency == CURRENCY:
+                    flow.id = command_id
+                session.add(flow)
         await session.exec(delete(PaperBalance).where(col(PaperBalance.account_id) == account.id))
         await session.exec(delete(Balance).where(col(Balance.account_id) == account.id))
         session.expunge_all()
@@ -196,6 +210,10 @@ def _flow(account: Account, money: Amount, kind: FlowKind, at: datetime) -> Flow
         kind=kind,
         at=at,
     )
+
+
+async def _was_reset_by(session: AsyncSession, command_id: UUID) -> bool:
+    return (await session.exec(select(Flow.id).where(Flow.id == command_id))).first() is not None
 
 
 async def _is_in_use(session: AsyncSession, account_id: UUID) -> bool:

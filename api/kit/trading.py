@@ -65,8 +65,9 @@ class TradingCommands(Protocol):
         *,
         percent: Decimal | None,
         quantity: Decimal | None,
+        command_id: UUID,
     ) -> CloseResult:
-        """Leave one position at the market, or a part of it."""
+        """Leave one position at the market, or a part of it; once for each command."""
         ...
 
     async def write_off_position(self, principal: Principal, position_id: UUID) -> CloseResult:

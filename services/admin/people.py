@@ -23,6 +23,7 @@ from domain.ports import WallClock, WorkflowService, WorkflowServiceUnavailable
 from domain.principal import Principal, Role
 from models.administration import UserNote
 from models.bots import Bot, BotState
+from models.columns import new_id
 from models.people import User, UserStatus
 from services import audit
 from services.admin.reading import note_reading, rows_of
@@ -247,8 +248,21 @@ class People:
             notes=tuple(notes),
         )
 
-    async def update(self, principal: Principal, user_id: UUID, change: PersonChange) -> None:
+    async def update(
+        self,
+        principal: Principal,
+        user_id: UUID,
+        change: PersonChange,
+        *,
+        command_id: UUID | None = None,
+    ) -> None:
         """Change a user. Whoever is suspended or disabled is logged out, their bot exit-only.
+
+        Args:
+            principal: the administrator.
+            user_id: whom.
+            change: what.
+            command_id: what asks, and the id of a note; asking again adds no second one.
 
         Raises:
             ObjectNotFound: there is no such user.
@@ -264,7 +278,9 @@ class People:
             bot = await lock_bot(session, user_id) if shuts_out else None
             user = await _lock_people(session, principal, user_id)
             changed = _apply(user, change)
-            note_id = _add_note(session, principal, user_id, change.note, now)
+            note_id = await _add_note(
+                session, principal, user_id, change.note, now, command_id or new_id()
+            )
             is_shut_out = shuts_out and "status" in changed
             if is_shut_out:
                 # A first start that held the user until now has made the bot meanwhile.
@@ -324,15 +340,23 @@ def _refuse_locking_oneself_out(change: PersonChange) -> None:
         raise InvalidRequest({"role": "You cannot take your own rights away"})
 
 
-def _add_note(
-    session: AsyncSession, principal: Principal, user_id: UUID, note: str | None, now: datetime
+async def _add_note(
+    session: AsyncSession,
+    principal: Principal,
+    user_id: UUID,
+    note: str | None,
+    now: datetime,
+    note_id: UUID,
 ) -> str | None:
-    """Keep an administrator's note; answers its id."""
+    """Keep an administrator's note, once; answers its id."""
     if note is None:
         return None
-    kept = UserNote(user_id=user_id, author_id=principal.user_id, note=note, created_at=now)
-    session.add(kept)
-    return str(kept.id)
+    if await session.get(UserNote, note_id) is None:
+        author_id = principal.user_id
+        session.add(
+            UserNote(id=note_id, user_id=user_id, author_id=author_id, note=note, created_at=now)
+        )
+    return str(note_id)
 
 
 def _apply(user: User, change: PersonChange) -> dict[str, list[str]]:

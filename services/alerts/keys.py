@@ -16,6 +16,7 @@ from domain.plans import Feature
 from domain.ports import WallClock
 from domain.principal import Principal
 from models.alerts import WebhookKey
+from models.columns import new_id
 from models.people import User
 from services.alerts.errors import WebhookNeedsPlan
 from services.audit import AuditEvent, record
@@ -92,12 +93,20 @@ class WebhookKeys:
         rows = await self._reads.rows(caller, _LIST, now=self._clock.now())
         return [WebhookKeyView(**row) for row in rows]
 
-    async def issue(self, principal: Principal, *, overlap: timedelta = timedelta(0)) -> IssuedKey:
+    async def issue(
+        self,
+        principal: Principal,
+        *,
+        overlap: timedelta = timedelta(0),
+        command_id: UUID | None = None,
+    ) -> IssuedKey:
         """Make a user's key, instead of the one there was.
 
         Args:
             principal: whose.
             overlap: how long the replaced one stays good, so that no alert is lost meanwhile.
+            command_id: what asks, and the key's id; asking again gives the same key another secret,
+                since the first one's answer was lost.
 
         Raises:
             WebhookNeedsPlan: the plan does not include alerts.
@@ -110,6 +119,8 @@ class WebhookKeys:
             plan = await plan_of(session, principal.user_id, now)
             if not plan.features.allows(Feature.TRADINGVIEW_WEBHOOK):
                 raise WebhookNeedsPlan(details={"tier": plan.tier.value})
+            if command_id is not None and await _renew(session, command_id, secret):
+                return IssuedKey(command_id, secret)
             replaced = await _end_keys(session, principal.user_id, now, now + overlap)
             if overlap and replaced > REPLACED_MAX:
                 raise ExceedsTierLimit(
@@ -117,6 +128,7 @@ class WebhookKeys:
                     details={"replaced_keys": REPLACED_MAX},
                 )
             key = WebhookKey(
+                id=command_id or new_id(),
                 user_id=principal.user_id,
                 key_hash=hash_key(secret),
                 hint=secret[-_HINT_LENGTH:],
@@ -172,6 +184,17 @@ async def _hold_user(session: AsyncSession, user_id: UUID) -> None:
     )
     if found.first() is None:
         raise TokenInvalid
+
+
+async def _renew(session: AsyncSession, key_id: UUID, secret: str) -> bool:
+    """Give a key another secret, unless it was replaced meanwhile; whether there is such a key."""
+    key = await session.get(WebhookKey, key_id, with_for_update=True)
+    if key is None:
+        return False
+    if key.ends_at is None:
+        key.key_hash, key.hint = hash_key(secret), secret[-_HINT_LENGTH:]
+        session.add(key)
+    return True
 
 
 async def _end_keys(session: AsyncSession, user_id: UUID, now: datetime, ends_at: datetime) -> int:

@@ -136,9 +136,21 @@ class Exports:
         self._wait_seconds = wait_seconds
 
     async def request(
-        self, principal: Principal, choice: AccountChoice, wish: ExportWish
+        self,
+        principal: Principal,
+        choice: AccountChoice,
+        wish: ExportWish,
+        *,
+        command_id: UUID | None = None,
     ) -> ExportView:
         """Ask for an export and wait a little for its file.
+
+        Args:
+            principal: who asks.
+            choice: of which account.
+            wish: what of it.
+            command_id: what asks, and the export's id; asking again with the same one waits for
+                that export.
 
         Raises:
             NoBrokerConfigured: the caller has no such account.
@@ -148,21 +160,23 @@ class Exports:
         """
         _require_sense(wish)
         frame = await self._views.frame(principal, choice)
-        export = self._row(principal, frame, wish)
+        export = self._row(principal, frame, wish, command_id or new_id())
         async with self._database.for_user(principal.user_id) as session:
-            await self._require_room(session, principal.user_id, frame.plan)
-            session.add(export)
-            record(
-                session,
-                AuditEvent.EXPORT_REQUESTED,
-                user_id=principal.user_id,
-                at=export.created_at,
-                meta={
-                    "export_id": str(export.id),
-                    "data_type": wish.data.value,
-                    "format": wish.format.value,
-                },
-            )
+            await _one_after_the_other(session, principal.user_id)
+            if await session.get(Export, export.id) is None:
+                await self._require_room(session, principal.user_id, frame.plan)
+                session.add(export)
+                record(
+                    session,
+                    AuditEvent.EXPORT_REQUESTED,
+                    user_id=principal.user_id,
+                    at=export.created_at,
+                    meta={
+                        "export_id": str(export.id),
+                        "data_type": wish.data.value,
+                        "format": wish.format.value,
+                    },
+                )
         # Should this not get through, the sweeper sees the row.
         with suppress(WorkflowServiceUnavailable):
             await self._workflows.start_export(principal.user_id, export.id)
@@ -217,11 +231,6 @@ class Exports:
         return Download(export.file_name, ExportFormat(export.format).content_type, opened)
 
     async def _require_room(self, session: AsyncSession, user_id: UUID, plan: Plan) -> None:
-        """Requests of a user are counted one after the other."""
-        await (await session.connection()).execute(
-            text("SELECT pg_advisory_xact_lock(:space, hashtext(:user))"),
-            {"space": _REQUESTS_LOCK, "user": str(user_id)},
-        )
         today = self._clock.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         made, pending = (
             await session.exec(
@@ -239,9 +248,8 @@ class Exports:
         if pending >= PENDING_MAX:
             raise ExceedsTierLimit("Wait for the exports that are under way")
 
-    def _row(self, principal: Principal, frame: Frame, wish: ExportWish) -> Export:
+    def _row(self, principal: Principal, frame: Frame, wish: ExportWish, export_id: UUID) -> Export:
         now = self._clock.now()
-        export_id = new_id()
         return Export(
             id=export_id,
             user_id=principal.user_id,
@@ -282,6 +290,14 @@ class Exports:
             row_count=row["row_count"],
             created_at=row["created_at"],
         )
+
+
+async def _one_after_the_other(session: AsyncSession, user_id: UUID) -> None:
+    """Requests of a user are counted one after the other."""
+    await (await session.connection()).execute(
+        text("SELECT pg_advisory_xact_lock(:space, hashtext(:user))"),
+        {"space": _REQUESTS_LOCK, "user": str(user_id)},
+    )
 
 
 def _require_sense(wish: ExportWish) -> None:

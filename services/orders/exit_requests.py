@@ -72,7 +72,7 @@ async def request_exit(
         The request for a part: `denied` where it is less than a quantity step, `merged` where an
         open one carries it out. None where all of the position was asked for, now or before.
     """
-    known = await _by_cause(session, position.id, cause)
+    known = await request_by_cause(session, position.id, cause)
     if known is not None:
         return known
     if position.close_requested is not None:
@@ -110,6 +110,28 @@ async def request_exit(
 async def oldest_open_request(session: AsyncSession, position_id: UUID) -> ExitRequest | None:
     """The open request of a position that is to be carried out first."""
     return next(iter(await _open_requests(session, position_id)), None)
+
+
+async def request_by_cause(
+    session: AsyncSession, position_id: UUID, cause: str
+) -> ExitRequest | None:
+    """The request for a part of a position that a cause asked for."""
+    found = await session.exec(
+        select(ExitRequest).where(
+            ExitRequest.position_id == position_id, ExitRequest.cause == cause
+        )
+    )
+    return found.one_or_none()
+
+
+async def sold_for(session: AsyncSession, position_id: UUID, cause: str) -> Decimal:
+    """What the exit orders of a cause sold of a position, in the base currency."""
+    found = await session.exec(
+        select(func.sum(Fill.quantity))
+        .join(Order, col(Order.id) == Fill.order_id)
+        .where(Fill.position_id == position_id, Order.cause == cause)
+    )
+    return found.one() or ZERO
 
 
 async def unsold(session: AsyncSession, request: ExitRequest) -> Decimal:
@@ -260,15 +282,6 @@ def _merge(
     session.add(into)
     request.state, request.merged_into = ExitRequestState.MERGED, into.id
     request.ended_at = wall
-
-
-async def _by_cause(session: AsyncSession, position_id: UUID, cause: str) -> ExitRequest | None:
-    found = await session.exec(
-        select(ExitRequest).where(
-            ExitRequest.position_id == position_id, ExitRequest.cause == cause
-        )
-    )
-    return found.one_or_none()
 
 
 def _is_all(position: Position, quantity: Decimal) -> bool:

@@ -324,9 +324,16 @@ class TradingService:
         *,
         percent: Decimal | None = None,
         quantity: Decimal | None = None,
+        command_id: UUID | None = None,
     ) -> CloseResult:
-        """Leave one position at the market, or a part of it; raises as `UserExits.close`."""
-        asked = await self._exits.close(principal, position_id, percent=percent, quantity=quantity)
+        """Leave one position at the market, or a part of it; as `UserExits.close`."""
+        asked = await self._exits.close(
+            principal,
+            position_id,
+            percent=percent,
+            quantity=quantity,
+            command_id=command_id or new_id(),
+        )
         await self._inform(asked.bot, BotSignal.ORDER_UPDATE)
         status, subject = (
             ("closing", "The position") if asked.is_all else ("reducing", "A part of the position")

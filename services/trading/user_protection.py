@@ -97,13 +97,23 @@ async def lock_open_position(
     Raises:
         PositionNotFound: no open position of this user has that id.
     """
+    bot, position = await lock_position(session, principal, position_id)
+    if position.state != PositionState.OPEN:
+        raise PositionNotFound
+    return bot, position
+
+
+async def lock_position(
+    session: AsyncSession, principal: Principal, position_id: UUID
+) -> tuple[Bot, Position]:
+    """Lock the user's bot and one of its positions, open or not.
+
+    Raises:
+        PositionNotFound: no position of this user has that id.
+    """
     bot = await lock_bot(session, principal.user_id)
     position = (
-        await session.exec(
-            select(Position)
-            .where(Position.id == position_id, Position.state == PositionState.OPEN.value)
-            .with_for_update()
-        )
+        await session.exec(select(Position).where(Position.id == position_id).with_for_update())
     ).one_or_none()
     if bot is None or position is None:
         raise PositionNotFound

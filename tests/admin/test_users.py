@@ -16,6 +16,7 @@ from domain.principal import Principal, Role
 from models.people import UserStatus
 from services.admin.people import PersonChange
 from services.errors import AccountSuspended, AlreadyRunning, NotAuthorized
+from services.idempotency import LEASE
 from services.trading.commands import TradingService
 from tests.admin.conftest import make_admin
 from tests.api.harness import PASSWORD, REALM, Api, World, register
@@ -177,6 +178,20 @@ async def test_a_tier_that_is_given_holds_and_is_audited(
     assert body["notes"] not in str(entry["meta"])
     (notice,) = await world.sql("SELECT kind, facts FROM notices WHERE kind = 'plan_changed'")
     assert notice["facts"] == {"from": "free", "to": "enterprise"}
+
+
+async def test_a_note_whose_answer_was_lost_is_kept_once(
+    world: World, admin: Api, user: Api
+) -> None:
+    headers, path = {"Idempotency-Key": uuid4().hex}, f"/admin/users/{wire(user)}"
+    await admin.data("PUT", path, json={"notes": "Called back"}, headers=headers)
+    await world.sql("UPDATE idempotency_keys SET status_code = NULL, response = NULL")
+    world.clock.advance(seconds=LEASE.total_seconds() + 1)
+
+    await admin.data("PUT", path, json={"notes": "Called back"}, headers=headers)
+
+    detail = (await admin.data("GET", path))["user"]
+    assert [note["note"] for note in detail["notes"]] == ["Called back"]
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,7 @@ class FakeTrading:
         *,
         percent: Decimal | None,
         quantity: Decimal | None,
+        command_id: UUID,
     ) -> CloseResult:
         asked = {"percent": percent, "quantity": quantity}
         await self._note("close_position", position_id=position_id, **asked)

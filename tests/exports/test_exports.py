@@ -56,6 +56,17 @@ async def table(stage: Stage, view: ExportView) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+async def test_a_command_is_one_export_however_often_it_is_given(stage: Stage) -> None:
+    principal, command_id = stage.book.trader.principal, uuid4()
+
+    views = [
+        await stage.exports.request(principal, ANY, CSV, command_id=command_id) for _ in range(2)
+    ]
+
+    assert [view.id for view in views] == [command_id] * 2
+    assert len(await stage.exports.recent(principal)) == 1
+
+
 # --- what is in a file ----------------------------------------------------------------------------
 
 

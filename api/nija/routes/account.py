@@ -110,13 +110,13 @@ async def close_position(
         message = "Give percent or quantity, not both"
         raise InvalidRequest({"percent": message, "quantity": message})
 
-    async def act() -> Answer[ClosePositionView]:
+    async def act(command_id: UUID) -> Answer[ClosePositionView]:
         result = await services.trading.close_position(
-            caller, parsed, percent=wish.percent, quantity=wish.quantity
+            caller, parsed, percent=wish.percent, quantity=wish.quantity, command_id=command_id
         )
         return ok(ClosePositionView.from_domain(result))
 
-    return await once(act)
+    return await once.command(act)
 
 
 @router.post(
@@ -169,10 +169,11 @@ async def reset_paper(
 ) -> Answer[PaperResetData]:
     """Put the paper account back to its starting cash; its trades stay in the history."""
 
-    async def act() -> Answer[PaperResetData]:
-        return ok(PaperResetData.from_domain(await services.paper.reset(caller, PAPER_VENUE)))
+    async def act(command_id: UUID) -> Answer[PaperResetData]:
+        result = await services.paper.reset(caller, PAPER_VENUE, command_id=command_id)
+        return ok(PaperResetData.from_domain(result))
 
-    return await once(act)
+    return await once.command(act)
 
 
 def _position_id(text: str) -> UUID:

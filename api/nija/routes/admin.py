@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 
@@ -63,11 +64,13 @@ async def update_user(
 ) -> Answer[UpdatedView]:
     """Change tier, status or role; suspending or disabling ends sessions and entries at once."""
 
-    async def act() -> Answer[UpdatedView]:
-        await services.people.update(admin, user_id_of(user_id), body.to_change())
+    async def act(command_id: UUID) -> Answer[UpdatedView]:
+        await services.people.update(
+            admin, user_id_of(user_id), body.to_change(), command_id=command_id
+        )
         return ok(UpdatedView())
 
-    return await once(act)
+    return await once.command(act)
 
 
 @router.get("/kill-switch", **answers(SwitchesView, NotAuthorized))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
@@ -35,11 +36,12 @@ async def request_export(
     """
     choice = chosen(services, body.mode, body.broker)
 
-    async def act() -> Answer[ExportItem]:
-        view = await services.exports.request(caller, choice, body.to_wish())
+    async def act(command_id: UUID) -> Answer[ExportItem]:
+        wish = body.to_wish()
+        view = await services.exports.request(caller, choice, wish, command_id=command_id)
         return ok(ExportItem.from_domain(view))
 
-    return await once(act)
+    return await once.command(act)
 
 
 @router.get("/exports", **answers(ExportsData))

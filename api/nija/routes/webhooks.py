@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
@@ -80,11 +81,13 @@ async def issue_webhook(
     """Make the webhook key, or replace it. It is shown this once."""
     wanted = body or WebhookKeyRequest()
 
-    async def act() -> Answer[WebhookKeyIssuedData]:
-        issued = await alerts.webhook_keys.issue(caller, overlap=wanted.overlap)
+    async def act(command_id: UUID) -> Answer[WebhookKeyIssuedData]:
+        issued = await alerts.webhook_keys.issue(
+            caller, overlap=wanted.overlap, command_id=command_id
+        )
         return ok(WebhookKeyIssuedData.from_domain(issued))
 
-    return await once(act)
+    return await once.command(act)
 
 
 @router.delete(
