@@ -22,10 +22,11 @@ sent, and its order then lies before the times that we noted."""
 FILLS_MARGIN = timedelta(days=30)
 """The same for the fills of an order that is named; nothing else is listed with them."""
 
+Seen = tuple[OrderReport | None, Sequence[FillReport]]
+"""What a venue shows of an order: its report, if it lists it, and its fills."""
 
-async def look_up(
-    account: VenueAccount, order: Order
-) -> tuple[OrderReport | None, Sequence[FillReport]]:
+
+async def look_up(account: VenueAccount, order: Order) -> Seen:
     """What the venue shows of an order: its report, if it lists it, and its fills."""
     report = await _find(account, order, _first_time(order) - LOOKUP_MARGIN)
     known_as = order.venue_order_id if report is None else report.venue_order_id
@@ -34,9 +35,7 @@ async def look_up(
     return report, await _fills_of(account, order, known_as)
 
 
-async def look_up_widely(
-    account: VenueAccount, order: Order
-) -> tuple[OrderReport | None, Sequence[FillReport]]:
+async def look_up_widely(account: VenueAccount, order: Order) -> Seen:
     """A last look for an order that is about to be taken for absent, further back."""
     since = _first_time(order) - LOOKUP_MARGIN_WIDE
     report = await account.find_order(order.client_order_id, order.symbol, since=since)

@@ -42,9 +42,10 @@ from services.orders.booking import book
 from services.orders.cancelling import OrderCancelling
 from services.orders.conditions import is_in
 from services.orders.exit_progress import LATE_AFTER, note_lateness
-from services.orders.look_ups import filled_of, look_up, look_up_widely
+from services.orders.look_ups import Seen, filled_of, look_up, look_up_widely
 from services.orders.refusals import ABSENT, Refusal, is_judged
 from services.orders.refused_keys import delay_with_refused_keys
+from services.orders.resending import OrderResending
 from services.orders.row_locks import CONNECTIONS_MAX, LockRetry, lock_position_and_order
 from services.orders.venue_time import time_of_look_up
 
@@ -65,20 +66,11 @@ is given to one that the venue accepted and no longer knows, from when it was fi
 before it is taken for absent. What the venue could not be asked in that time is asked once it can
 be (`is_doubted`)."""
 
-RESEND_AFTER = timedelta(seconds=5)
-"""Wall time since an exit was sent after which it is sent again if the venue does not list it and
-repeating a client order id makes no second order there; longer after each time.
-
-It is less than a send may take: a request that was lost and a venue that is slow look the same, and
-an exit must not wait for the one because of the other. A slow venue may so be sent an exit again
-that it is about to answer; each answer counts (`services.orders.refusals`), and no send follows one
-that was judged."""
-
-RESEND_DOUBLINGS_MAX = 2
-"""So the delays become no longer than 20 s: a venue that is back has the exit soon."""
-
 ACCEPTED_SECONDS_MAX = 2.0
 """How long the look at an order that was just accepted may delay the record of its acceptance."""
+
+UNSEEN_SECONDS_MAX = 3.0
+"""How much longer a look-up may take than until the order is to be sent again."""
 
 _log = structlog.get_logger("nija.orders")
 
@@ -105,6 +97,7 @@ class OrderSettling:
         self._grace = grace
         self.lock_retry = LockRetry(of_all=bookings_at_once)
         self._cancelling = OrderCancelling(database, clock, self.lock_retry)
+        self._resending = OrderResending(database, self.lock_retry, grace)
 
     async def result(self, user_id: UUID, order_id: UUID) -> OrderResult:
         """Where an order stands by our own books."""
@@ -122,27 +115,44 @@ class OrderSettling:
         Raises:
             VenueUnavailable, VenueRefusedKeys: the venue could not be asked.
         """
+        return await self._settle(user_id, order_id, doubt_the_end=doubt_the_end)
+
+    async def settle_or_delay(self, user_id: UUID, order_id: UUID) -> OrderResult:
+        """As `settle`, for who carries the order out and asks until there is an end.
+
+        With refused keys it is asked for after a delay. An exit that cannot be asked for is sent
+        again where a repetition makes no second order.
+
+        Raises:
+            VenueUnavailable: the venue could not be asked, and it is not to be sent again now.
+        """
+        try:
+            return await self._settle(user_id, order_id, resends_unseen=True)
+        except VenueRefusedKeys:
+            order, _ours, _ref = await self._load(user_id, order_id)
+            delay = delay_with_refused_keys(order, self._clock.now())
+            return _result(order).model_copy(update={"keys_refused_seconds": delay})
+
+    async def _settle(
+        self,
+        user_id: UUID,
+        order_id: UUID,
+        *,
+        doubt_the_end: bool = False,
+        resends_unseen: bool = False,
+    ) -> OrderResult:
         order, ours, ref = await self._load(user_id, order_id)
         if order.state == OrderState.INTENDED or (ours.state.is_final and not doubt_the_end):
             return _result(order)
         try:
             with requests_for(Purpose.LOOK_UP):
-                result = await self._look_up(order, ours, ref)
+                result = await self._look_up(order, ours, ref, resends_unseen=resends_unseen)
         except (VenueUnavailable, VenueRefusedKeys):
             await self._note_lateness(order)
             raise
         if not result.state.is_final:
             await self._note_lateness(order)
         return result
-
-    async def settle_or_delay(self, user_id: UUID, order_id: UUID) -> OrderResult:
-        """As `settle`, for who asks until there is an end: with refused keys, after a delay."""
-        try:
-            return await self.settle(user_id, order_id)
-        except VenueRefusedKeys:
-            order, _ours, _ref = await self._load(user_id, order_id)
-            delay = delay_with_refused_keys(order, self._clock.now())
-            return _result(order).model_copy(update={"keys_refused_seconds": delay})
 
     async def _note_lateness(self, order: Order) -> None:
         """Have the user told of an exit whose fate takes its time, whatever keeps it."""
@@ -174,14 +184,23 @@ class OrderSettling:
         return await self._look_up(order, ours, ref, just_accepted=True)
 
     async def _look_up(
-        self, order: Order, ours: OurOrder, ref: AccountRef, *, just_accepted: bool = False
+        self,
+        order: Order,
+        ours: OurOrder,
+        ref: AccountRef,
+        *,
+        just_accepted: bool = False,
+        resends_unseen: bool = False,
     ) -> OrderResult:
         account = await self._venues.account(ref)
+        repeats = account.repeats_known_orders
+        resend_at = self._resending.unseen_due_at(order) if resends_unseen and repeats else None
         try:
-            async with asyncio.timeout(ACCEPTED_SECONDS_MAX if just_accepted else None):
-                seen = await look_up(account, order)
-        except TimeoutError:
-            raise VenueUnavailable("The venue takes its time to show the order") from None
+            seen = await _ask(account, order, self._look_up_seconds(resend_at, just_accepted))
+        except VenueUnavailable:
+            if resend_at is None or self._clock.now() < resend_at:
+                raise
+            return _result(await self._resending.resend(order))
         key = VenueKey(ref.venue, ref.realm)
         now = await time_of_look_up(self._database, self._venues, key, order, self._clock.now())
         report, fills = seen
@@ -189,15 +208,28 @@ class OrderSettling:
         if report is not None and order.missed_at is not None:
             await self._note_missed(order, None)
         if report is None and not filled_of(ours, fills):
-            if not just_accepted and account.repeats_known_orders and _may_resend(order):
-                if self._is_resend_due(order):
-                    return await self._resend(order)
+            if repeats and not just_accepted and self._resending.may(order):
+                if self._resending.is_due(order, self._clock.now()):
+                    return _result(await self._resending.resend(order))
                 if ours.state.needs_lookup:
                     # The venue's answer to the repetition will tell what a listing that lags does
                     # not: however late it is, the order is not taken for absent before.
                     return _result(order)
             if just_accepted or self._is_in_flight(order):
                 return _result(order)
+        return await self._conclude(order, ours, ref, account, seen, now)
+
+    async def _conclude(
+        self,
+        order: Order,
+        ours: OurOrder,
+        ref: AccountRef,
+        account: VenueAccount,
+        seen: Seen,
+        now: datetime,
+    ) -> OrderResult:
+        """Book what the venue shows of an order; nothing of it is waited for any more."""
+        report, fills = seen
         correction = settle(ours, report, fills, now=now, grace=self._grace)
         if ours.state.needs_lookup and correction and correction.state is OrderState.ABSENT:
             report, fills = await look_up_widely(account, order)
@@ -243,40 +275,14 @@ class OrderSettling:
             return _result(order)
         return await self._look_up(order, ours, ref)
 
-    def _is_resend_due(self, order: Order) -> bool:
-        """Whether an exit that the venue does not list is to be sent under its client order id.
-
-        Only where a venue answers an id that it knows with the order that it has: a listing that
-        lags then makes no second order.
-        """
-        if order.sent_at is None:
-            return False
-        if OrderState(order.state).needs_lookup:
-            doublings = min(max(order.sends - 1, 0), RESEND_DOUBLINGS_MAX)
-            return self._has_passed(order.sent_at, RESEND_AFTER * (1 << doublings))
-        return order.state == OrderState.OPEN and self._has_passed(order.missed_at, self._grace)
-
-    async def _resend(self, order: Order) -> OrderResult:
-        """Let an exit be sent once more under its client order id; its row stays the same."""
-
-        async def intend() -> Order:
-            async with self._database.for_user(order.user_id) as session:
-                _position, row = await lock_position_and_order(session, order.id, waits=False)
-                if (row.state, row.sends) != (order.state, order.sends):
-                    return row
-                row.state = OrderState.INTENDED
-                row.missed_at = None
-                session.add(row)
-            _log.warning(
-                "order.resend",
-                order_id=str(order.id),
-                leg=order.leg,
-                symbol=order.symbol,
-                sends=order.sends,
-            )
-            return row
-
-        return _result(await self.lock_retry.carry_out(order.account_id, intend))
+    def _look_up_seconds(self, resend_at: datetime | None, just_accepted: bool) -> float | None:
+        """How long a look-up may take: none that lasts keeps an exit from being sent again."""
+        if just_accepted:
+            return ACCEPTED_SECONDS_MAX
+        if resend_at is None:
+            return None
+        left = (resend_at - self._clock.now()).total_seconds()
+        return max(left, 0.0) + UNSEEN_SECONDS_MAX
 
     def _end_unlisted(self, order: Order, ours: OurOrder, correction: Correction) -> Correction:
         """Judge an order that the venue had accepted and does not know any more by its fills.
@@ -386,6 +392,14 @@ class OrderSettling:
         return _result(booked, guard_due=guard_due)
 
 
+async def _ask(account: VenueAccount, order: Order, seconds_max: float | None) -> Seen:
+    try:
+        async with asyncio.timeout(seconds_max):
+            return await look_up(account, order)
+    except TimeoutError:
+        raise VenueUnavailable("The venue takes its time to show the order") from None
+
+
 def is_doubted(now: datetime) -> ColumnElement[bool]:
     """Which orders were taken for absent and may yet turn up, in a statement with their accounts.
 
@@ -414,14 +428,6 @@ async def _is_guard_due(session: AsyncSession, order: Order) -> bool:
         return True
     run = await session.get(BotRun, position.run_id)
     return run is None or run.state != RunState.ENTERING
-
-
-def _may_resend(order: Order) -> bool:
-    """Whether an order is one that is sent again: an exit of which no send was judged and refused.
-
-    Another send would meet with the same; what is left open is whether one before it arrived.
-    """
-    return order.leg != Leg.ENTRY and not is_judged(order.refusal_code)
 
 
 def _absence(order: Order) -> Refusal:

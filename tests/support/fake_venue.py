@@ -346,6 +346,8 @@ class FakeAccount:
         self, client_order_id: str, symbol: str, *, since: datetime
     ) -> OrderReport | None:
         self._require_readable(symbol)
+        if self.hangs_at_look_ups:
+            await asyncio.Event().wait()
         await self.crash.step("before a look-up")
         order = self.orders.get(client_order_id)
         if order is None or order.listed_from > self.market.now or self._has_forgotten:

@@ -9,7 +9,7 @@ import pytest
 
 from domain.money import ZERO
 from services.orders.comparing import CONFIRM_AFTER
-from services.orders.settling import RESEND_AFTER
+from services.orders.resending import RESEND_AFTER
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, Engine, RunningBot
 from tests.support.fake_venue import Answer

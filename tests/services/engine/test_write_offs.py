@@ -11,7 +11,7 @@ import pytest
 
 from domain.markets import MarketStatus, Mode
 from services.errors import PositionCanBeSold, PositionNotFound
-from services.orders.settling import RESEND_AFTER
+from services.orders.resending import RESEND_AFTER
 from services.trading.writing_off import FAILING_FOR
 from tests.support.books import assert_in_order
 from tests.support.engine import QUANTITY, Engine, RunningBot
