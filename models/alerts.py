@@ -24,6 +24,7 @@ class WebhookKey(SQLModel, table=True):
     """A key that alerts come with. Only its SHA-256 is kept: the key itself is 256 random bits.
 
     One without an end is the user's present key; a replaced one may stay good until its end.
+    One that was ended at once has the end `created_at`.
     """
 
     __tablename__ = "webhook_keys"

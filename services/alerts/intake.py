@@ -4,7 +4,9 @@ Two round trips: the key is looked up by its hash before anybody is authenticate
 stored bound by row-level security in one pipeline, which is one transaction. The key's row is
 locked first, so the limit is exact. Alerts with one key are stored one after the other, in the
 order in which they came: they wait for each other here, without a connection, so that a flood of
-one key holds up nobody else. Nothing else is waited for meanwhile.
+one key holds up nobody else. Nothing else is waited for meanwhile. Whether the key is good is asked
+when an alert's turn has come, and again with its row locked: no alert is taken with a key whose end
+was answered, however long it waited.
 
 An alert that leaves a position is answered when the position was asked to leave, so that no bot,
 plan, market or key is needed for it (`services.alerts.exit_decisions`). Where that takes too long
@@ -58,12 +60,12 @@ SELECT k.id AS key_id, k.user_id, u.status, u.subscription_tier, u.trial_ends_at
 FROM webhook_keys k
 JOIN users u ON u.id = k.user_id
 LEFT JOIN subscriptions s ON s.user_id = k.user_id
-WHERE k.key_hash = %(key_hash)s AND (k.ends_at IS NULL OR k.ends_at > %(now)s)
+WHERE k.key_hash = %(key_hash)s AND (k.ends_at IS NULL OR k.ends_at > %(good_at)s)
 """
 _BIND = f"SELECT set_config('{USER_SETTING}', %s, true)"
 _LOCK_KEY = """
 UPDATE webhook_keys SET last_used_at = %(now)s
-WHERE id = %(key_id)s AND (ends_at IS NULL OR ends_at > %(now)s)
+WHERE id = %(key_id)s AND (ends_at IS NULL OR ends_at > %(good_at)s)
 """
 _RECENT = """
 SELECT count(*) AS calls, min(received_at) AS oldest FROM alerts
@@ -97,7 +99,8 @@ _VALUES = """
 _WITHIN_LIMIT = """
 (%(limit)s::int IS NULL OR %(limit)s::int > (
     SELECT count(*) FROM alerts WHERE key_id = %(key_id)s AND received_at > %(window)s))
-AND EXISTS (SELECT FROM webhook_keys WHERE id = %(key_id)s AND last_used_at = %(now)s)
+AND EXISTS (SELECT FROM webhook_keys
+            WHERE id = %(key_id)s AND (ends_at IS NULL OR ends_at > %(good_at)s))
 """
 # Literals only; every value is a parameter.
 _REPEAT: LiteralString = f"""
@@ -250,7 +253,7 @@ class AlertIntake:
         now, key_hash = self._clock.now(), hash_key(key)
         # Before anything is waited for: alerts of a key are stored in the order of their arrival.
         async with self._locks.setdefault(key_hash, asyncio.Lock()):
-            owner = await self._owner(key_hash, offer.wish, now)
+            owner = await self._owner(key_hash, offer.wish)
             row = judge(owner, offer, now, age_max=self._age_max)
             for _ in range(_ATTEMPTS):
                 stored = await self._store(owner, row, now, meter)
@@ -276,10 +279,10 @@ class AlertIntake:
         is_followed = exits is None or row.id not in exits.ended
         self._dispatch.submit(TakenAlert(row.id, user_id, bot_id, exits_of, is_followed))
 
-    async def _owner(self, key_hash: str, wish: AlertWish | None, now: datetime) -> DictRow:
+    async def _owner(self, key_hash: str, wish: AlertWish | None) -> DictRow:
         values = {
             "key_hash": key_hash,
-            "now": now,
+            "good_at": self._clock.now(),
             "symbol": wish.symbol if wish else None,
             "leaves": wish.leaves if wish else None,
         }
@@ -305,6 +308,7 @@ class AlertIntake:
             **values_of(row, now, age_max=self._age_max),
             "user_id": owner["user_id"],
             "key_id": owner["key_id"],
+            "good_at": self._clock.now(),
             "limit": self._limit(row),
         }
 

@@ -121,7 +121,8 @@ class WebhookKeys:
                 raise WebhookNeedsPlan(details={"tier": plan.tier.value})
             if command_id is not None and await _renew(session, command_id, secret):
                 return IssuedKey(command_id, secret)
-            replaced = await _end_keys(session, principal.user_id, now, now + overlap)
+            ends_at = now + overlap if overlap else None
+            replaced = await _end_keys(session, principal.user_id, now, ends_at)
             if overlap and replaced > REPLACED_MAX:
                 raise ExceedsTierLimit(
                     "Too many replaced keys are still good; end them by replacing without overlap",
@@ -170,7 +171,7 @@ class WebhookKeys:
 
 async def end_all_keys(session: AsyncSession, user_id: UUID, now: datetime) -> int:
     """End the keys of a user whose row is locked, at once; how many there were."""
-    ended = await _end_keys(session, user_id, now, now)
+    ended = await _end_keys(session, user_id, now, None)
     if ended:
         event, meta = AuditEvent.WEBHOOK_KEY_REVOKED, {"keys": ended}
         record(session, event, user_id=user_id, at=now, meta=meta)
@@ -197,8 +198,14 @@ async def _renew(session: AsyncSession, key_id: UUID, secret: str) -> bool:
     return True
 
 
-async def _end_keys(session: AsyncSession, user_id: UUID, now: datetime, ends_at: datetime) -> int:
-    """Let every key that is good at `now` end no later than `ends_at`; how many there are."""
+async def _end_keys(
+    session: AsyncSession, user_id: UUID, now: datetime, ends_at: datetime | None
+) -> int:
+    """Let every key that is good at `now` end no later than `ends_at`; how many there are.
+
+    None ends them at once: an alert may have read its clock after ours and wait for the row, so the
+    end is put where no clock is before it, at the key's beginning.
+    """
     keys = (
         await session.exec(
             select(WebhookKey)
@@ -210,7 +217,8 @@ async def _end_keys(session: AsyncSession, user_id: UUID, now: datetime, ends_at
         )
     ).all()
     for key in keys:
-        key.ends_at = ends_at if key.ends_at is None else min(key.ends_at, ends_at)
+        end = ends_at or key.created_at
+        key.ends_at = end if key.ends_at is None else min(key.ends_at, end)
         session.add(key)
     await session.flush()
     return len(keys)
