@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 
 from sqlalchemy import ColumnElement
 from sqlmodel import col, func, select
@@ -22,12 +23,15 @@ from domain.markets import MarketRules, MarketStatus
 from domain.money import ZERO, ceil_to_step, floor_to_step
 from domain.orders import Leg, OrderType, Side
 from domain.positions import Direction
-from domain.refusals import TOO_MUCH, WRONG_TYPE
+from domain.refusals import FORM_REFUSED, TOO_MUCH, WRONG_TYPE
 from models.trading import Fill, Order, Position
 from services.orders.conditions import is_form_refused
 from services.orders.dust import BY_RULES, INSUFFICIENT_FUNDS, last_price
 from services.orders.market_rules import rules_from_record
 from services.orders.refusals import is_judged
+
+ADAPTED_AT_ONCE_MAX = 12
+"""Tries in a row without a delay because each is made in another form than the refused one."""
 
 _OF_NO_KIND = BY_RULES | {INSUFFICIENT_FUNDS, "no_liquidity"}
 """Judgements of an order that one of another kind would meet with as well."""
@@ -40,6 +44,9 @@ class Attempts:
     Attributes:
         made: how many there were.
         in_vain: how many came after the last one that filled anything.
+        failing_since: wall time at which the first of those was made.
+        formless: how many of the latest in a row were refused for their size or kind, up to
+            `ADAPTED_AT_ONCE_MAX`.
         too_large: those of the last day that were refused as too large for one order.
         is_wrong_type: whether one was refused for its kind.
         latest: the latest.
@@ -47,6 +54,8 @@ class Attempts:
 
     made: int
     in_vain: int
+    failing_since: datetime | None
+    formless: int
     too_large: Sequence[TooLarge]
     is_wrong_type: bool
     latest: Order | None
@@ -77,7 +86,7 @@ async def earlier_attempts(
         )
     ).first()
     if latest is None:
-        return Attempts(0, 0, (), is_wrong_type=False, latest=None)
+        return Attempts(0, 0, None, 0, (), is_wrong_type=False, latest=None)
     # By the fills, of which there are few where the tries are many.
     filled = (
         await session.exec(
@@ -86,14 +95,34 @@ async def earlier_attempts(
             .where(Fill.position_id == position.id, same_exit)
         )
     ).one()
+    first_in_vain = (
+        await session.exec(
+            select(col(Order.intended_at)).where(same_exit, col(Order.attempt) == (filled or 0) + 1)
+        )
+    ).first()
     refused = (col(Order.position_id) == position.id) & is_form_refused() & same_exit
     return Attempts(
         made=latest.attempt,
         in_vain=latest.attempt - (filled or 0),
+        failing_since=first_in_vain,
+        formless=await _formless(session, same_exit, latest),
         too_large=await _too_large(session, refused, now),
         is_wrong_type=await _is_wrong_type(session, refused),
         latest=latest,
     )
+
+
+async def _formless(session: AsyncSession, same_exit: ColumnElement[bool], latest: Order) -> int:
+    """How many of the latest tries in a row were refused for their form, as far as it matters."""
+    if latest.refusal_code not in FORM_REFUSED:
+        return 0
+    codes = await session.exec(
+        select(col(Order.refusal_code))
+        .where(same_exit)
+        .order_by(col(Order.attempt).desc())
+        .limit(ADAPTED_AT_ONCE_MAX)
+    )
+    return sum(1 for _ in takewhile(lambda code: code in FORM_REFUSED, codes.all()))
 
 
 async def _too_large(

@@ -8,12 +8,12 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.orders import OrderState
-from domain.refusals import FORM_REFUSED
+from domain.refusals import TOO_MUCH, WRONG_TYPE
 from models.bots import Bot, BotRun
 from models.connections import Account, Connection
 from models.markets import MarketState
 from models.trading import Order, Position
-from services.trading.exit_attempts import Attempts
+from services.trading.exit_attempts import ADAPTED_AT_ONCE_MAX, Attempts, OrderForm
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MAX = 60.0
@@ -31,30 +31,36 @@ RETRY_SECONDS_PATIENT = 600.0
 gone): each try leaves an order, and it may go on for months. What may have changed that ends such a
 delay at once (`_has_changed`)."""
 
-ADAPTED_AT_ONCE_MAX = 12
-"""Tries in a row without a delay because each is made in another form than the refused one."""
-
 
 async def wait_before_retry(
-    session: AsyncSession, position: Position, earlier: Attempts, now: datetime
+    session: AsyncSession,
+    position: Position,
+    earlier: Attempts,
+    form: OrderForm | None,
+    now: datetime,
 ) -> float:
     """Seconds until the next try; none or less if it is due.
 
-    Longer after each that filled nothing; an exit that gets on does not slow down, and what is made
-    in another form than the one that was refused need not wait.
+    Longer after each that filled nothing, yet no longer than the exit has been failing: many tries
+    may have left within a second. An exit that gets on does not slow down, and what is made in
+    another form than the one that was refused need not wait.
 
     Args:
         session: the transaction that makes exits.
         position: what is to leave.
         earlier: how the tries before went.
+        form: what the next try would be; None where nothing can be made.
         now: wall time.
     """
     latest = earlier.latest
     if latest is None or latest.settled_at is None or latest.state == OrderState.FILLED:
         return 0.0
-    if latest.refusal_code in FORM_REFUSED and earlier.in_vain <= ADAPTED_AT_ONCE_MAX:
+    if form is not None and _is_adapted(form, latest) and earlier.formless < ADAPTED_AT_ONCE_MAX:
         return 0.0
     delay = timedelta(seconds=delay_after(earlier.in_vain))
+    if earlier.failing_since is not None:
+        failing = latest.settled_at - earlier.failing_since
+        delay = min(delay, max(failing, timedelta(0)) + timedelta(seconds=RETRY_SECONDS_FIRST))
     wait = (latest.settled_at + delay - now).total_seconds()
     if wait > 0 and earlier.in_vain >= PATIENT_AFTER:
         return 0.0 if await _has_changed(session, position, latest) else wait
@@ -69,6 +75,13 @@ def delay_after(in_vain: int) -> float:
         return delay
     steps = min(1 + (in_vain - PATIENT_AFTER) // PATIENCE_STEP, RETRY_DOUBLINGS_MAX)
     return min(delay * (1 << steps), RETRY_SECONDS_PATIENT)
+
+
+def _is_adapted(form: OrderForm, refused: Order) -> bool:
+    """Whether the next try is made in another form because of what the refused one met with."""
+    if refused.refusal_code == WRONG_TYPE:
+        return form.type != refused.type
+    return refused.refusal_code in TOO_MUCH and form.quantity < refused.quantity
 
 
 async def _has_changed(session: AsyncSession, position: Position, latest: Order) -> bool:

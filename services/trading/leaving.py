@@ -40,7 +40,7 @@ from services.orders.exit_requests import (
     unsold,
 )
 from services.orders.market_rules import rules_from_record
-from services.trading.exit_attempts import earlier_attempts, fit_order
+from services.trading.exit_attempts import Attempts, OrderForm, earlier_attempts, fit_order
 from services.trading.exit_delays import wait_before_retry
 
 _COMMANDED = frozenset({ExitReason.EMERGENCY_STOP, ExitReason.KILL_SWITCH, ExitReason.BOT_STOPPED})
@@ -99,12 +99,12 @@ async def leave(
     note_due(position, wall, in_vain=earlier.in_vain, latest=earlier.latest)
     session.add(position)
     await tell_if_late(session, position, cause, wall)
-    wait = await wait_before_retry(session, position, earlier, wall)
+    form = await _form(session, position, due, earlier, wall)
+    wait = await wait_before_retry(session, position, earlier, form, wall)
     if wait > 0:
         return Leaving(retry_seconds=wait)
-    if due.quantity <= ZERO:
+    if form is None:
         return NOTHING
-    form = await fit_order(session, position, due.quantity, earlier, wall)
     attempt = earlier.made + 1
     order = Order(
         user_id=position.user_id,
@@ -141,6 +141,14 @@ async def leave(
         attempt=attempt,
     )
     return Leaving(order=_task_of(order))
+
+
+async def _form(
+    session: AsyncSession, position: Position, due: _Due, earlier: Attempts, wall: datetime
+) -> OrderForm | None:
+    if due.quantity <= ZERO:
+        return None
+    return await fit_order(session, position, due.quantity, earlier, wall)
 
 
 def _task_of(order: Order) -> OrderTask:

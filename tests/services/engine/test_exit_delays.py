@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
 
 from domain.markets import Mode
@@ -88,3 +91,71 @@ async def test_a_long_pause_ends_once_at_what_may_have_changed(alone: Engine, re
 
     view = await alone.guard(bot)
     assert (view.orders, view.recheck_seconds) == ((), 2 * RETRY_SECONDS_MAX)
+
+
+def pass_time(engine: Engine, seconds: float) -> None:
+    engine.wall.advance(seconds)
+    engine.venue.market.now += timedelta(seconds=seconds)
+
+
+@pytest.mark.integration
+async def test_an_exit_leaves_soon_after_a_market_takes_orders_again(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """A market refuses every kind of order for two seconds, as in an auction."""
+    await engine.fire(await engine.open_position(bot), "stop")
+    account = engine.account(bot)
+    began = engine.wall.now()
+    while engine.wall.now() - began < timedelta(seconds=2):
+        for live in (await engine.guard(bot)).orders:
+            account.answers.append(Answer.WRONG_TYPE)
+            await engine.place(bot, live.order_id)
+        pass_time(engine, 0.05)
+
+    # From now on the market takes orders.
+    view = await engine.guard(bot)
+
+    assert view.orders or (view.recheck_seconds or 0) <= 3, f"none for {view.recheck_seconds} s"
+    kinds = [send.type.value for send in account.sends if send.side == "sell"]
+    assert kinds == ["market", "limit", "limit"], "at once in another kind, then after delays"
+
+
+@pytest.mark.integration
+async def test_tries_that_left_at_once_make_no_delay_longer(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The market's maximum is found by eight halvings within a second; then it refuses that too."""
+    await engine.fire(await engine.open_position(bot), "stop")
+    account = engine.account(bot)
+    account.quantity_max = Decimal("0.015")
+    for _ in range(8):
+        (live,) = (await engine.guard(bot)).orders
+        await engine.place(bot, live.order_id)
+        pass_time(engine, 0.1)
+    await refuse(engine, bot)
+
+    view = await engine.guard(bot)
+
+    assert not view.orders
+    assert view.recheck_seconds is not None
+    assert view.recheck_seconds <= 2
+
+
+@pytest.mark.integration
+async def test_a_maximum_is_found_at_once_also_after_hours_of_other_refusals(
+    alone: Engine,
+) -> None:
+    bot = await alone.start_bot(mode=Mode.LIVE)
+    await alone.fire(await alone.open_position(bot), "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await add_refused_attempts(alone, task.order_id, 200)
+    account = alone.account(bot)
+    account.quantity_max = Decimal(1)
+
+    for _ in range(6):
+        for live in (await alone.guard(bot)).orders:
+            await alone.place(bot, live.order_id)
+
+    sizes = [send.quantity for send in account.sends if send.side == "sell"]
+    assert sizes[:3] == [Decimal(3), Decimal("1.5"), Decimal("0.75")]
+    assert (await alone.position(bot)).state == "closed"
