@@ -64,6 +64,7 @@ class Position(SQLModel, table=True):
 
     While an exit is due, `exit_due_at` is since when (wall time), `exit_state` whether it gets on,
     `exit_attempts` how many orders in a row filled nothing and `exit_error` why the latest did not.
+    `exit_asked_at` is when somebody last asked for it (wall time), again or for the first time.
     `sellable_quantity` is what the venue had free for the exit when it last refused one for want of
     funds.
     """
@@ -164,6 +165,7 @@ class Position(SQLModel, table=True):
     exit_due_at: datetime | None = timestamp_field(nullable=True)
     exit_attempts: int = 0
     exit_error: str | None = None
+    exit_asked_at: datetime | None = timestamp_field(nullable=True)
     sellable_quantity: Decimal | None = amount_field(nullable=True)
 
 

@@ -75,6 +75,7 @@ async def request_exit(
     known = await request_by_cause(session, position.id, cause)
     if known is not None:
         return known
+    position.exit_asked_at = wall
     if position.close_requested is not None:
         return None
     if quantity is None or _is_all(position, quantity):

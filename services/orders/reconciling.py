@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, func, nulls_first, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -228,6 +228,8 @@ class Reconciling:
             return
         except VenueRefusedKeys:
             error = "The broker refused the API keys"
+        else:
+            await self._note_working_keys(user_id, account_id)
         async with self._database.for_user(user_id) as session:
             now = self._clock.now()
             account = (
@@ -253,6 +255,25 @@ class Reconciling:
                 # was removed never will.
                 account.reconciled_at = until
             session.add(account)
+
+    async def _note_working_keys(self, user_id: UUID, account_id: UUID) -> None:
+        """Note of keys that were refused that they work: exits of the account wait for that.
+
+        Before the account says so too, in a transaction that locks the connection alone: who dies
+        between the two notes it again.
+        """
+        refused = select(Account.connection_id).where(
+            Account.id == account_id, col(Account.reconcile_error).is_not(None)
+        )
+        async with self._database.for_user(user_id) as session:
+            await session.exec(
+                update(Connection)
+                .where(
+                    col(Connection.id).in_(refused),
+                    col(Connection.status) != ConnectionStatus.REMOVED.value,
+                )
+                .values(last_connected_at=self._clock.now())
+            )
 
     async def reconcile(self, user_id: UUID, account_id: UUID) -> datetime:
         """Settle what is unsettled, then compare balances. Running it twice is running it once.

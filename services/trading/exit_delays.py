@@ -11,6 +11,7 @@ from domain.orders import OrderState
 from domain.refusals import TOO_MUCH, WRONG_TYPE
 from models.bots import Bot, BotRun
 from models.connections import Account, Connection
+from models.controls import KillScope, KillSwitch
 from models.markets import MarketState
 from models.trading import Order, Position
 from services.trading.exit_attempts import ADAPTED_AT_ONCE_MAX, Attempts, OrderForm
@@ -29,7 +30,8 @@ PATIENCE_STEP = 90
 RETRY_SECONDS_PATIENT = 600.0
 """The longest delay of an exit that a venue has refused for a day (its keys, or its market, are
 gone): each try leaves an order, and it may go on for months. What may have changed that ends such a
-delay at once (`_has_changed`)."""
+delay at once (`_has_changed`). Once somebody asks again for the exit it is made when
+`RETRY_SECONDS_MAX` have passed since the last try (`_was_asked_again`): however often that is."""
 
 
 async def wait_before_retry(
@@ -62,8 +64,13 @@ async def wait_before_retry(
         failing = latest.settled_at - earlier.failing_since
         delay = min(delay, max(failing, timedelta(0)) + timedelta(seconds=RETRY_SECONDS_FIRST))
     wait = (latest.settled_at + delay - now).total_seconds()
-    if wait > 0 and earlier.in_vain >= PATIENT_AFTER:
-        return 0.0 if await _has_changed(session, position, latest) else wait
+    if wait <= 0 or earlier.in_vain < PATIENT_AFTER:
+        return wait
+    if await _has_changed(session, position, latest):
+        return 0.0
+    if await _was_asked_again(session, position, latest.settled_at):
+        soon = latest.settled_at + timedelta(seconds=RETRY_SECONDS_MAX)
+        return min(wait, (soon - now).total_seconds())
     return wait
 
 
@@ -87,8 +94,9 @@ def _is_adapted(form: OrderForm, refused: Order) -> bool:
 async def _has_changed(session: AsyncSession, position: Position, latest: Order) -> bool:
     """Whether there is a reason to try again although it has failed for hours.
 
-    Keys were replaced or found to work, the market is said to be another than it was, or the bot
-    was started, stopped or paused: somebody may be waiting for it.
+    Keys were replaced or found to work (by a test of them, or by a reconciliation after one that
+    found them refused), the market is said to be another than it was, or the bot was started,
+    stopped or paused: somebody may be waiting for it.
     """
     changed_at = func.greatest(  # of those that are not null
         col(Bot.state_changed_at), col(Connection.last_connected_at), col(MarketState.since)
@@ -110,3 +118,23 @@ async def _has_changed(session: AsyncSession, position: Position, latest: Order)
     )
     changed: datetime | None = found.first()
     return changed is not None and latest.settled_at is not None and changed > latest.settled_at
+
+
+async def _was_asked_again(session: AsyncSession, position: Position, since: datetime) -> bool:
+    """Whether its user, an alert or a kill switch has asked for the exit since the last try."""
+    if position.exit_asked_at is not None and position.exit_asked_at > since:
+        return True
+    asked = await session.exec(
+        select(KillSwitch.id)
+        .join(BotRun, col(BotRun.id) == position.run_id)
+        .where(
+            col(KillSwitch.released_at).is_(None),
+            col(KillSwitch.close_positions),
+            func.greatest(KillSwitch.engaged_at, KillSwitch.closing_since) > since,
+            (col(KillSwitch.scope) == KillScope.GLOBAL.value)
+            | (col(KillSwitch.user_id) == position.user_id)
+            | (col(KillSwitch.venue) == BotRun.venue),
+        )
+        .limit(1)
+    )
+    return asked.first() is not None

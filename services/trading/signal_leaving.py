@@ -73,6 +73,7 @@ async def leave_by_signal(
         if quantity is not None and quantity <= ZERO:
             continue
         if is_leaving:
+            position.exit_asked_at = wall
             found.append(Asked(position.id, position.id, joins=await asking.of_all(position.id)))
             continue
         request = await request_exit(

@@ -86,6 +86,7 @@ class UserExits:
             if position.state != PositionState.OPEN:
                 raise PositionNotFound
             if position.close_requested is not None:
+                position.exit_asked_at = self._clock.now()
                 return AskedExit(bot, position.open_quantity, is_all=True)
             if percent is not None and percent < HUNDRED:
                 rest = max(ZERO, position.open_quantity - await asked_for(session, position.id))

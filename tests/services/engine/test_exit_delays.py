@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from services.trading.exit_delays import (
     delay_after,
 )
 from tests.support.attempts import add_refused_attempts
-from tests.support.engine import Engine, RunningBot
+from tests.support.engine import Engine, RunningBot, close
 from tests.support.fake_venue import Answer
 
 HOUR = 3600
@@ -159,3 +160,100 @@ async def test_a_maximum_is_found_at_once_also_after_hours_of_other_refusals(
     sizes = [send.quantity for send in account.sends if send.side == "sell"]
     assert sizes[:3] == [Decimal(3), Decimal("1.5"), Decimal("0.75")]
     assert (await alone.position(bot)).state == "closed"
+
+
+async def reconcile_error(engine: Engine, bot: RunningBot) -> str | None:
+    (row,) = await engine.rows(
+        "SELECT reconcile_error FROM accounts WHERE id = :id", id=bot.trader.account_id
+    )
+    error: str | None = row["reconcile_error"]
+    return error
+
+
+@pytest.mark.integration
+async def test_an_exit_is_tried_once_a_reconciliation_finds_that_refused_keys_work_again(
+    alone: Engine,
+) -> None:
+    """The keys were let in again at the venue, after they had been refused for some hours."""
+    bot = await alone.start_bot(mode=Mode.LIVE)
+    await alone.fire(await alone.open_position(bot), "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await add_refused_attempts(alone, task.order_id, 900)
+    alone.venue.refuses_keys = True
+    (task,) = (await alone.guard(bot)).orders
+    assert (await alone.place(bot, task.order_id)).state == "refused"
+    pass_time(alone, 30)
+    await alone.reconciling._try(bot.trader.user_id, bot.trader.account_id)
+    assert await reconcile_error(alone, bot) is not None
+    alone.venue.refuses_keys = False
+    pass_time(alone, 30)
+    await alone.reconciling._try(bot.trader.user_id, bot.trader.account_id)
+    assert await reconcile_error(alone, bot) is None
+
+    view = await alone.guard(bot)
+
+    assert len(view.orders) == 1, f"the exit waits {view.recheck_seconds} s more"
+    alone.account(bot).answers.append(Answer.REFUSE)
+    await alone.place(bot, view.orders[0].order_id)
+    pass_time(alone, 30)
+    await alone.reconciling._try(bot.trader.user_id, bot.trader.account_id)
+    assert not (await alone.guard(bot)).orders, "keys that go on working are no news"
+
+
+async def by_user(engine: Engine, bot: RunningBot) -> None:
+    position = await engine.position(bot)
+    await engine.trading.close_position(bot.trader.principal, position.id)
+
+
+async def by_alert(engine: Engine, bot: RunningBot) -> None:
+    await engine.hunt(bot, close())
+
+
+async def by_part(engine: Engine, bot: RunningBot) -> None:
+    position = await engine.position(bot)
+    await engine.trading.close_position(bot.trader.principal, position.id, percent=Decimal(10))
+
+
+async def by_kill_switch(engine: Engine, bot: RunningBot) -> None:
+    await engine.execute("UPDATE kill_switches SET released_at = :now", now=engine.wall.now())
+    await engine.execute(
+        "INSERT INTO kill_switches (id, scope, user_id, reason, engaged_at, close_positions,"
+        " notify_users, revision, handled_revision)"
+        " VALUES (gen_random_uuid(), 'user', :user_id, 'a test', :now, true, false, 1, 0)",
+        now=engine.wall.now(),
+        user_id=bot.trader.user_id,
+    )
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("ask", [by_user, by_alert, by_part, by_kill_switch])
+async def test_who_asks_again_for_an_exit_waits_a_minute_at_most(
+    alone: Engine, ask: Callable[[Engine, RunningBot], Awaitable[None]]
+) -> None:
+    """However often: many closes make no more tries."""
+    bot = await leaving(alone, 900)
+    pass_time(alone, 120)
+    assert not (await alone.guard(bot)).orders
+
+    await ask(alone, bot)
+    await refuse(alone, bot)
+    tries = 0
+    for _ in range(30):
+        pass_time(alone, 5)
+        await ask(alone, bot)
+        if (await alone.guard(bot)).orders:
+            tries += 1
+            await refuse(alone, bot)
+
+    assert tries == 2, "within two and a half minutes"
+
+
+async def leaving(engine: Engine, tries: int) -> RunningBot:
+    """A bot whose user asked for the exit of its position, which was refused as often."""
+    bot = await engine.start_bot(mode=Mode.LIVE)
+    await engine.open_position(bot)
+    await by_user(engine, bot)
+    (task,) = (await engine.guard(bot)).orders
+    await add_refused_attempts(engine, task.order_id, tries - 1)
+    await refuse(engine, bot)
+    return bot
