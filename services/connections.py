@@ -6,11 +6,12 @@ No network call happens inside a transaction; what was true before the call is c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Realm, VenueKey
@@ -33,9 +34,10 @@ from services.database import Database
 from services.errors import (
     BrokerAlreadyConnected,
     InvalidApiKey,
+    ObjectNotFound,
     UnsupportedBroker,
 )
-from services.key_uses import wait_for_sends, wait_until_unused
+from services.key_uses import SENDS_SECONDS_MAX, wait_for_sends, wait_until_unused
 from services.orders.emptied import may_fill
 from services.reads import Caller, Reads
 from services.sealing import mask_key, seal_credentials
@@ -241,8 +243,16 @@ class Connections:
         where that takes too long after it as well, 18 s in all.
 
         Raises:
-            ObjectNotFound: the caller has no such connection.
+            ObjectNotFound: the caller has no such connection, or it was removed; then its keys are
+                unused by the time this says so.
         """
+        try:
+            return await self._remove(principal, connection_id, force=force)
+        except ObjectNotFound:
+            await self._wait_for_removal(principal, connection_id)
+            raise
+
+    async def _remove(self, principal: Principal, connection_id: UUID, *, force: bool) -> Removal:
         async with self._database.for_user(principal.user_id) as session:
             await get_connection(session, connection_id)
         await self._runs.connection_removed(principal, connection_id, force=force)
@@ -275,6 +285,17 @@ class Connections:
         if connection.status == ConnectionStatus.REMOVED:
             await self._wait_until_unused(principal, connection_id)
         return Removal(str(connection.status), left)
+
+    async def _wait_for_removal(self, principal: Principal, connection_id: UUID) -> None:
+        """Wait as the call does that has removed a connection and may not have answered yet."""
+        async with self._database.for_user(principal.user_id) as session:
+            found = await session.exec(
+                select(Connection.removed_at).where(Connection.id == connection_id)
+            )
+            removed_at = found.first()
+        waits_for = timedelta(seconds=SENDS_SECONDS_MAX)
+        if removed_at is not None and self._clock.now() - removed_at < waits_for:
+            await self._wait_until_unused(principal, connection_id)
 
     async def _wait_until_unused(self, principal: Principal, connection_id: UUID) -> None:
         await wait_until_unused(self._database, self._clock, principal.user_id, (connection_id,))

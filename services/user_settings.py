@@ -153,6 +153,8 @@ class UserSettingsService:
     async def update(self, principal: Principal, wishes: Mapping[str, Any]) -> list[str]:
         """Change leaves; answers the names of those whose value is another one now.
 
+        Asking for what is so already waits like the change itself, which may still be waiting.
+
         Args:
             principal: whose settings.
             wishes: leaf name to a value of the leaf's type.
@@ -173,23 +175,33 @@ class UserSettingsService:
             stored, plan = await self._lock(session, principal.user_id)
             changed = [name for name in wishes if _stored_value(stored, name) != wishes[name]]
             check_plan({name: wishes[name] for name in changed}, plan)
-            if not changed:
-                return []
-            stored.updated_at = self._clock.now()
-            _apply(stored, {name: wishes[name] for name in changed}, stored.updated_at)
-            record(
-                session,
-                AuditEvent.SETTINGS_CHANGED,
-                user_id=principal.user_id,
-                at=stored.updated_at,
-                meta={"fields": changed},
-            )
-        if not set(changed).isdisjoint(TRADING):
+            if changed:
+                self._change(session, principal, stored, {name: wishes[name] for name in changed})
+        is_of_trading = not set(wishes).isdisjoint(TRADING)
+        if is_of_trading:
             # No entry passes its gate under the old ones any more; those that did come to an end
             # before the answer.
             await wait_for_entry_sends(self._database, self._clock, principal.user_id)
-        await self._listener.settings_changed(principal)
+        if changed or is_of_trading:  # who made the change may have died before telling
+            await self._listener.settings_changed(principal)
         return changed
+
+    def _change(
+        self,
+        session: AsyncSession,
+        principal: Principal,
+        stored: UserSettings,
+        changes: Mapping[str, Any],
+    ) -> None:
+        stored.updated_at = self._clock.now()
+        _apply(stored, changes, stored.updated_at)
+        record(
+            session,
+            AuditEvent.SETTINGS_CHANGED,
+            user_id=principal.user_id,
+            at=stored.updated_at,
+            meta={"fields": list(changes)},
+        )
 
     async def _check_pairs(self, principal: Principal, pairs: list[str]) -> None:
         current = await self.get(principal)

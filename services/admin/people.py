@@ -298,10 +298,11 @@ class People:
                 # Not its words: users export their own entries, and these outlive the user.
                 meta={"changed": changed, "note_id": note_id},
             )
-        if bot is not None and is_shut_out:
+        if bot is not None:
             await self._inform(bot)
-        if is_shut_out or "subscription_tier" in changed:
-            # No entry passes its gate under the old plan or status any more.
+        if shuts_out or change.tier is not None:
+            # No entry passes its gate under the old plan or status any more. Also where it was so
+            # already: who made the change may still be waiting, or have died before telling.
             await wait_for_entry_sends(self._database, self._clock, user_id)
 
     async def _inform(self, bot: Bot) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -161,7 +162,7 @@ class TradingService:
 
         Raises:
             NotRunning: no run may enter at present, and there is nothing to close either, or
-                closing was not asked for.
+                closing was not asked for. No entry is on its way then either.
         """
         if emergency:
             stopped = await self.emergency_stop(
@@ -169,7 +170,10 @@ class TradingService:
             )
             left = await self._count_positions(principal.user_id)
             return StopResult(stopped.status, stopped.message, left, _advice(left, close_positions))
-        async with self._database.for_user(principal.user_id) as session:
+        async with (
+            self._refused_once_still(principal.user_id),
+            self._database.for_user(principal.user_id) as session,
+        ):
             bot = await lock_bot(session, principal.user_id)
             reason = ExitReason.BOT_STOPPED if close_positions else None
             if bot is None:
@@ -244,9 +248,12 @@ class TradingService:
         """Stop entries for a while; exits go on.
 
         Raises:
-            NotRunning: the bot does not run.
+            NotRunning: the bot does not run, and no entry is on its way.
         """
-        async with self._database.for_user(principal.user_id) as session:
+        async with (
+            self._refused_once_still(principal.user_id),
+            self._database.for_user(principal.user_id) as session,
+        ):
             bot = await _running_bot(session, principal.user_id)
             if bot.state != BotState.PAUSED:
                 self._change(session, bot, BotState.PAUSED)
@@ -312,7 +319,8 @@ class TradingService:
                 self._change(session, bot, BotState.STOPPED)
         if runs:
             await self._inform(bot, BotSignal.STOP)
-            await self._wait_for_sends(principal.user_id)
+        # Also where no run is left: who ended them may still be waiting.
+        await self._wait_for_sends(principal.user_id)
         return left
 
     # --- positions --------------------------------------------------------------------------
@@ -389,6 +397,15 @@ class TradingService:
     async def _wait_for_sends(self, user_id: UUID) -> int:
         """Let entries that passed their gate before the command come to an end before we answer."""
         return await wait_for_entry_sends(self._database, self._clock, user_id)
+
+    @asynccontextmanager
+    async def _refused_once_still(self, user_id: UUID) -> AsyncIterator[None]:
+        """Let no command that ends entries say that nothing runs while an entry can still leave."""
+        try:
+            yield
+        except NotRunning:
+            await self._wait_for_sends(user_id)
+            raise
 
     async def _wait_flat(self, user_id: UUID, closing: Sequence[UUID]) -> int:
         """Wait some seconds for positions to be flat; how many are not yet."""

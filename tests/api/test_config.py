@@ -84,7 +84,9 @@ async def test_only_changed_leaves_are_named(world: World, user: Api) -> None:
     assert [name for name, _ in world.trading.calls] == ["settings_changed"]
     again = await user.data("PUT", "/config/settings", json=change)
     assert again["updated_fields"] == []
-    assert len(world.trading.calls) == 1
+    only_told = {"notifications": change["notifications"]}
+    assert (await user.data("PUT", "/config/settings", json=only_told))["updated_fields"] == []
+    assert len(world.trading.calls) == 2, "the bot is told again of what it trades by"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from time import monotonic
+from uuid import uuid4
 
 import pytest
 
+from models.connections import Connection, ConnectionStatus
 from services.connections import ANSWERS_SECONDS_MAX
+from services.errors import ObjectNotFound
 from services.key_uses import SENDS_SECONDS_MAX
 from tests.credentials.processes import Installation, Process
 
@@ -127,3 +130,29 @@ async def test_an_exit_that_was_read_before_the_removal_is_not_sent_after_it(
     await asyncio.sleep(1)
 
     assert (worker.requests, leaving.sold_at_the_venue()) == (requests, [])
+
+
+async def test_a_second_removal_is_refused_no_sooner_than_the_first_is_answered(
+    leaving: Installation,
+) -> None:
+    """The keys are gone for who asks again, and their last request may still leave."""
+    worker = leaving.workers[0]
+    slow_orders(leaving, ANSWERS_SECONDS_MAX + 3)
+    await begin_to_leave(leaving, worker)
+    first = asyncio.create_task(leaving.remove())
+    for _ in range(1_000):
+        async with leaving.api.database.as_system() as session:
+            connection = await session.get_one(Connection, leaving.connection_id)
+        if connection.status == ConnectionStatus.REMOVED:
+            break
+        await asyncio.sleep(0.02)
+    assert not first.done()
+
+    with pytest.raises(ObjectNotFound):
+        await leaving.remove()
+
+    (exit_,) = await leaving.exits()
+    assert exit_.state != "sending"
+    assert await first == "removed"
+    with pytest.raises(ObjectNotFound):
+        await leaving.connections.remove(leaving.trader.principal, uuid4())
