@@ -77,7 +77,8 @@ class ApiContainer:
 
 
 CONNECTIONS_OF_A_USER = 3
-"""Of the API's: calls of one user that wait for the rows of their bot leave the rest to others."""
+"""Of the API's to write, and of those to read: calls of one user that wait for rows of theirs, or
+read many, leave the rest to others."""
 
 ALERT_CONNECTIONS = 4
 """Connections for alerts that leave positions."""
@@ -93,6 +94,7 @@ async def build_container(settings: Settings) -> AsyncIterator[ApiContainer]:
             required(settings.app_database_url, "NIJA_APP_DATABASE_URL"),
             ground.clock,
             pool_size=settings.database_pool_size,
+            of_a_caller=CONNECTIONS_OF_A_USER,
             address_limits=_address_limits(settings),
         )
         await reads.open()

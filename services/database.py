@@ -7,13 +7,10 @@ watcher, look-ups that precede authentication, and administrators.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from sqlalchemy import Executable, event, text
 from sqlalchemy.engine import URL, make_url
@@ -22,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.tenancy import USER_SETTING
+from services.caller_connections import CallerConnections
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 30_000
@@ -44,9 +42,6 @@ POOL_SECONDS = 10
 
 SNAPSHOT_IDLE_TIMEOUT_MS = 600_000
 """The same for snapshots, which hold no locks and whose readers wait for a disk between pages."""
-
-
-_HAVING: ContextVar[frozenset[UUID]] = ContextVar("users_with_a_connection", default=frozenset())
 
 
 def driver_url(url: str) -> URL:
@@ -93,8 +88,7 @@ class Database:
         ping_first: bool = True,
         of_a_user: int | None = None,
     ) -> None:
-        self._of_a_user = of_a_user
-        self._users: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._users = CallerConnections(of_a_user)
         self._app = self._engine(app_url, pool_size, ping_first)
         self._system = self._engine(system_url, pool_size, ping_first)
 
@@ -140,24 +134,14 @@ class Database:
     @asynccontextmanager
     async def _one_of(self, user_id: UUID) -> AsyncIterator[None]:
         """Wait, without a connection, until the user has few enough of them."""
-        having = _HAVING.get()
-        if self._of_a_user is None or user_id in having:
-            yield  # within a transaction of the same user's
-            return
-        allowed = self._users.get(user_id)
-        if allowed is None:
-            allowed = self._users[user_id] = asyncio.Semaphore(self._of_a_user)
-        try:
-            async with asyncio.timeout(POOL_SECONDS):
-                await allowed.acquire()
-        except TimeoutError:
-            raise PoolTimeout("The user's other calls have all connections of theirs") from None
-        _HAVING.set(having | {user_id})
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(
+                    self._users.one_for(user_id, wait_seconds=POOL_SECONDS)
+                )
+            except TimeoutError:
+                raise PoolTimeout("The user's other calls have all connections of theirs") from None
             yield
-        finally:
-            _HAVING.set(having)
-            allowed.release()
 
     @asynccontextmanager
     async def snapshot_for_user(self, user_id: UUID) -> AsyncIterator[AsyncSession]:

@@ -7,12 +7,13 @@ caused them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from psycopg import Error as DriverError
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as EngineTimeout
 
 from domain.errors import DomainError, ErrorKind
 from domain.ports import VenueRefusedKeys, VenueUnavailable, WorkflowServiceUnavailable
@@ -303,7 +304,32 @@ class DatabaseFailed(Refusal):
     usual_message = "A database operation failed"
 
 
-_DATABASE_FAILURES = (SQLAlchemyError, DriverError, PoolTimeout, PoolClosed, TooManyRequests)
+class DatabaseBusy(Refusal):
+    """All connections were in use for as long as a call waits for one: nothing was begun."""
+
+    kind = ErrorKind.UNAVAILABLE
+    code = "database_busy"
+    usual_message = "Too much is going on at the moment; wait for the seconds that Retry-After says"
+
+    def __init__(self) -> None:
+        super().__init__(details={"retry_after_seconds": BUSY_SECONDS})
+
+
+BUSY_SECONDS = 2
+"""When a call that found all connections in use is worth repeating."""
+
+_MEANINGS: Mapping[type[Exception], Callable[[], DomainError]] = {
+    VenueUnavailable: VenueFailed,
+    VenueRefusedKeys: InvalidApiKey,
+    WorkflowServiceUnavailable: WorkflowUnavailable,
+    PoolTimeout: DatabaseBusy,
+    TooManyRequests: DatabaseBusy,
+    EngineTimeout: DatabaseBusy,
+    PoolClosed: DatabaseFailed,
+    DriverError: DatabaseFailed,
+    SQLAlchemyError: DatabaseFailed,
+}
+"""By kind of failure; the first that fits counts."""
 
 
 def explain(failure: BaseException) -> DomainError | None:
@@ -311,16 +337,9 @@ def explain(failure: BaseException) -> DomainError | None:
 
     Nothing of the failure's own text is kept: it may name hosts, statements or values.
     """
-    match failure:
-        case DomainError():
-            return failure
-        case VenueUnavailable():
-            return VenueFailed()
-        case VenueRefusedKeys():
-            return InvalidApiKey()
-        case WorkflowServiceUnavailable():
-            return WorkflowUnavailable()
-        case _ if isinstance(failure, _DATABASE_FAILURES):
-            return DatabaseFailed()
-        case _:
-            return None
+    if isinstance(failure, DomainError):
+        return failure
+    for kind, meaning in _MEANINGS.items():
+        if isinstance(failure, kind):
+            return meaning()
+    return None

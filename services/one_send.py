@@ -20,13 +20,13 @@ class OneSendConnection(AsyncConnection[Row]):
     """A connection whose pipelines send everything when they are left.
 
     Results are there once the block of the pipeline has ended, not within it. A test watches the
-    wire: this rests on two names that psycopg keeps to itself.
+    wire: this rests on three names that psycopg keeps to itself.
     """
 
     @asynccontextmanager
-    async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
+    async def pipeline(self) -> AsyncIterator[HeldPipeline]:
         """Run the statements of the block in one round trip; not to be nested."""
-        self._pipeline = held = _HeldPipeline(self)
+        self._pipeline = held = HeldPipeline(self)
         try:
             async with held:
                 yield held
@@ -34,8 +34,17 @@ class OneSendConnection(AsyncConnection[Row]):
             self._pipeline = None
 
 
-class _HeldPipeline(AsyncPipeline):
+class HeldPipeline(AsyncPipeline):
+    """A pipeline that sends nothing before it is left."""
+
     _is_leaving = False
+
+    def end_transaction(self) -> None:
+        """Commit what was executed so far before the server goes on with the rest.
+
+        What fails before does not keep what follows from being carried out.
+        """
+        self._enqueue_sync()
 
     async def __aexit__(
         self,

@@ -1,13 +1,14 @@
 """The read side: authenticated, counted, row-level-secured queries in one network round trip.
 
-A batch sets the transaction-local user of row-level security, checks the caller's session and
-counts the call where that has not been done yet, and runs the queries, all in one pipeline.
-PostgreSQL runs a pipeline as one transaction up to its sync, so the setting binds every query of
-the batch and is gone after it; were it ever not set, the policies would show no rows at all. A
-caller who is not let in is not set, so the queries behind the refusal find nothing.
+A batch checks the caller's session and counts the call where that has not been done yet, sets the
+transaction-local user of row-level security and runs the queries, all in one pipeline. PostgreSQL
+runs a pipeline as one transaction up to a sync, so the setting binds every query of the batch and
+is gone after it; were it ever not set, the policies would show no rows at all.
 
-The first statement of a batch closes its transaction for writing; nothing but the count of the call
-is ever written here. Writers use `services.database`.
+The count commits first, in a transaction of its own: calls of one caller are counted one after the
+other, and must not wait for each other's queries. The second transaction sets the user only where
+the first let this very batch in, so the queries behind a refusal find nothing. Its first statement
+closes it for writing: nothing but counts is ever written here. Writers use `services.database`.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from psycopg import Error, InterfaceError, OperationalError
+from psycopg import AsyncCursor, Error, InterfaceError, OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from domain.errors import DomainError
 from domain.ports import WallClock
 from domain.principal import Principal, Role
 from models.people import UserStatus
 from models.tenancy import USER_SETTING
+from services.caller_connections import CallerConnections
 from services.database import connection_options
 from services.errors import (
     AccountDisabled,
@@ -55,7 +56,12 @@ _Connection = OneSendConnection[DictRow]
 _BIND = f"""
 SELECT set_config('{USER_SETTING}', %s, true), set_config('transaction_read_only', 'on', true)
 """
-_ENTER_CALL = "SELECT * FROM enter_call(%s, %s, %s, %s, %s::jsonb)"
+_BIND_ADMITTED = f"""
+SELECT set_config('{USER_SETTING}', CASE
+           WHEN current_setting('nija.admitted_batch', true) = %s THEN %s ELSE '' END, true
+       ) AS user_id, set_config('transaction_read_only', 'on', true)
+"""
+_ADMIT_CALL = "SELECT * FROM admit_call(%s, %s, %s, %s, %s::jsonb, %s)"
 _ENTER_DOOR = "SELECT * FROM enter_door(%s, %s, %s, %s)"
 
 
@@ -63,7 +69,11 @@ class NoAnswer(OperationalError):
     """The server took the question and said nothing in time."""
 
 
-OUT_OF_REACH = (PoolTimeout, NoAnswer)
+class NotConnected(OperationalError):
+    """No connection could be made in time."""
+
+
+OUT_OF_REACH = (PoolTimeout, NotConnected, NoAnswer)
 """Whoever asks again would only wait once more."""
 
 
@@ -110,6 +120,8 @@ class Reads:
         app_url: the database as role `nija_app`.
         clock: tells whether a session has expired, and which minute and day a call belongs to.
         pool_size: connections at most.
+        of_a_caller: of them one user, or one address without a token, may have so many at a time;
+            None is all.
         address_limits: of callers without a token; None switches every rate limit off, users' too.
             Calls are counted all the same.
         answer_seconds: how long the server may take for a batch.
@@ -121,11 +133,14 @@ class Reads:
         clock: WallClock,
         *,
         pool_size: int = 10,
+        of_a_caller: int | None = None,
         address_limits: AddressLimits | None = None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._clock = clock
         self._answer_seconds = answer_seconds
+        self._callers = CallerConnections(of_a_caller)
+        self._in_use = 0
         self._address_limits = address_limits
         self._user_limits = None if address_limits is None else json.dumps(user_limits())
         self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
@@ -194,12 +209,7 @@ class Reads:
         Raises:
             DomainError: as `principal`, when the caller is claims.
         """
-        try:
-            entered, results = await self._batch(caller, queries)
-        except Error as failure:
-            if isinstance(caller, Claims) and not isinstance(failure, OUT_OF_REACH):
-                await self._count_failed(caller)
-            raise
+        entered, results = await self._batch(caller, queries)
         if isinstance(caller, Claims):
             _admit(caller, entered)
         return results
@@ -213,8 +223,9 @@ class Reads:
         if self._address_limits is None:
             return
         limit = self._address_limits.at(door)
-        params = (door.value, subject_of(address), self.now(), limit)
-        async with self._connection() as connection:
+        subject = subject_of(address)
+        params = (door.value, subject, self.now(), limit)
+        async with self._connection(subject) as connection:
             entered = await (await connection.execute(_ENTER_DOOR, params)).fetchone()
         assert entered is not None, "a function answers one row"
         meter.is_counted = True
@@ -231,29 +242,50 @@ class Reads:
             raise
         except (OperationalError, InterfaceError):
             # A restarted server leaves dead connections in the pool. Reads may simply run again, on
-            # connections that were looked at. The count of the first attempt went with its
-            # transaction.
+            # connections that were looked at.
             await self._pool.check()
             return await self._attempt(caller, queries)
 
     async def _attempt(
         self, caller: Caller, queries: Sequence[Query]
     ) -> tuple[DictRow | None, list[list[DictRow]]]:
-        async with self._connection() as connection:
-            async with connection.pipeline():
-                entering = await connection.execute(*self._first(caller))
-                cursors = [
-                    await connection.execute(query.sql, {"user_id": caller.user_id, **query.params})
-                    for query in queries
-                ]
-            entered = await entering.fetchone()
-            found = [await cursor.fetchall() for cursor in cursors]
-        if isinstance(caller, Claims) and caller.meter is not None and entered is not None:
-            self._note(caller.meter, entered)
-        return entered, found
+        if isinstance(caller, Principal):
+            async with self._connection(caller.user_id) as connection:
+                async with connection.pipeline():
+                    await connection.execute(_BIND, (str(caller.user_id),))
+                    cursors = await _run(connection, caller, queries)
+                return None, [await cursor.fetchall() for cursor in cursors]
+        return await self._attempt_claimed(caller, queries)
+
+    async def _attempt_claimed(
+        self, claims: Claims, queries: Sequence[Query]
+    ) -> tuple[DictRow | None, list[list[DictRow]]]:
+        batch = uuid4().hex  # an earlier one may have left its own on the connection
+        async with self._connection(claims.user_id) as connection:
+            entering, binding = connection.cursor(), connection.cursor()
+            cursors: list[AsyncCursor[DictRow]] = []
+            try:
+                async with connection.pipeline() as pipeline:
+                    await entering.execute(_ADMIT_CALL, self._entering(claims, batch))
+                    if queries:
+                        pipeline.end_transaction()
+                        await binding.execute(_BIND_ADMITTED, (batch, str(claims.user_id)))
+                        cursors = await _run(connection, claims, queries)
+            finally:
+                # Also where a query failed: the call was counted all the same.
+                entered = await _row(entering)
+                if claims.meter is not None and entered is not None:
+                    self._note(claims.meter, entered)
+            bound = await _row(binding)
+            is_bound = bound is not None and bool(bound["user_id"])
+            assert entered is not None, "a function answers one row"
+            if queries and not is_bound and entered["outcome"] == UserStatus.ACTIVE:
+                # Whoever is between us and the server gave the two transactions to two sessions.
+                raise NotConnected("both transactions of a batch need the same session")
+            return entered, [await cursor.fetchall() for cursor in cursors]
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
+    async def _connection(self, caller: Hashable) -> AsyncIterator[_Connection]:
         """A connection of the pool, which is hung up on when its server says nothing."""
         is_late = False
 
@@ -268,7 +300,7 @@ class Reads:
             ):
                 wire.shutdown(socket.SHUT_RDWR)
 
-        async with self._pool.connection() as connection:
+        async with self._taken(caller) as connection:
             timer = asyncio.get_running_loop().call_later(self._answer_seconds, hang_up)
             try:
                 yield connection
@@ -279,17 +311,38 @@ class Reads:
             finally:
                 timer.cancel()
 
-    def _first(self, caller: Caller) -> tuple[LiteralString, tuple[Any, ...]]:
-        """The statement that opens a batch."""
-        if isinstance(caller, Principal):
-            return _BIND, (str(caller.user_id),)
-        is_counted = caller.meter is not None and not caller.meter.is_counted
-        return _ENTER_CALL, (
-            caller.user_id,
-            caller.session_id,
+    @asynccontextmanager
+    async def _taken(self, caller: Hashable) -> AsyncIterator[_Connection]:
+        """A connection out of those that the caller may have.
+
+        Raises:
+            PoolTimeout: all of them are in use, and none became free in time.
+            NotConnected: there are none.
+        """
+        seconds = self._pool.timeout
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._callers.one_for(caller, wait_seconds=seconds))
+                connection = await stack.enter_async_context(self._pool.connection())
+            except (TimeoutError, PoolTimeout) as failure:
+                if not self._in_use:
+                    raise NotConnected("no connection could be made in time") from failure
+                raise PoolTimeout("all connections are in use") from failure
+            self._in_use += 1
+            try:
+                yield connection
+            finally:
+                self._in_use -= 1
+
+    def _entering(self, claims: Claims, batch: str) -> tuple[Any, ...]:
+        is_counted = claims.meter is not None and not claims.meter.is_counted
+        return (
+            claims.user_id,
+            claims.session_id,
             self.now(),
             is_counted,
             self._user_limits,
+            batch,
         )
 
     def _note(self, meter: Meter, entered: DictRow) -> None:
@@ -308,11 +361,19 @@ class Reads:
             wait if is_refused else None,
         )
 
-    async def _count_failed(self, claims: Claims) -> None:
-        """Count a call whose queries failed: their transaction took its count along."""
-        if claims.meter is not None and not claims.meter.is_counted:
-            with suppress(Error, DomainError):
-                await self.principal(claims)
+
+async def _run(
+    connection: _Connection, caller: Caller, queries: Sequence[Query]
+) -> list[AsyncCursor[DictRow]]:
+    return [
+        await connection.execute(query.sql, {"user_id": caller.user_id, **query.params})
+        for query in queries
+    ]
+
+
+async def _row(cursor: AsyncCursor[DictRow]) -> DictRow | None:
+    """The row of a statement that answers one; None where the answer did not come."""
+    return None if cursor.pgresult is None else await cursor.fetchone()
 
 
 def _admit(claims: Claims, entered: DictRow | None) -> Principal:

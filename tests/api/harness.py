@@ -113,7 +113,7 @@ async def open_world(
     notifier = AppriseNotifier(None, private_allowed=True)
     database = Database(urls.app, urls.system, pool_size=4)
     venues = FakeVenues(StoredCredentials(database, VAULT))
-    reads = Reads(urls.app, clock, pool_size=4, address_limits=address_limits)
+    reads = Reads(urls.app, clock, pool_size=4, of_a_caller=3, address_limits=address_limits)
     await reads.open()
     alert_intake = AlertIntake(
         urls.app,
