@@ -176,7 +176,8 @@ class Order(SQLModel, table=True):
     `sends` counts how often it was sent, always under its one client order id, `refused_sends` how
     many of those were answered with a refusal; `sent_at` (wall) and `venue_sent_at` are of the
     latest send, `venue_first_sent_at` of the first. `cancels` counts attempts to cancel it; the
-    latest was recorded at `cancel_asked_at` (wall), before it left.
+    latest was recorded at `cancel_asked_at` (wall), before it left. `set_aside_at` (wall) is since
+    when the rest of its position leaves beside this exit, which its venue does not give back.
     """
 
     __tablename__ = "orders"
@@ -205,8 +206,10 @@ class Order(SQLModel, table=True):
         Index(
             "uq_orders_live_exit",
             "position_id",
+            "set_aside_at",
             unique=True,
             postgresql_where=text(f"leg <> 'entry' AND {NOT_FINAL}"),
+            postgresql_nulls_not_distinct=True,
         ),
         Index("ix_orders_live", "account_id", postgresql_where=text(NOT_FINAL)),
         Index("ix_orders_live_bot", "bot_id", postgresql_where=text(NOT_FINAL)),
@@ -273,6 +276,7 @@ class Order(SQLModel, table=True):
     cancel_asked_at: datetime | None = timestamp_field(nullable=True)
     cancel_outcome: str | None = None
     cancel_reason: str | None = None
+    set_aside_at: datetime | None = timestamp_field(nullable=True)
     settled_at: datetime | None = timestamp_field(nullable=True)
 
 

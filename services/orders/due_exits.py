@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, literal_column
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.orders import Leg
 from domain.positions import PositionState
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import ExitRequest, ExitRequestState, Order, Position, Trigger, TriggerState
@@ -26,7 +27,7 @@ def is_to_leave() -> ColumnElement[bool]:
     In runs of any state: what was asked for or fired is carried out. Only without keys, where the
     connection was removed, nothing can be sold.
     """
-    fired = select(Trigger.position_id).where(Trigger.state == TriggerState.FIRED.value)
+    fired = select(Trigger.position_id).where(_has_fired())
     # By position: of many open requests only those of the positions in question are read.
     asked = (
         select(ExitRequest.id)
@@ -43,6 +44,20 @@ def is_to_leave() -> ColumnElement[bool]:
     )
 
 
+def leaves_whole() -> ColumnElement[bool]:
+    """Of positions that are to leave those of which all is: asked to, or by their stop."""
+    stopped = (
+        select(Trigger.id)
+        .where(
+            Trigger.position_id == Position.id,
+            Trigger.leg == literal_column(f"'{Leg.STOP.value}'"),
+            _has_fired(),
+        )
+        .exists()
+    )
+    return col(Position.close_requested).is_not(None) | stopped
+
+
 async def is_leaving(session: AsyncSession, position_id: UUID) -> bool:
     """Whether a position is to be left, or an exit order of it has not ended."""
     is_under_way = (
@@ -52,6 +67,11 @@ async def is_leaving(session: AsyncSession, position_id: UUID) -> bool:
         select(Position.id).where(Position.id == position_id, is_to_leave() | is_under_way)
     )
     return found.first() is not None
+
+
+def _has_fired() -> ColumnElement[bool]:
+    """Triggers that fired; with a literal, as the conditions of the partial indexes are."""
+    return col(Trigger.state) == literal_column(f"'{TriggerState.FIRED.value}'")
 
 
 def has_keys() -> ColumnElement[bool]:

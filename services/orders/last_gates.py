@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.bots import Bot, BotRun, BotState, RunState
 from models.controls import KillSwitch
 from models.trading import Order, Position
+from services.orders.live_exits import live_exits, may_sell
 from services.orders.refusals import SOLD_MEANWHILE
 from services.trading.entry_terms import EntryTerms, refusal_by_terms
 
@@ -64,12 +65,19 @@ async def entry_refusal(
     return await refusal_by_terms(session, terms, run, position, order, venue_now)
 
 
-def exit_refusal(position: Position, order: Order) -> tuple[str, str] | None:
+async def exit_refusal(
+    session: AsyncSession, position: Position, order: Order
+) -> tuple[str, str] | None:
     """Why an exit must not be sent; None if it may.
 
     An exit that was taken for lost may have filled since this one was made in its place. What it
-    would sell beyond the position is the user's own; what is left gets an exit of its own.
+    would sell beyond the position is the user's own; what is left gets an exit of its own. What
+    others may sell yet is theirs; a repetition has its share, since they were made beside it.
     """
-    if order.quantity > position.open_quantity:
+    left = position.open_quantity
+    if not order.sends:
+        live = await live_exits(session, position.id)
+        left -= may_sell(it for it in live if it.id != order.id)
+    if order.quantity > left:
         return SOLD_MEANWHILE, "An earlier exit filled after all; less is left than this sells"
     return None

@@ -16,8 +16,8 @@ async def latest_exit(
 ) -> Order | None:
     """The exit order that was made last; with `has_ended`, of those that have ended.
 
-    A position has one live exit at most, and the next is made after its end: the last that was made
-    is also the last that ended.
+    The next is made after the end of the one before, or beside it where the venue does not give it
+    back: then the later one tells how the exit gets on.
     """
     statement = select(Order).where(Order.position_id == position_id, is_exit())
     if has_ended:

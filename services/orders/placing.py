@@ -316,7 +316,7 @@ class OrderPlacing:
             refusal = (
                 await entry_refusal(session, terms, position, order, venue_now)
                 if terms is not None
-                else exit_refusal(position, order)
+                else await exit_refusal(session, position, order)
             )
             if refusal is not None:
                 # One that was sent before may be at the venue: it is looked for as an absent one.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from services.accounts import is_keyed, ref_of
 from services.database import Database
 from services.orders.conditions import is_exit, is_live
 from services.orders.due_exits import is_to_leave
+from services.orders.live_exits import leaves_rest
 from services.trading.leaving import Leaving, MarkOrder, leave
 from services.trading.live_orders import live_orders
 
@@ -59,7 +61,7 @@ class ExitService:
 
     async def make_due(self, ref: BotRef) -> ExitsDue:
         """Commit the exit orders that are due and list the live ones."""
-        due, live = await self.look(ref)
+        due, live = await self._look(ref, None)
         made: list[OrderTask] = []
         waits: list[float] = []
         for position in due:
@@ -91,9 +93,14 @@ class ExitService:
         return ExitsDue(orders=tuple(orders.values()), recheck_seconds=min(waits, default=None))
 
     async def look(self, ref: BotRef) -> tuple[Sequence[DuePosition], tuple[OrderTask, ...]]:
-        """The positions of a bot that are to be left and have no live exit, and its live exits."""
+        """The positions of a bot of which an exit can be made now, and its live exits."""
+        return await self._look(ref, self._clock.now())
+
+    async def _look(
+        self, ref: BotRef, wall: datetime | None
+    ) -> tuple[Sequence[DuePosition], tuple[OrderTask, ...]]:
         async with self._database.for_user(ref.user_id) as session:
-            due = await _due_positions(session, ref.bot_id)
+            due = await _due_positions(session, ref.bot_id, wall)
             return due, await live_orders(session, ref.bot_id, exits_only=True)
 
     async def leave(self, ref: BotRef, due: DuePosition, mark: MarkOrder | None = None) -> Leaving:
@@ -146,8 +153,14 @@ async def _share_account(session: AsyncSession, ref: AccountRef) -> bool:
     return found.first() is not None
 
 
-async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePosition]:
-    """Positions that are to be left and have no live exit, oldest first."""
+async def _due_positions(
+    session: AsyncSession, bot_id: UUID, wall: datetime | None
+) -> Sequence[DuePosition]:
+    """Positions of which an exit can be made, oldest first.
+
+    Those that are to be left and have no live exit, and those of which a rest leaves beside the
+    live ones: by a wall time, or also later where none is given.
+    """
     has_exit = select(Order.position_id).where(Order.bot_id == bot_id, is_exit(), is_live())
     read_at = monotonic()
     rows = (
@@ -159,7 +172,7 @@ async def _due_positions(session: AsyncSession, bot_id: UUID) -> Sequence[DuePos
             .where(
                 BotRun.bot_id == bot_id,
                 is_to_leave(),
-                col(Position.id).not_in(has_exit),
+                col(Position.id).not_in(has_exit) | leaves_rest(wall),
             )
             .order_by(col(Position.opened_at), col(Position.id))
         )

@@ -1,14 +1,15 @@
 """Making the exit order that a position is due: asked for, or its trigger has fired.
 
 Needs nothing but the database: no market data, no strategy, no venue metadata. A position has at
-most one live exit; a failed one is made again with growing delays, and one that the market does not
-take in one order piece by piece.
+most one live exit, and others only where the venue does not give them back: beside these the rest
+leaves, where all of it is to. A failed exit is made again with growing delays, and one that the
+market does not take in one order piece by piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -19,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.contracts.bots import OrderTask
 from domain.exits import partial_quantity
-from domain.money import ZERO
+from domain.money import ZERO, floor_to_step
 from domain.orders import (
     Leg,
     OrderState,
@@ -31,7 +32,6 @@ from domain.strategies.apex import ExitPlan, ExitReason, exit_quantity
 from models.bots import BotRun
 from models.markets import VenueState
 from models.trading import Order, Position, Trigger, TriggerState
-from services.orders.conditions import is_exit, is_live
 from services.orders.exit_progress import note_due, tell_if_late
 from services.orders.exit_requests import (
     cause_of_request,
@@ -39,6 +39,7 @@ from services.orders.exit_requests import (
     oldest_open_request,
     unsold,
 )
+from services.orders.live_exits import live_exits, may_sell, seconds_until_set_aside
 from services.orders.market_rules import rules_from_record
 from services.trading.exit_attempts import Attempts, OrderForm, earlier_attempts, fit_order
 from services.trading.exit_delays import wait_before_retry
@@ -89,11 +90,15 @@ async def leave(
         wall: wall time.
         mark: notes on the order, before it is stored, that it is being sent.
     """
-    if position.open_quantity <= ZERO or await _has_live_exit(session, position.id):
+    if position.open_quantity <= ZERO:
         return NOTHING
-    due = await _due(session, position, wall)
+    live = await live_exits(session, position.id)
+    due = await (_due_beside(session, position, live) if live else _due(session, position, wall))
     if due is None:
         return NOTHING
+    wait = max((seconds_until_set_aside(order, wall) for order in live), default=0.0)
+    if wait > 0:
+        return Leaving(retry_seconds=wait)
     leg, cause, trigger = due.leg, due.cause, due.trigger
     earlier = await earlier_attempts(session, position, cause, leg, wall)
     note_due(position, wall, in_vain=earlier.in_vain, latest=earlier.latest)
@@ -128,19 +133,12 @@ async def leave(
         created_at=await venue_now(session, run),
         intended_at=wall,
     )
+    await _set_aside(session, live, wall)
     if mark is not None:
         await mark(session, position, order)
     session.add(order)
     await session.flush()
-    _log.info(
-        "exit.intended",
-        bot_id=str(bot_id),
-        position_id=str(position.id),
-        symbol=position.symbol,
-        leg=leg,
-        attempt=attempt,
-    )
-    return Leaving(order=_task_of(order))
+    return Leaving(order=_intended(order))
 
 
 async def _form(
@@ -151,7 +149,16 @@ async def _form(
     return await fit_order(session, position, due.quantity, earlier, wall)
 
 
-def _task_of(order: Order) -> OrderTask:
+def _intended(order: Order) -> OrderTask:
+    """Log that an exit was made, and name it for whoever carries it out."""
+    _log.info(
+        "exit.intended",
+        bot_id=str(order.bot_id),
+        position_id=str(order.position_id),
+        symbol=order.symbol,
+        leg=order.leg,
+        attempt=order.attempt,
+    )
     return OrderTask(
         order_id=order.id, state=OrderState(order.state), leg=order.leg, symbol=order.symbol
     )
@@ -160,9 +167,7 @@ def _task_of(order: Order) -> OrderTask:
 async def _due(session: AsyncSession, position: Position, wall: datetime) -> _Due | None:
     """What a position has to do next: leave whole, by its stop, in part, or by a target."""
     if position.close_requested is not None:
-        leg = Leg.FLATTEN if position.close_requested in _COMMANDED else Leg.EXIT
-        cause = position.close_cause or f"close:{position.id}"
-        return _Due(leg, cause, _planned_quantity(position, leg))
+        return _whole(position, position.close_requested)
     trigger = await _fired_trigger(session, position.id)
     if trigger is None or trigger.leg != Leg.STOP:
         while (request := await oldest_open_request(session, position.id)) is not None:
@@ -174,8 +179,56 @@ async def _due(session: AsyncSession, position: Position, wall: datetime) -> _Du
             is_sold = left < request.quantity
             await end_request(session, position, request, wall, is_sold=is_sold)
             await session.flush()
-    if trigger is None:
+    return None if trigger is None else _triggered(position, trigger)
+
+
+async def _due_beside(
+    session: AsyncSession, position: Position, live: Sequence[Order]
+) -> _Due | None:
+    """What may leave beside exits that have not ended: the rest, where all of it is to leave.
+
+    Not what is too little to be sold by itself; that leaves with what the others leave over.
+    """
+    if position.close_requested is not None:
+        due = _whole(position, position.close_requested)
+    else:
+        trigger = await _fired_trigger(session, position.id)
+        if trigger is None or trigger.leg != Leg.STOP:
+            return None
+        due = _triggered(position, trigger)
+    rules = rules_from_record(position.rules)
+    rest = floor_to_step(position.open_quantity - may_sell(live), rules.quantity_step)
+    price = position.stop_loss or position.decision_price
+    if rest <= ZERO or rest < rules.quantity_min or rest * price < rules.notional_min:
         return None
+    return replace(due, quantity=min(due.quantity, rest))
+
+
+async def _set_aside(session: AsyncSession, live: Sequence[Order], wall: datetime) -> None:
+    """Note that an exit is made beside those that have not ended; before it is stored."""
+    fresh = [order for order in live if order.set_aside_at is None]
+    for order in fresh:
+        order.set_aside_at = wall
+        session.add(order)
+        _log.warning(
+            "exit.set_aside",
+            order_id=str(order.id),
+            position_id=str(order.position_id),
+            symbol=order.symbol,
+            leg=order.leg,
+            state=order.state,
+        )
+    if fresh:
+        await session.flush()
+
+
+def _whole(position: Position, reason: str) -> _Due:
+    leg = Leg.FLATTEN if reason in _COMMANDED else Leg.EXIT
+    cause = position.close_cause or f"close:{position.id}"
+    return _Due(leg, cause, _planned_quantity(position, leg))
+
+
+def _triggered(position: Position, trigger: Trigger) -> _Due:
     leg = Leg(trigger.leg)
     return _Due(leg, f"trigger:{trigger.id}", _planned_quantity(position, leg), trigger)
 
@@ -192,13 +245,6 @@ def _part(position: Position, asked: Decimal) -> Decimal:
     price = position.stop_loss or position.decision_price
     rules = rules_from_record(position.rules)
     return partial_quantity(asked, position.open_quantity, rules, price=price)
-
-
-async def _has_live_exit(session: AsyncSession, position_id: UUID) -> bool:
-    found = await session.exec(
-        select(Order.id).where(Order.position_id == position_id, is_exit(), is_live())
-    )
-    return found.first() is not None
 
 
 async def _fired_trigger(session: AsyncSession, position_id: UUID) -> Trigger | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -116,7 +117,9 @@ def test_a_fill_is_booked_once_an_account(system: psycopg.Connection, rows: dict
     refused(system, "fills", another(rows, "fills"), by="uq_fills_account_id_venue_fill_id")
 
 
-def test_a_position_has_one_live_exit(system: psycopg.Connection, rows: dict[str, Row]) -> None:
+def test_a_position_has_one_live_exit_but_those_set_aside(
+    system: psycopg.Connection, rows: dict[str, Row]
+) -> None:
     def exit_order(**changes: Any) -> Row:
         key = uuid4().hex
         return (
@@ -124,7 +127,10 @@ def test_a_position_has_one_live_exit(system: psycopg.Connection, rows: dict[str
             | changes
         )
 
+    aside = datetime(2026, 1, 1, tzinfo=UTC)
     insert(system, "orders", exit_order(state="refused"))
+    insert(system, "orders", exit_order(state="open", set_aside_at=aside))
+    insert(system, "orders", exit_order(state="open", set_aside_at=aside + timedelta(seconds=1)))
     insert(system, "orders", exit_order(state="sending"))
 
     refused(system, "orders", exit_order(leg="target_1"), by="uq_orders_live_exit")
