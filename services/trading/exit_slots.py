@@ -1,4 +1,4 @@
-"""Slots for making exit orders and for booking their answers: how many of each at once.
+"""Slots for making exit orders, booking their answers and look-ups: how many of each at once.
 
 In a burst an exits worker makes orders before it books. Nothing that hangs (a locked row, a venue
 that does not answer) may keep more than its own slot, and that only for a while.
@@ -26,6 +26,10 @@ BOOKING_SLOTS = 2
 BOOKING_SECONDS = 0.1
 """How long a booking keeps its slot: one that takes longer waits for a venue or a lock, and works
 on beside the next."""
+
+LOOK_UPS_AT_ONCE = 50
+LOOK_UP_SECONDS = 2.0
+"""The same for look-ups: those of accounts that give no answer keep no other's waiting."""
 
 
 class ExitSlots:
@@ -89,15 +93,21 @@ class ExitSlots:
                     await self._none.wait()
 
 
-class BookingSlots:
-    """Slots for bookings, each kept for a moment only."""
+class BriefSlots:
+    """Slots that are each kept for a moment only.
 
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(BOOKING_SLOTS)
+    Args:
+        slots: how many there are.
+        seconds: how long one is kept at most; whoever had it works on beside the next.
+    """
+
+    def __init__(self, slots: int, seconds: float) -> None:
+        self._free = asyncio.Semaphore(slots)
+        self._seconds = seconds
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold a slot, for `BOOKING_SECONDS` at most."""
+        """Hold a slot, for a moment at most."""
         await self._free.acquire()
         is_kept = True
 
@@ -107,7 +117,7 @@ class BookingSlots:
                 is_kept = False
                 self._free.release()
 
-        timer = asyncio.get_running_loop().call_later(BOOKING_SECONDS, give_back)
+        timer = asyncio.get_running_loop().call_later(self._seconds, give_back)
         try:
             yield
         finally:

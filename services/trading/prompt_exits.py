@@ -30,7 +30,14 @@ from domain.ports import WorkflowService
 from models.trading import Order, Position
 from services.orders.placing import Marked, OrderPlacing
 from services.orders.settling import OrderSettling
-from services.trading.exit_slots import BookingSlots, ExitSlots
+from services.trading.exit_slots import (
+    BOOKING_SECONDS,
+    BOOKING_SLOTS,
+    LOOK_UP_SECONDS,
+    LOOK_UPS_AT_ONCE,
+    BriefSlots,
+    ExitSlots,
+)
 from services.trading.exiting import DuePosition, ExitService
 
 DEFER_SECONDS_MAX = 8.0
@@ -56,9 +63,8 @@ RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 8.0
 """The delays of a bot whose workflow could not be woken before it is tried again here."""
 
-LOOK_UPS_AT_ONCE = 50
 LOOK_UP_SECONDS_MAX = 25.0
-"""Orders that are looked up here while no workflow can be told, and how long one may take."""
+"""How long an order may be looked up here, while no workflow can be told."""
 
 BotId = tuple[UUID, UUID]
 _T = TypeVar("_T")
@@ -87,9 +93,9 @@ class PromptExits:
         self._exits = exits
         self._placing = placing
         self._settling = settling
-        self._look_ups = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
+        self._look_up_slots = BriefSlots(LOOK_UPS_AT_ONCE, LOOK_UP_SECONDS)
         self._exit_slots = ExitSlots()
-        self._booking_slots = BookingSlots()
+        self._booking_slots = BriefSlots(BOOKING_SLOTS, BOOKING_SECONDS)
         self._bot_tasks: dict[BotId, _BotTask] = {}
         self._closing = asyncio.Event()
 
@@ -299,7 +305,7 @@ class PromptExits:
     async def _look_up(self, ref: BotRef, order_id: UUID, rest: _Rest) -> OrderResult | None:
         """Look up an order that has left; None where that failed."""
         try:
-            async with self._look_ups, asyncio.timeout(LOOK_UP_SECONDS_MAX):
+            async with self._look_up_slots.slot(), asyncio.timeout(LOOK_UP_SECONDS_MAX):
                 found = await self._settling.settle_or_delay(ref.user_id, order_id)
         except Exception as failure:  # noqa: BLE001 - a boundary: it is looked up again
             _note("order", order_id, failure)

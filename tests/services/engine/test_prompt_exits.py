@@ -308,7 +308,7 @@ async def test_bookings_that_hang_keep_no_other_exit_from_being_repeated(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "ACCEPTED_SECONDS_MAX", 10 * SECONDS)
-    monkeypatch.setattr(exit_slots, "BOOKING_SECONDS", 0.01)
+    monkeypatch.setattr(prompt_exits, "BOOKING_SECONDS", 0.01)
     *held, bot = [await leaving_bot(engine) for _ in range(exit_slots.BOOKING_SLOTS + 2)]
     for other in held:
         engine.account(other).hangs_at_look_ups = True

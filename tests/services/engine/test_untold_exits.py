@@ -128,6 +128,33 @@ async def test_refused_keys_are_not_asked_with_at_every_look(
     assert asked <= 3
 
 
+async def test_accounts_that_answer_no_look_up_keep_no_others_exit(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_exits, "LOOK_UPS_AT_ONCE", 1)
+    monkeypatch.setattr(prompt_exits, "LOOK_UP_SECONDS_MAX", SECONDS)
+    silent, other = [await alone.start_bot() for _ in range(2)], await alone.start_bot()
+    alone.workflows.is_down = True
+    prompt = prompt_of(alone)
+    for bot in (*silent, other):
+        await alone.fire(await alone.open_position(bot), "stop")
+    for bot in silent:
+        alone.account(bot).answers.append(Answer.REST)
+        alone.account(bot).hangs_at_look_ups = True
+        await prompt.wake_exits(bot.trader.user_id, bot.bot_id)
+    await until(lambda: all(alone.account(bot).look_ups for bot in silent))
+    await asyncio.sleep(3.0)  # they were accepted, and are looked up
+
+    alone.account(other).answers.append(Answer.FILL_BUT_TIME_OUT)
+    await prompt.wake_exits(other.trader.user_id, other.bot_id)
+    try:
+        async with asyncio.timeout(10), polling(alone, prompt):
+            while (await alone.position(other)).state != "closed":  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.1)
+    finally:
+        await prompt.close(0)
+
+
 async def test_the_workflow_goes_on_once_it_can_be_told(
     alone: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
