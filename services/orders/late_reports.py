@@ -77,19 +77,34 @@ def may_be_settled(now: datetime) -> ColumnElement[bool]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Fills whose commission may still change.
+
+    Attributes:
+        filled_at: venue time of the oldest.
+        settled_at: wall time at which the first of their orders ended.
+    """
+
+    filled_at: datetime
+    settled_at: datetime
+
+
 async def oldest_unsettled(
     session: AsyncSession, account_id: UUID, now: datetime
-) -> datetime | None:
-    """Venue time of the oldest fill of an account whose commission may still change, if any."""
-    oldest: datetime | None = (
+) -> Unsettled | None:
+    """The fills of an account whose commission may still change, if there are any."""
+    filled_at, settled_at = (
         await session.exec(
-            select(func.min(Fill.filled_at))
+            select(func.min(Fill.filled_at), func.min(Order.settled_at))
             .join(Order, col(Order.id) == Fill.order_id)
             .join(Account, col(Account.id) == Order.account_id)
             .where(Order.account_id == account_id, may_be_settled(now))
         )
     ).one()
-    return oldest
+    if filled_at is None or settled_at is None:
+        return None
+    return Unsettled(filled_at, settled_at)
 
 
 async def find_late_reports(

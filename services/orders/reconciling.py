@@ -46,11 +46,13 @@ from services.orders.comparing import (
     compared_balances,
 )
 from services.orders.conditions import is_under_way
+from services.orders.doubted_orders import ToLookUp, orders_to_look_up
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
 from services.orders.keyless import end_orders_without_keys, mark_positions_without_keys
 from services.orders.late_reports import (
     SETTLES_WITHIN,
+    Unsettled,
     correct_fee,
     find_late_reports,
     may_be_settled,
@@ -69,23 +71,6 @@ READ_AGAIN = timedelta(minutes=15)
 _log = structlog.get_logger("nija.reconcile")
 
 
-@dataclass(frozen=True, slots=True)
-class _ToLookUp:
-    """An order to look up.
-
-    Attributes:
-        order_id: which.
-        symbol: its market.
-        is_final: whether it has an end, which may have to be corrected.
-        absent_since: wall time at which it was taken for absent, where that is doubted.
-    """
-
-    order_id: UUID
-    symbol: str
-    is_final: bool
-    absent_since: datetime | None = None
-
-
 @dataclass(slots=True)
 class _Begun:
     """A reconciliation that may take several turns.
@@ -96,14 +81,24 @@ class _Begun:
         cut_off: orders whose look-up a turn's end has cut off.
         unknown: markets of which something could not be found out: nothing is concluded from their
             currencies.
+        is_unread: whether executions that were to be read again could not be: they may explain
+            what came, so only what cannot be sold any more is concluded.
     """
 
     counts_until: datetime
     looked_up: set[UUID] = field(default_factory=set)
     cut_off: set[UUID] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
+    is_unread: bool = False
 
-    def leave_out(self, order: _ToLookUp) -> None:
+    def leave_unread(self, unsettled: Unsettled | None) -> None:
+        """Go on without what the executions would tell; a doubt about their commissions lasts."""
+        self.is_unread = True
+        if unsettled is not None:
+            end = unsettled.settled_at + SETTLES_WITHIN
+            self.counts_until = min(self.counts_until, end - datetime.resolution)
+
+    def leave_out(self, order: ToLookUp) -> None:
         """Go on without what an order's look-up would tell; a doubt about it lasts."""
         self.looked_up.add(order.order_id)
         self.unknown.add(order.symbol)
@@ -300,7 +295,7 @@ class Reconciling:
     async def _go_on(self, user_id: UUID, account_id: UUID, begun: _Begun) -> None:
         async with self._database.for_user(user_id) as session:
             ref = await account_ref(session, account_id)
-            orders = await _to_look_up(session, account_id, self._clock.now())
+            orders = await orders_to_look_up(session, account_id, self._clock.now())
             mark = await _mark(session, account_id)
         account = await self._venues.account(ref)
         for order in orders:
@@ -333,7 +328,7 @@ class Reconciling:
                 return
             markets = market.known_rules()
             busy, wall = await _busy_currencies(session, account_id, begun), self._clock.now()
-            if busy:
+            if busy or begun.is_unread:
                 await close_what_is_short(
                     session, locked, observed, markets, busy, now=now, wall=wall
                 )
@@ -341,7 +336,7 @@ class Reconciling:
                 await compare_balances(session, locked, observed, markets, now=now, wall=wall)
 
     async def _look_up(
-        self, ref: AccountRef, account: VenueAccount, order: _ToLookUp, begun: _Begun
+        self, ref: AccountRef, account: VenueAccount, order: ToLookUp, begun: _Begun
     ) -> None:
         """Settle one order; one of which nothing can be found out now is left to the next time.
 
@@ -403,16 +398,28 @@ class Reconciling:
         """
         wall = self._clock.now()
         async with self._database.for_user(ref.user_id) as session:
-            oldest = await oldest_unsettled(session, ref.account_id, wall)
+            unsettled = await oldest_unsettled(session, ref.account_id, wall)
         read_at = self._read_at.get(ref.account_id)
-        is_due = oldest is not None and (read_at is None or wall - read_at >= READ_AGAIN)
-        if oldest is None:
+        is_due = unsettled is not None and (read_at is None or wall - read_at >= READ_AGAIN)
+        if unsettled is None:
             self._read_at.pop(ref.account_id, None)
+        begun.is_unread = False
         if not (differs or is_due):
             return False
         since = now - SETTLES_WITHIN
-        listed = await account.fills(since=since if oldest is None else min(since, oldest))
-        if oldest is not None:
+        if unsettled is not None:
+            since = min(since, unsettled.filled_at)
+        try:
+            listed = await account.fills(since=since)
+        except VenueUnavailable as failure:
+            _log.warning(
+                "reconcile.executions_unread",
+                account_id=str(ref.account_id),
+                error=type(failure).__name__,
+            )
+            begun.leave_unread(unsettled)
+            return False
+        if unsettled is not None:
             self._read_at[ref.account_id] = wall
         async with self._database.for_user(ref.user_id) as session:
             late = await find_late_reports(session, ref.account_id, listed)
@@ -423,7 +430,7 @@ class Reconciling:
                 continue
             begun.unknown.add(report.symbol)
         for order_id, symbol in late.orders.items():
-            await self._look_up(ref, account, _ToLookUp(order_id, symbol, is_final=True), begun)
+            await self._look_up(ref, account, ToLookUp(order_id, symbol, is_final=True), begun)
         return late.is_any
 
 
@@ -440,7 +447,7 @@ async def _trades(session: AsyncSession, account_id: UUID, now: datetime) -> boo
     )
     if (await session.exec(live)).first() is not None:
         return True
-    return bool(await _to_look_up(session, account_id, now))
+    return bool(await orders_to_look_up(session, account_id, now))
 
 
 async def _is_removed(session: AsyncSession, account: Account) -> bool:
@@ -448,25 +455,6 @@ async def _is_removed(session: AsyncSession, account: Account) -> bool:
         select(col(Connection.status)).where(Connection.id == account.connection_id)
     )
     return status.first() == ConnectionStatus.REMOVED
-
-
-async def _to_look_up(
-    session: AsyncSession, account_id: UUID, now: datetime
-) -> Sequence[_ToLookUp]:
-    """Orders that have not ended, then those whose absence is doubted."""
-    columns = select(col(Order.id), col(Order.symbol), col(Order.settled_at))
-    of_account = columns.join(Account, col(Account.id) == Order.account_id).where(
-        Order.account_id == account_id
-    )
-    under_way = (await session.exec(of_account.where(is_under_way()))).all()
-    doubted = (await session.exec(of_account.where(is_doubted(now)))).all()
-    return [
-        *(_ToLookUp(order_id, symbol, is_final=False) for order_id, symbol, _ in under_way),
-        *(
-            _ToLookUp(order_id, symbol, is_final=True, absent_since=settled_at)
-            for order_id, symbol, settled_at in doubted
-        ),
-    ]
 
 
 async def _busy_currencies(

@@ -274,6 +274,8 @@ class FakeAccount:
     cancel_answers: deque[Cancel] = field(default_factory=deque)
     cancels: list[str] = field(default_factory=list)
     lists_fills_only: bool = False
+    lists_no_fills: bool = False
+    """The listing of executions alone gets no answer."""
     listing_delay: timedelta = timedelta(0)
     fills_delay: timedelta = timedelta(0)
 
@@ -364,6 +366,8 @@ class FakeAccount:
         self, *, symbol: str | None = None, venue_order_id: str | None = None, since: datetime
     ) -> Sequence[FillReport]:
         self._require()
+        if self.lists_no_fills:
+            raise VenueUnavailable("The listing of executions gets no answer")
         await self.crash.step("before reading fills")
         return [
             fill

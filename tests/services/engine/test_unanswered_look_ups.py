@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import select
 
+from domain.markets import Mode
 from models.trading import Position
 from services.orders.settling import DOUBT_LENGTH
 from services.orders.turns import Turns
@@ -207,3 +208,67 @@ async def test_a_fee_that_cannot_be_corrected_is_no_money_from_outside(
 
     assert await flows(engine, bot) == []
     await assert_in_order(engine, bot)
+
+
+async def test_executions_that_are_not_listed_keep_no_shortfall_from_being_found(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """Coins were moved by hand: exits of them are refused until the position knows."""
+    await engine.open_position(bot)
+    account = engine.account(bot)
+    account.totals["BTC"] = Decimal(0)
+    account.lists_no_fills = True
+
+    await reconcile(engine, bot, times=3)
+
+    moved = await engine.position(bot)
+    assert (moved.state, moved.closed_elsewhere_quantity) == ("closed", QUANTITY)
+    assert await flows(engine, bot) == [], "what flowed is noted once executions are listed"
+    account.lists_no_fills = False
+    await reconcile(engine, bot)
+    assert await flows(engine, bot) == [-QUANTITY]
+
+
+async def test_money_is_no_flow_while_executions_are_not_listed(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """A late fill, which the listing would show, moved it."""
+    await engine.open_position(bot)
+    account = engine.account(bot)
+    (entry,) = account.orders.values()
+    entry.fills.append(
+        replace(entry.fills[0], venue_fill_id="late", quantity=Decimal("0.5"), fee=Decimal("0.05"))
+    )
+    account.deposit("BTC", "0.5")
+    account.deposit("USD", "-50.05")
+    account.lists_no_fills = True
+
+    await reconcile(engine, bot, times=3)
+    assert await flows(engine, bot) == []
+
+    account.lists_no_fills = False
+    await reconcile(engine, bot, times=2)
+    assert (await engine.position(bot)).entry_quantity == QUANTITY + Decimal("0.5")
+    assert await flows(engine, bot) == []
+
+
+async def test_a_commission_that_could_not_be_asked_for_in_its_time_is_asked_for_later(
+    alone: Engine,
+) -> None:
+    bot = await alone.start_bot(mode=Mode.LIVE)
+    await alone.open_position(bot)
+    await reconcile(alone, bot)
+    account = alone.account(bot)
+    account.lists_no_fills = True
+    for _ in range(27):
+        pass_time(alone, 3600)
+        await reconcile(alone, bot)
+    (entry,) = account.orders.values()
+    entry.fills[:] = [replace(fill, fee=fill.fee + 1) for fill in entry.fills]
+    account.deposit("USD", "-2")
+    account.lists_no_fills = False
+
+    await reconcile(alone, bot, times=2)
+
+    assert await flows(alone, bot) == []
+    await assert_in_order(alone, bot)
