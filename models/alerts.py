@@ -85,7 +85,8 @@ class Alert(SQLModel, table=True):
             "ix_alerts_forgettable",
             "received_at",
             postgresql_where=text(
-                "dedup_key IS NULL AND state IN ('duplicate', 'stale', 'refused')"
+                "dedup_key IS NULL AND (state IN ('duplicate', 'stale', 'refused')"
+                " OR state = 'accepted' AND duplicate_of IS NOT NULL)"
             ),
         ),
         Index(

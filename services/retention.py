@@ -80,14 +80,16 @@ RULES = (
         WHERE t.finished_at < :before AND t.category IN ('trades', 'reports')
         """,
     ),
-    # What was never handed to a bot or not acted on, and by which no other alert is known.
+    # What was never handed to a bot or not acted on, and by which no other alert is known; also
+    # what asked for nothing but what another alert asked for, which alone has an outcome.
     Rule(
         "alerts",
         timedelta(days=400),
         """
         SELECT t.ctid FROM alerts t
         WHERE t.received_at < :before AND t.dedup_key IS NULL
-          AND t.state IN ('duplicate', 'stale', 'refused')
+          AND (t.state IN ('duplicate', 'stale', 'refused')
+               OR t.state = 'accepted' AND t.duplicate_of IS NOT NULL)
           AND NOT EXISTS (SELECT FROM alerts again WHERE again.duplicate_of = t.id)
         """,
     ),

@@ -306,3 +306,31 @@ async def test_it_goes_on_at_once_while_there_is_more(
 def test_what_is_kept_for_ever_has_no_rule() -> None:
     for_ever = {"audit_log", "fills", "flows", "orders", "positions", "usage_periods", "users"}
     assert not for_ever & {rule.table for rule in RULES}
+
+
+async def test_alerts_that_joined_another_go_and_that_one_stays(
+    world: World, urls: DatabaseUrls
+) -> None:
+    now = world.clock.now()
+    old, recent = now - 401 * DAY, now - 399 * DAY
+    joined: dict[str, Any] = {"state": "accepted", "dedup_key": None}
+    with psycopg.connect(urls.system) as system:
+        rows = add_user_rows(system)
+        user_id, asking = rows["users"]["id"], rows["alerts"]["id"]
+        system.execute(
+            "UPDATE alerts SET state = 'accepted', dedup_key = NULL, duplicate_of = NULL,"
+            " received_at = %s WHERE id = %s",
+            (old, asking),
+        )
+        for at in (old, recent):
+            a_row(system, rows, "alerts", **joined, duplicate_of=asking, received_at=at)
+
+    await forget(world)
+
+    left = await world.sql(
+        "SELECT id, received_at FROM alerts WHERE user_id = %(id)s ORDER BY received_at", id=user_id
+    )
+    assert [(it["id"] == asking, it["received_at"]) for it in left] == [
+        (True, old),
+        (False, recent),
+    ]
