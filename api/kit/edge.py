@@ -90,7 +90,8 @@ class Edge:
         agent = headers.get("user-agent")
         return Origin(
             ip=self._proxies.client_address(peer, ",".join(headers.getlist("x-forwarded-for"))),
-            user_agent=agent[:USER_AGENT_LENGTH_MAX] if agent else None,
+            # It ends in rows, and no row takes a NUL.
+            user_agent=agent.replace("\0", "")[:USER_AGENT_LENGTH_MAX] if agent else None,
         )
 
 

@@ -7,6 +7,7 @@ never through a binary float.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -32,12 +33,34 @@ _TINY = -5
 _CENT = Decimal(1).scaleb(-_PLACES_MIN)
 _RATIO = Decimal(1).scaleb(-4)
 _SYMBOL = "^[A-Za-z0-9]{1,20}-[A-Za-z0-9]{2,10}$"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def to_json(value: Any) -> bytes:
-    """Render plain values, models and decimals; times in UTC with `Z`, to the second."""
-    return orjson.dumps(value, default=_plain, option=_OPTIONS)
+    """Render plain values, models and decimals; times in UTC with `Z`, to the second.
+
+    What a caller sent may hold half of a surrogate pair, which no UTF-8 can say: shown as U+FFFD.
+    """
+    try:
+        return orjson.dumps(value, default=_plain, option=_OPTIONS)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_sayable(value), default=_plain, option=_OPTIONS)
+
+
+def _sayable(value: Any) -> Any:
+    """The same value with every lone surrogate replaced."""
+    match value:
+        case str():
+            return _SURROGATE.sub("\ufffd", value)
+        case BaseModel():
+            return _sayable(value.__dict__)
+        case Mapping():
+            return {_sayable(name): _sayable(its) for name, its in value.items()}
+        case list() | tuple():
+            return [_sayable(item) for item in value]
+        case _:
+            return value
 
 
 def _plain(value: Any) -> Any:
