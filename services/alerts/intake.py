@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, Protocol
@@ -27,7 +28,7 @@ from weakref import WeakValueDictionary
 import structlog
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.alerts import AlertOffer, AlertState, AlertWish, TakenAlert
 from domain.ports import WallClock
@@ -36,6 +37,7 @@ from services.alerts.errors import WebhookKeyInvalid
 from services.alerts.exit_decisions import SECONDS_MAX, ExitDecisions
 from services.alerts.judging import WINDOW, JudgedAlert, judge, values_of
 from services.alerts.keys import hash_key, is_key
+from services.caller_connections import CallerConnections
 from services.database import Database, connection_options
 from services.limits.allowance import Allowance, Meter
 from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS
@@ -44,6 +46,9 @@ EXITS_FACTOR = 2
 """An exit is let in until a key's minute holds this many times the limit of entries."""
 
 _POOL_SIZE = 4
+_UNKNOWN_AT_ONCE = 2
+"""Connections that look keys up which nobody may have: anybody can send as many as they like."""
+_KNOWN_MAX = 10_000
 _ATTEMPTS = 3
 
 _LOOK_UP = """
@@ -218,6 +223,8 @@ class AlertIntake:
         self._age_max = age_max
         self._a_minute = a_minute
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._unknown = CallerConnections(_UNKNOWN_AT_ONCE)
+        self._known: dict[str, None] = {}  # in the order of their last use
         self._app = pool(app_url, "alerts")
         self._system = pool(system_url, "alert-keys")
 
@@ -286,17 +293,45 @@ class AlertIntake:
             "symbol": wish.symbol if wish else None,
             "leaves": wish.leaves if wish else None,
         }
-        try:
-            found = await self._look_up(values)
-        except (OperationalError, InterfaceError):
-            # A restarted server leaves dead connections in the pools.
-            await self._system.check()
-            await self._app.check()
-            found = await self._look_up(values)
+        if key_hash in self._known:
+            found = await self._find(values)
+        else:
+            found = await self._find_unknown(values)
+        self._note_key(key_hash, is_known=found is not None)
         if found is None:
             raise WebhookKeyInvalid
         structlog.contextvars.bind_contextvars(user_id=found["user_id"].hex)
         return found
+
+    async def _find_unknown(self, values: Mapping[str, Any]) -> DictRow | None:
+        """Look up a key that was not found here before, and keep no known one waiting."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(
+                    self._unknown.one_for(None, wait_seconds=POOL_TIMEOUT_SECONDS)
+                )
+            except TimeoutError:
+                raise PoolTimeout("too many unknown keys are being looked up") from None
+            return await self._find(values)
+
+    def _note_key(self, key_hash: str, *, is_known: bool) -> None:
+        """Remember a key that was found; whether it is good is looked up each time."""
+        self._known.pop(key_hash, None)
+        if is_known:
+            self._known[key_hash] = None
+            if len(self._known) > _KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+
+    async def _find(self, values: Mapping[str, Any]) -> DictRow | None:
+        try:
+            return await self._look_up(values)
+        except PoolTimeout:
+            raise
+        except (OperationalError, InterfaceError):
+            # A restarted server leaves dead connections in the pools.
+            await self._system.check()
+            await self._app.check()
+            return await self._look_up(values)
 
     async def _look_up(self, values: Mapping[str, Any]) -> DictRow | None:
         async with self._system.connection() as connection:
