@@ -41,6 +41,7 @@ from services.key_uses import SENDS_SECONDS_MAX, wait_for_sends, wait_until_unus
 from services.orders.emptied import may_fill
 from services.reads import Caller, Reads
 from services.sealing import mask_key, seal_credentials
+from services.trading.removed_keys import end_without_keys
 from services.venue_keys import VenueKeys, VerifiedKeys
 
 ANSWERS_SECONDS_MAX = 5.0
@@ -59,10 +60,8 @@ ORDER BY created_at, id
 class RunStopper(Protocol):
     """Whoever ends the entries of runs whose connection goes away."""
 
-    async def connection_removed(
-        self, principal: Principal, connection_id: UUID, *, force: bool
-    ) -> int:
-        """Make the runs on a connection exit-only; answers how many positions are left."""
+    async def connection_removed(self, principal: Principal, connection_id: UUID) -> None:
+        """Make the runs on a connection that is being removed exit-only."""
         ...
 
 
@@ -242,6 +241,10 @@ class Connections:
         for until the venue has answered: before the keys go, so that its end can be asked for, and
         where that takes too long after it as well, 18 s in all.
 
+        By force positions lose their stops with their keys. A process that dies before leaves a
+        connection that only exits, with stops in force; it goes once nothing needs it, or by
+        another call.
+
         Raises:
             ObjectNotFound: the caller has no such connection, or it was removed; then its keys are
                 unused by the time this says so.
@@ -255,8 +258,11 @@ class Connections:
     async def _remove(self, principal: Principal, connection_id: UUID, *, force: bool) -> Removal:
         async with self._database.for_user(principal.user_id) as session:
             await get_connection(session, connection_id)
-        await self._runs.connection_removed(principal, connection_id, force=force)
+        await self._runs.connection_removed(principal, connection_id)
         if force:
+            async with self._database.for_user(principal.user_id) as session:
+                connection = await get_connection(session, connection_id, for_update=True)
+                connection.status = ConnectionStatus.EXIT_ONLY
             await wait_for_sends(
                 self._database,
                 self._clock,
@@ -264,16 +270,31 @@ class Connections:
                 connection_id,
                 seconds_max=ANSWERS_SECONDS_MAX,
             )
+        removal = await self._take_keys(principal, connection_id, force=force)
+        if removal.status == ConnectionStatus.REMOVED:
+            await self._wait_until_unused(principal, connection_id)
+        return removal
+
+    async def _take_keys(
+        self, principal: Principal, connection_id: UUID, *, force: bool
+    ) -> Removal:
+        """Take the keys in one transaction with all that needs them, or let them only exit."""
+        now = self._clock.now()
         async with self._database.for_user(principal.user_id) as session:
-            connection = await get_connection(session, connection_id, for_update=True)
+            if force:
+                await end_without_keys(session, principal.user_id, connection_id, now)
+            try:
+                connection = await get_connection(session, connection_id, for_update=True)
+            except ObjectNotFound:  # nothing needed it, so it was removed meanwhile
+                return Removal(ConnectionStatus.REMOVED, 0)
             left = await count_positions(session, connection_id)
-            is_needed = left or await may_fill(session, connection_id, self._clock.now())
+            is_needed = left or await may_fill(session, connection_id, now)
             if is_needed and not force:
                 connection.status = ConnectionStatus.EXIT_ONLY
             else:
                 connection.status = ConnectionStatus.REMOVED
                 connection.sealed = None
-                connection.removed_at = self._clock.now()
+                connection.removed_at = now
             self._audit(
                 session,
                 AuditEvent.BROKER_REMOVED,
@@ -282,8 +303,6 @@ class Connections:
                 open_positions=left,
                 status=str(connection.status),
             )
-        if connection.status == ConnectionStatus.REMOVED:
-            await self._wait_until_unused(principal, connection_id)
         return Removal(str(connection.status), left)
 
     async def _wait_for_removal(self, principal: Principal, connection_id: UUID) -> None:

@@ -36,10 +36,10 @@ from services.errors import NotRunning
 from services.notices import NoticeKind, tell
 from services.orders.due_exits import has_keys
 from services.orders.exit_requests import COMMAND
-from services.orders.protection import cancel_triggers
 from services.refusals import unless_refused
 from services.trading.ending import change_state, end_entries, live_runs
-from services.trading.figures import LIVE_POSITIONS, live_positions
+from services.trading.figures import LIVE_POSITIONS
+from services.trading.removed_keys import REASON
 from services.trading.run_closing import request_close
 from services.trading.sends import wait_for_entry_sends
 from services.trading.starting import (
@@ -286,42 +286,26 @@ class TradingService:
             session.add(bot)
         await self._inform(bot, BotSignal.UPDATE_SETTINGS)
 
-    async def connection_removed(
-        self, principal: Principal, connection_id: UUID, *, force: bool
-    ) -> int:
-        """Make the runs on a connection exit-only, or with `force` end them where they stand.
-
-        Returns:
-            How many positions are left on the connection's account.
-        """
+    async def connection_removed(self, principal: Principal, connection_id: UUID) -> None:
+        """Make the runs on a connection that is being removed exit-only."""
         async with self._database.for_user(principal.user_id) as session:
             bot = await lock_bot(session, principal.user_id)
             account = (
                 await session.exec(select(Account).where(Account.connection_id == connection_id))
             ).one_or_none()
-            if account is None:
-                return 0
-            left = await _count(session, col(Position.account_id) == account.id)
-            if bot is None:
-                return left
+            if account is None or bot is None:
+                return
             runs = await live_runs(session, bot.id, account.id)
             entering = any(run.state == RunState.ENTERING for run in runs)
             for run in runs:
-                run.state = RunState.ENDED if force else RunState.EXIT_ONLY
-                run.end_reason = "connection removed"
-                run.ended_at = self._clock.now() if force else None
+                run.state, run.end_reason = RunState.EXIT_ONLY, REASON
                 session.add(run)
-            if force:
-                # Nothing can be sold without keys, so nothing is to be woken for it either.
-                for position in await live_positions(session, account.id):
-                    await cancel_triggers(session, position.id)
             if entering and bot.state != BotState.EMERGENCY_STOPPED:
                 self._change(session, bot, BotState.STOPPED)
         if runs:
             await self._inform(bot, BotSignal.STOP)
         # Also where no run is left: who ended them may still be waiting.
         await self._wait_for_sends(principal.user_id)
-        return left
 
     # --- positions --------------------------------------------------------------------------
 

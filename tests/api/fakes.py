@@ -293,11 +293,8 @@ class FakeTrading:
     async def settings_changed(self, principal: Principal) -> None:
         await self._note("settings_changed")
 
-    async def connection_removed(
-        self, principal: Principal, connection_id: UUID, *, force: bool
-    ) -> int:
-        await self._note("connection_removed", connection_id=connection_id, force=force)
-        return 0
+    async def connection_removed(self, principal: Principal, connection_id: UUID) -> None:
+        await self._note("connection_removed", connection_id=connection_id)
 
 
 @dataclass

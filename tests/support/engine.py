@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from adapters.embedded.postgres_roles import DatabaseUrls
+from adapters.vault import Vault, generate_key
 from domain.contracts.bots import (
     BotRef,
     BotSignal,
@@ -30,6 +31,7 @@ from domain.ports import WorkflowServiceUnavailable
 from domain.positions import Direction
 from models.bots import Bot, BotRun
 from models.trading import Fill, Order, Position, Trigger
+from services.connections import Connections, Removal
 from services.database import Database
 from services.markets.evaluating import EvaluationService
 from services.markets.watching import VenueWatching
@@ -37,6 +39,7 @@ from services.orders.market_rules import rules_record
 from services.orders.placing import OrderPlacing
 from services.orders.reconciling import Reconciling
 from services.orders.settling import OrderSettling
+from services.reads import Reads
 from services.trading.bar_announcing import BarAnnouncing
 from services.trading.commands import TradingService
 from services.trading.exiting import ExitService
@@ -190,6 +193,20 @@ class Engine:
 
     def account(self, bot: RunningBot) -> FakeAccount:
         return self.venue.accounts[bot.trader.account_id]
+
+    async def remove_broker(self, bot: RunningBot, *, force: bool = False) -> Removal:
+        """Remove the connection of a bot, as its user does."""
+        assert bot.trader.connection_id is not None
+        connections = Connections(
+            self.database,
+            Reads("", self.wall),
+            self.wall,
+            self.venue,
+            Vault(generate_key("k1")),
+            self.trading,
+            realm=Realm.SIMULATED,
+        )
+        return await connections.remove(bot.trader.principal, bot.trader.connection_id, force=force)
 
     async def intend_entry(self, bot: RunningBot, symbol: str = "BTC-USD") -> UUID:
         """A pending position with its intended entry order, as a signal makes them."""

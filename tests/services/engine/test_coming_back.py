@@ -201,13 +201,8 @@ async def test_refused_keys_end_no_doubt(alone: Engine) -> None:
 
 async def test_nobody_asks_for_ever_through_a_removed_connection(alone: Engine) -> None:
     bot = await alone.start_bot(mode=Mode.LIVE)
-    connection_id = bot.trader.connection_id
-    assert connection_id is not None
     await _lose(alone, bot)
-    await alone.trading.connection_removed(bot.trader.principal, connection_id, force=True)
-    await alone.execute(
-        "UPDATE connections SET status = 'removed', sealed = NULL WHERE id = :id", id=connection_id
-    )
+    await alone.remove_broker(bot, force=True)
     alone.venue.refuses_keys = True
     alone.wall.time += DOUBT_LENGTH
     await alone.reconciling.reconcile_due(everybody=False)
@@ -344,13 +339,8 @@ async def test_what_comes_back_while_its_run_is_ending_is_not_left_without_one(
 async def test_what_comes_back_to_a_removed_connection_wakes_nothing(engine: Engine) -> None:
     """A gateway that was opened before may still be answered; nobody else has keys to sell with."""
     bot = await engine.start_bot(mode=Mode.LIVE)
-    connection_id = bot.trader.connection_id
-    assert connection_id is not None
     await _lose(engine, bot)
-    await engine.trading.connection_removed(bot.trader.principal, connection_id, force=True)
-    await engine.execute(
-        "UPDATE connections SET status = 'removed', sealed = NULL WHERE id = :id", id=connection_id
-    )
+    await engine.remove_broker(bot, force=True)
 
     await _relist(engine, bot)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 
@@ -116,10 +115,7 @@ async def test_positions_of_earlier_runs_leave_too(
 async def test_what_has_no_keys_is_left_and_keeps_nothing_else(
     alone: Engine, bots: Mapping[Mode, RunningBot], way: str
 ) -> None:
-    await alone.trading.connection_removed(
-        bots[EARLIER].trader.principal, _connection_of(bots[EARLIER]), force=True
-    )
-    await alone.execute("UPDATE connections SET status = 'removed', sealed = NULL")
+    await alone.remove_broker(bots[EARLIER], force=True)
 
     await WAYS[way](alone, bots[LATEST])
 
@@ -136,10 +132,7 @@ async def test_a_close_of_what_has_no_keys_says_so(
         bots[LATEST].trader.principal, (await alone.position(bots[LATEST])).id
     )
     await alone.carry_out(bots[LATEST])
-    await alone.trading.connection_removed(
-        bots[EARLIER].trader.principal, _connection_of(bots[EARLIER]), force=True
-    )
-    await alone.execute("UPDATE connections SET status = 'removed', sealed = NULL")
+    await alone.remove_broker(bots[EARLIER], force=True)
 
     await alone.hunt(bots[LATEST], close())
 
@@ -171,11 +164,6 @@ async def test_another_symbol_is_left_alone(alone: Engine, bots: Mapping[Mode, R
     assert (await _position(alone, other)).close_requested == "signal_close"
     for bot in bots.values():
         assert (await alone.position(bot)).close_requested is None
-
-
-def _connection_of(bot: RunningBot) -> UUID:
-    assert bot.trader.connection_id is not None
-    return bot.trader.connection_id
 
 
 async def _position(engine: Engine, position: Position) -> Position:

@@ -15,15 +15,6 @@ from tests.support.fake_venue import Answer
 pytestmark = pytest.mark.integration
 
 
-async def _remove_by_force(engine: Engine, bot: RunningBot) -> None:
-    connection_id = bot.trader.connection_id
-    assert connection_id is not None
-    await engine.trading.connection_removed(bot.trader.principal, connection_id, force=True)
-    await engine.execute(
-        "UPDATE connections SET status = 'removed', sealed = NULL WHERE id = :id", id=connection_id
-    )
-
-
 async def _counted(engine: Engine) -> tuple[int, int]:
     metrics = PlatformMetrics(engine.database, engine.wall, realm=Realm.SIMULATED)
     live = (await metrics.measure()).live
@@ -45,7 +36,7 @@ async def test_an_exit_that_failed_is_none_once_its_keys_are_gone(alone: Engine)
     bot, position = await _failing(alone)
     before = await _counted(alone)
 
-    await _remove_by_force(alone, bot)
+    await alone.remove_broker(bot, force=True)
     at_once = await _counted(alone)
     await alone.reconciling.reconcile_due(everybody=True)
 
@@ -61,7 +52,7 @@ async def test_a_position_of_which_no_exit_was_due_says_so_too(alone: Engine) ->
     bot, other = [await alone.start_bot(mode=Mode.LIVE) for _ in range(2)]
     for one in (bot, other):
         await alone.open_position(one)
-    await _remove_by_force(alone, bot)
+    await alone.remove_broker(bot, force=True)
 
     await alone.reconciling.reconcile_due(everybody=True)
     await alone.reconciling.reconcile_due(everybody=True)
@@ -73,7 +64,7 @@ async def test_a_position_of_which_no_exit_was_due_says_so_too(alone: Engine) ->
 
 async def test_a_look_up_that_is_late_makes_no_failing_exit_of_it(alone: Engine) -> None:
     bot, _position = await _failing(alone)
-    await _remove_by_force(alone, bot)
+    await alone.remove_broker(bot, force=True)
     await alone.reconciling.reconcile_due(everybody=True)
     exit_ = (await alone.orders(bot))[-1]
     alone.wall.advance(LATE_AFTER.total_seconds() * 2)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from itertools import count
 from uuid import UUID
 
 import pytest
 from sqlmodel import select
 
-from adapters.vault import Vault, generate_key
 from domain.markets import Mode, Realm
 from models.connections import Connection, ConnectionStatus
-from services.connections import Connections
+from services import connections
+from services.errors import NoBrokerConfigured
 from services.orders.settling import DOUBT_LENGTH, IN_FLIGHT_MAX
 from services.orders.unfilled import unfilled_reason
-from services.reads import Reads
 from services.trading.exit_dispatch import ExitDispatch
 from tests.support.books import assert_in_order
+from tests.support.crashes import Crashed
 from tests.support.engine import GRACE, Engine, RunningBot
-from tests.support.fake_venue import Answer
+from tests.support.fake_venue import KEY, Answer
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +93,7 @@ async def test_a_run_that_ends_while_its_connection_is_being_removed_leaves_none
     connection_id = bot.trader.connection_id
     assert connection_id is not None
     entry = await alone.intend_entry(bot)
-    await alone.trading.connection_removed(bot.trader.principal, connection_id, force=False)
+    await alone.trading.connection_removed(bot.trader.principal, connection_id)
     await alone.place(bot, entry)
     assert (await alone.carry_out(bot)).finished
     await alone.execute(
@@ -128,6 +130,81 @@ async def test_a_connection_that_cannot_be_removed_now_keeps_no_other(alone: Eng
 
         assert await _connection(alone, other) == GONE
         assert await _connection(alone, locked) == KEPT
+
+
+async def test_a_removal_by_force_that_dies_on_its_way_takes_no_stop(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets the venue answer for up to 5 s; then stops and keys go together."""
+    bot = await _live_bot(alone)
+    await alone.open_position(bot)
+
+    async def die(*_: object, **__: object) -> bool:
+        raise Crashed("while sends are waited for")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "wait_for_sends", die)
+        with pytest.raises(Crashed):
+            await _remove(alone, bot, force=True)
+    alone.wire()  # everything is started again
+    await _pass(alone, 60)
+    assert await _connection(alone, bot) == KEPT
+    alone.venue.market.last["BTC-USD"] = Decimal(50)
+    await alone.watching.look(KEY)
+    await alone.carry_out(bot)
+
+    position = await alone.position(bot)
+    assert (position.state, position.exit_reason) == ("closed", "stop_loss")
+    assert await _connection(alone, bot) == GONE, "nothing needs it any more"
+
+
+async def test_a_crash_at_any_step_of_a_removal_by_force_leaves_stops_with_the_keys(
+    alone: Engine,
+) -> None:
+    """Or none of both; and another call goes on with it."""
+    statuses, died = set(), True
+    for step in count(2, 3):  # after each commit
+        bot = await _live_bot(alone)
+        position = await alone.open_position(bot)
+        alone.crash.die_at(step)
+        try:
+            await _remove(alone, bot, force=True)
+        except Crashed:
+            alone.wire()
+        else:
+            died = False
+        alone.crash.die_at(None)
+        status, has_keys = await _connection(alone, bot)
+        statuses.add(status)
+        assert has_keys == (status != "removed")
+        assert ("stop" in await alone.triggers(position)) == has_keys, step
+        if has_keys:
+            assert await _remove(alone, bot, force=True) == ("removed", 1)
+        assert await alone.triggers(position) == {}
+        assert (await alone.run(bot)).state == "ended"
+        if not died:
+            break
+
+    assert statuses == {"connected", "exit_only", "removed"}
+
+
+async def test_nothing_starts_on_a_connection_whose_removal_by_force_has_begun(
+    alone: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await _live_bot(alone)
+
+    async def start_again(*_: object, **__: object) -> bool:
+        with pytest.raises(NoBrokerConfigured):
+            await alone.trading.start(
+                bot.trader.principal, broker="coinbase", paper_trading=False, risk_profile=None
+            )
+        return True
+
+    monkeypatch.setattr(connections, "wait_for_sends", start_again)
+    await _remove(alone, bot, force=True)
+
+    assert (await alone.run(bot)).state == "ended"
+    assert (await alone.guard(bot)).finished
 
 
 @pytest.mark.parametrize("answer", [Answer.TIME_OUT, Answer.REST])
@@ -253,17 +330,7 @@ async def _lose(engine: Engine, bot: RunningBot, answer: Answer) -> UUID:
 
 
 async def _remove(engine: Engine, bot: RunningBot, *, force: bool = False) -> tuple[str, int]:
-    assert bot.trader.connection_id is not None
-    connections = Connections(
-        engine.database,
-        Reads("", engine.wall),
-        engine.wall,
-        engine.venue,
-        Vault(generate_key("k1")),
-        engine.trading,
-        realm=Realm.SIMULATED,
-    )
-    removal = await connections.remove(bot.trader.principal, bot.trader.connection_id, force=force)
+    removal = await engine.remove_broker(bot, force=force)
     return removal.status, removal.open_positions
 
 

@@ -94,7 +94,7 @@ async def emergency(scene: Scene) -> None:
 async def remove_broker(scene: Scene) -> None:
     assert scene.bot.trader.connection_id is not None
     await scene.engine.trading.connection_removed(
-        scene.bot.trader.principal, scene.bot.trader.connection_id, force=False
+        scene.bot.trader.principal, scene.bot.trader.connection_id
     )
 
 
