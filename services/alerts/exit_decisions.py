@@ -1,8 +1,9 @@
 """Having exits asked for right after their alerts were stored, before these are answered.
 
-A decision may wait for rows that a booking, another decision or a process that froze has locked. So
-it is no part of the transaction that stores an alert, which later alerts of its key wait for, and
-nobody waits for it long: what could not be decided is decided by the bot's next look at its alerts.
+A decision may find rows locked by a booking, another decision or a process that froze. So it is no
+part of the transaction that stores an alert, which later alerts of its key wait for. What leaves
+other positions is decided at once, and the rest tried again for a moment; what could not be decided
+then is decided by the bot's next look at its alerts.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from services.trading.signal_exits import SignalExits, decide_exits
 SECONDS_MAX = 2.0
 """How long an answer waits for the decision; senders wait as little as three."""
 
-LOCK_MS = 1_000
-"""How long a decision waits for a row that another transaction has locked."""
+LOCKED_SECONDS_MAX = 1.0
+"""How long a decision waits for rows that another transaction has locked."""
+
+RETRY_SECONDS_FIRST = 0.1
+"""The first delay between two tries; each is twice the one before."""
 
 _Decision = asyncio.Task[SignalExits | None]
 
@@ -73,10 +77,7 @@ class ExitDecisions:
             await asyncio.wait({before})
         self._under_way[user_id] = self._next.pop(user_id)
         try:
-            async with self._database.for_user(user_id) as session:
-                connection = await session.connection()
-                await connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_MS}"))
-                return await decide_exits(session, user_id, self._clock.now())
+            return await self._decide_all(user_id)
         except Exception as failure:  # noqa: BLE001 - a boundary: the alerts are stored
             is_known = isinstance(failure, SQLAlchemyError)
             log = _log.warning if is_known else _log.exception
@@ -84,3 +85,22 @@ class ExitDecisions:
             return None
         finally:
             del self._under_way[user_id]
+
+    async def _decide_all(self, user_id: UUID) -> SignalExits:
+        """Decide, and again for a moment while positions are locked."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LOCKED_SECONDS_MAX
+        delay = RETRY_SECONDS_FIRST
+        exits = await self._decide_once(user_id)
+        while exits.is_locked and loop.time() < until:
+            await asyncio.sleep(delay)
+            delay *= 2
+            exits = (await self._decide_once(user_id)).after(exits)
+        return exits
+
+    async def _decide_once(self, user_id: UUID) -> SignalExits:
+        async with self._database.for_user(user_id) as session:
+            connection = await session.connection()
+            milliseconds = round(LOCKED_SECONDS_MAX * 1_000)
+            await connection.execute(text(f"SET LOCAL lock_timeout = {milliseconds}"))
+            return await decide_exits(session, user_id, self._clock.now())

@@ -80,8 +80,11 @@ class AlertFollowing:
             state = (await session.exec(select(Alert.state).where(Alert.id == alert_id))).first()
             if state is None:
                 return SignalResult(state="gone")  # its user was deleted
+            waits = False
             if state == AlertState.PROCESSING:
-                exits = await _decide(session, user_id, now)
+                found = await _decide(session, user_id, now)
+                waits = found is None or alert_id in found.waiting
+                exits = found or exits
             alert = (
                 await session.exec(
                     select(Alert)
@@ -92,7 +95,7 @@ class AlertFollowing:
             ).one_or_none()
             if alert is None:  # a decision has it: nothing is waited for with a connection
                 return SignalResult(wait_seconds=WAIT_SECONDS_MIN, state=state)
-            look = await self._look(session, alert, now)
+            look = await self._look(session, alert, now, waits=waits)
             if (look.state, look.reason) != (alert.state, alert.reason or ""):
                 alert.state, alert.reason = look.state, look.reason
                 if not look.state.is_open:
@@ -112,7 +115,7 @@ class AlertFollowing:
     async def decide_exits(self, user_id: UUID) -> None:
         """Have positions leave that waiting alerts ask for, whether or not a bot can be told."""
         async with self._database.for_user(user_id) as session:
-            exits = await _decide(session, user_id, self._clock.now())
+            exits = await _decide(session, user_id, self._clock.now()) or SignalExits()
         if exits.bot_id is not None:
             with suppress(WorkflowServiceUnavailable):
                 await self._workflows.wake_exits(user_id, exits.bot_id)
@@ -128,20 +131,26 @@ class AlertFollowing:
             _log.warning("alerts.expired", alerts=late)
         return late
 
-    async def _look(self, session: AsyncSession, alert: Alert, now: datetime) -> _Look:
+    async def _look(
+        self, session: AsyncSession, alert: Alert, now: datetime, *, waits: bool
+    ) -> _Look:
+        """How an alert gets on; `waits` says that it is, or may be, an exit that has to wait."""
         match AlertState(alert.state):
             case AlertState.PROCESSING:
-                return await _undecided(session, alert, now)
+                return await _undecided(session, alert, now, waits=waits)
             case AlertState.ACCEPTED if alert.duplicate_of is None:
                 return await _decided(session, alert, now)
             case state:
                 return _Look(state, alert.reason or "")
 
 
-async def _decide(session: AsyncSession, user_id: UUID, now: datetime) -> SignalExits:
+async def _decide(session: AsyncSession, user_id: UUID, now: datetime) -> SignalExits | None:
     """Decide on the exits that wait; where a row of theirs is locked, the next look does.
 
     It is not waited for: whoever keeps own rows locked must not keep connections from others.
+
+    Returns:
+        What became of them; None where that failed.
     """
     try:
         async with session.begin_nested():
@@ -149,14 +158,14 @@ async def _decide(session: AsyncSession, user_id: UUID, now: datetime) -> Signal
             return await decide_exits(session, user_id, now)
     except DBAPIError as failure:
         _log.warning("alert.exit_waits", error=type(failure).__name__)
-        return SignalExits()
+        return None
 
 
-async def _undecided(session: AsyncSession, alert: Alert, now: datetime) -> _Look:
+async def _undecided(session: AsyncSession, alert: Alert, now: datetime, *, waits: bool) -> _Look:
     bot_id, state = await _bot_of(session, alert)
     if alert.expires_at <= now:
         return _Look(AlertState.EXPIRED, EXPIRED)
-    if state != RunState.ENTERING and alert.action != SignalAction.CLOSE:
+    if state != RunState.ENTERING and alert.action != SignalAction.CLOSE and not waits:
         return _Look(AlertState.REFUSED, NOT_RUNNING)
     left = (alert.expires_at - now).total_seconds()
     wait = min(_delay(alert.received_at, now), left)

@@ -32,7 +32,7 @@ from domain.strategies.apex import (
     on_target_filled,
     plan_exit,
 )
-from models.bots import Bot, BotRun, RunState
+from models.bots import BotRun, RunState
 from models.connections import Account, Connection, ConnectionStatus
 from models.controls import KillScope, KillSwitch
 from models.ledgers import Balance
@@ -44,6 +44,7 @@ from services.orders.exit_progress import note_executed, note_whether_due
 from services.orders.exit_requests import conclude_requests, request_of
 from services.orders.folding import apply_fold, fold_of
 from services.orders.market_rules import rules_from_record
+from services.orders.news import have_woken
 from services.orders.protection import cancel_triggers, sync_triggers
 from services.orders.recording import record_execution
 from services.orders.row_locks import lock_position_and_order
@@ -308,7 +309,7 @@ async def _guarding_run(session: AsyncSession, position: Position, order: Order)
         .where(col(BotRun.id) == position.run_id, col(BotRun.account_id).not_in(removed))
         .values(state=RunState.EXIT_ONLY.value, ended_at=None)
     )
-    await _have_woken(session, order)
+    await have_woken(session, order.bot_id)
     return position.run_id
 
 
@@ -338,23 +339,7 @@ async def _ask_to_leave_if_killed(session: AsyncSession, position: Position, ord
         position.close_requested = ExitReason.KILL_SWITCH
         position.close_cause = f"command:{switch_id}:{position.id}"
     if position.close_requested is not None:  # perhaps since before it was taken for lost
-        await _have_woken(session, order)
-
-
-async def _have_woken(session: AsyncSession, order: Order) -> None:
-    """Let the sweeper wake the bot.
-
-    Bots are locked before positions: one that is held is not waited for, whoever holds it tells it,
-    and a silent one is woken after a while anyway.
-    """
-    unheld = (
-        select(Bot.id)
-        .where(Bot.id == order.bot_id)
-        .with_for_update(key_share=True, skip_locked=True)
-    )
-    await session.exec(
-        update(Bot).where(col(Bot.id).in_(unheld)).values(revision=col(Bot.revision) + 1)
-    )
+        await have_woken(session, order.bot_id)
 
 
 async def _protect(

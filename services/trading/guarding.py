@@ -1,7 +1,8 @@
 """Guarding a bot: making the exits that are due, listing its live orders, ending what is over.
 
 Needs nothing but the database: no market data, no strategy, no venue metadata. Whatever stops
-entries does not stop this.
+entries does not stop this. It holds the bot's row, which commands need, so it waits for no other:
+positions that are locked are left to the next look, and to the exits worker.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from domain.ports import WallClock
 from domain.positions import PositionState
 from models.bots import Bot, BotRun, BotState, RunState
 from models.connections import Account
-from models.trading import Position
+from models.trading import Order, Position
 from services.database import Database
+from services.orders.conditions import is_exit, is_live
 from services.orders.due_exits import is_to_leave
 from services.orders.emptied import remove_emptied
+from services.orders.live_exits import leaves_rest
 from services.trading.leaving import leave
 from services.trading.live_orders import live_orders
 from services.trading.run_closing import ask_positions_of
+
+LOCKED_RECHECK_SECONDS = 1.0
+"""The wait for a position that another transaction has locked."""
 
 _LIVE_POSITIONS = (PositionState.PENDING.value, PositionState.OPEN.value)
 
@@ -94,7 +100,10 @@ class GuardService:
         """Commit the exit orders that are due; returns the wait before a failed one is repeated."""
         waits: list[float] = []
         for run in runs:
-            for position in await _positions_to_leave(session, run):
+            positions, is_locked = await _positions_to_leave(session, run)
+            if is_locked:
+                waits.append(LOCKED_RECHECK_SECONDS)
+            for position in positions:
                 made = await leave(session, run, bot.id, position, self._clock.now())
                 if made.retry_seconds is not None:
                     waits.append(made.retry_seconds)
@@ -150,21 +159,36 @@ async def _hold_run(session: AsyncSession, run_id: UUID) -> bool:
     return found.first() is not None
 
 
-async def _positions_to_leave(session: AsyncSession, run: BotRun) -> Sequence[Position]:
+async def _positions_to_leave(
+    session: AsyncSession, run: BotRun
+) -> tuple[Sequence[Position], bool]:
+    """Lock the positions of a run that are due an exit order; and whether any is locked already."""
+    has_exit = select(Order.position_id).where(Order.bot_id == run.bot_id, is_exit(), is_live())
+    are_due = (
+        Position.run_id == run.id,
+        is_to_leave(),
+        col(Position.id).not_in(has_exit) | leaves_rest(),
+    )
+    due = (await session.exec(select(Position.id).where(*are_due))).all()
+    if not due:
+        return (), False
     # Before the positions, as whoever books a fill: an exit order's foreign key shares it.
-    await session.exec(
+    account = await session.exec(
         select(Account.id)
         .where(Account.id == run.account_id)
-        .with_for_update(read=True, key_share=True)
+        .with_for_update(read=True, key_share=True, skip_locked=True)
     )
-    return (
+    if account.first() is None:
+        return (), True
+    positions = (
         await session.exec(
             select(Position)
-            .where(Position.run_id == run.id, is_to_leave())
+            .where(col(Position.id).in_(due), *are_due)
             .order_by(col(Position.opened_at), col(Position.id))
-            .with_for_update()
+            .with_for_update(skip_locked=True)
         )
     ).all()
+    return positions, len(positions) < len(due)
 
 
 async def _count_open(session: AsyncSession, run_ids: Sequence[UUID]) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from sqlalchemy import case, update
@@ -24,7 +25,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import NOT_RUNNING, AlertState
-from domain.contracts.bots import HuntInput, HuntResult, OrderTask, TradeSignal
+from domain.contracts.bots import HuntInput, HuntResult, OrderTask, SignalAction, TradeSignal
 from domain.markets import VenueClock
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from models.bots import Bot, BotRun, BotState
@@ -48,6 +49,10 @@ FACTS_SECONDS_MAX = 3.0
 EVALUATION_SECONDS_MAX = 5.0
 """How long one market may take; all are asked at the same time."""
 
+EXIT_TRIES = 5
+EXIT_DELAY_SECONDS = 0.2
+"""Of exits that the hunt's own signals ask for, where a position is locked."""
+
 ERROR_LENGTH_MAX = 500
 
 _Answer = TypeVar("_Answer")
@@ -67,6 +72,7 @@ class _Outcome:
     entering_refused: bool = False
     failure: Exception | None = None
     facts: EntryFacts | None = None
+    exits_waiting: frozenset[UUID] = frozenset()
 
     def add(self, result: HuntResult) -> None:
         """Count a part's result in."""
@@ -107,7 +113,13 @@ class HuntService:
         outcome = _Outcome()
         kept = await self._ask_exits(request, outcome)
         context = await load_context(self._database, request.bot.user_id, request.bot.bot_id)
-        waiting = (*kept, *context.alerts)
+        # An exit that has to wait, or has come just now, is decided as one in whatever state.
+        waiting = [
+            signal
+            for signal in (*kept, *context.alerts)
+            if signal.signal_id not in outcome.exits_waiting
+            and signal.action is not SignalAction.CLOSE
+        ]
         left: Sequence[TradeSignal] = ()  # of the request; alerts wait in their rows
         if waiting and context.entering is None:
             await self._refuse(context.bot, waiting, NOT_RUNNING)
@@ -117,17 +129,20 @@ class HuntService:
                 # One may leave what an earlier one of this look has entered.
                 again = request.model_copy(update={"signals": _among(left, kept)})
                 left = await self._ask_exits(again, outcome)
+        known = {signal.signal_id for signal in left}
+        left = [*left, *(it for it in kept if it.signal_id in outcome.exits_waiting - known)]
         for run in context.runs:
             await self._scan_run(context, run, outcome)
         await self._note(context, outcome)
         if outcome.failure is not None:
             raise outcome.failure
         if left:
-            raise VenueUnavailable("; ".join(outcome.problems) or "A market gives no answer")
+            raise VenueUnavailable("; ".join(outcome.problems) or "A market or a row is waited for")
         return HuntResult(
             orders=tuple(outcome.orders),
             exits_requested=outcome.exits_requested,
-            more=len(context.alerts) == TAKEN_AT_ONCE,
+            # Exits that wait for a lock are looked at by those who follow them.
+            more=len(context.alerts) == TAKEN_AT_ONCE and bool(waiting),
             decisions=outcome.decisions,
             summary=f"looked at {outcome.decisions} new bars and signals"
             if outcome.decisions
@@ -140,14 +155,19 @@ class HuntService:
         Nothing is asked of a venue before.
         """
         user_id = request.bot.user_id
+        requested = {signal.signal_id for signal in request.signals}
+        tries = EXIT_TRIES
         while True:
             async with self._database.for_user(user_id) as session:
                 exits = await decide_exits(session, user_id, self._clock.now(), request.signals)
             outcome.exits_requested |= exits.bot_id is not None
             outcome.decisions += exits.decided
-            if exits.decided < TAKEN_AT_ONCE:
+            tries -= 1
+            if exits.is_locked and requested & exits.waiting and tries > 0:
+                await asyncio.sleep(EXIT_DELAY_SECONDS)  # alerts are tried again by others
+            elif exits.decided < TAKEN_AT_ONCE:
                 break
-        requested = {signal.signal_id for signal in request.signals}
+        outcome.exits_waiting |= exits.waiting
         return [signal for signal in exits.left if signal.signal_id in requested]
 
     # --- signals ----------------------------------------------------------------------------

@@ -1,21 +1,21 @@
 """Exits that outside signals ask for: committed before anything is asked of a venue.
 
-An alert that leaves a position is decided where it is stored, in that transaction; what could not
-be decided there (a row was locked for too long) is decided by the bot's next look at its alerts.
-Neither needs a running bot, a plan, market data or working keys: the position is marked, and the
-exits worker does the rest. Every position of the bot is reached, whatever account and run it was
-opened in.
+An alert that leaves a position is decided right after it was stored; what could not be decided then
+(a position is locked) is decided by the bot's next look at its alerts. Neither needs a running bot,
+a plan, market data or working keys: the position is marked, and the exits worker does the rest.
+Every position of the bot is reached, whatever account and run it was opened in. None that another
+transaction has locked is waited for: the signals that leave it wait, and no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -36,11 +36,12 @@ from models.trading import Position
 from services.alerts.inbox import AlertOutcome, lock_alerts, pending_signals, record_outcomes
 from services.alerts.joining import AskingAlerts
 from services.markets.last_clock import time_at_venue
+from services.orders.news import have_woken
 from services.trading.ending import reopen_runs
 from services.trading.entering import note_decision
 from services.trading.figures import LIVE_POSITIONS
 from services.trading.signal_leaving import Asked, leave_by_signal
-from services.trading.starting import lock_bot
+from services.trading.starting import APEX
 
 _log = structlog.get_logger("nija.alerts")
 
@@ -53,6 +54,9 @@ class SignalExits:
         bot_id: whose exits workflow is to be woken, where positions were asked to leave.
         left: the signals that want to enter, or were decided before, in their order; then those
             whose exit could not be asked for.
+        waiting: those whose exit could not be asked for, or not of every account: they are exits,
+            whatever their action, and nothing else may be decided on them.
+        is_locked: whether any of those waits for a row that another transaction has locked.
         decided: how many were decided.
         ended: alerts that need no follower: nothing is to come of them, or another one asks for
             the same.
@@ -60,8 +64,19 @@ class SignalExits:
 
     bot_id: UUID | None = None
     left: tuple[TradeSignal, ...] = ()
+    waiting: frozenset[UUID] = frozenset()
+    is_locked: bool = False
     decided: int = 0
     ended: frozenset[UUID] = frozenset()
+
+    def after(self, earlier: SignalExits) -> SignalExits:
+        """What became of them in two decisions, of which this is the later one."""
+        return replace(
+            self,
+            bot_id=self.bot_id or earlier.bot_id,
+            decided=self.decided + earlier.decided,
+            ended=self.ended | earlier.ended,
+        )
 
 
 async def decide_exits(
@@ -79,7 +94,10 @@ async def decide_exits(
     if not waiting:
         return SignalExits()
     alerts = await lock_alerts(session, waiting)
-    bot = await lock_bot(session, user_id)
+    # Not locked: whatever holds it, entries or a process that froze, concerns no exit.
+    bot = (
+        await session.exec(select(Bot).where(Bot.user_id == user_id, Bot.kind == APEX))
+    ).one_or_none()
     run = None
     if bot is not None and bot.current_run_id is not None:
         run = (await session.exec(select(BotRun).where(BotRun.id == bot.current_run_id))).one()
@@ -88,11 +106,12 @@ async def decide_exits(
     await answers.give({signal.signal_id: signal for signal in waiting}.values())
     await record_outcomes(session, answers.outcomes, wall)
     if bot is not None and answers.requested:
-        bot.revision += 1
-        session.add(bot)
+        await have_woken(session, bot.id)
     return SignalExits(
         bot_id=bot.id if bot is not None and answers.requested else None,
         left=(*answers.left, *answers.failed),
+        waiting=frozenset(signal.signal_id for signal in answers.failed),
+        is_locked=answers.is_locked,
         decided=len(answers.outcomes),
         ended=frozenset(it.alert_id for it in answers.outcomes if not it.is_followed),
     )
@@ -113,7 +132,8 @@ def leaves(signal: TradeSignal, position: Position) -> bool:
 class _ExitAnswers:
     """The answers to the signals that leave positions, inside one transaction; `now` by the venue.
 
-    One whose rows cannot be read is `failed`: it waits, and keeps no other from leaving.
+    One whose rows are locked or cannot be read is `failed`: it waits, and keeps no other from
+    leaving.
     """
 
     session: AsyncSession
@@ -127,6 +147,9 @@ class _ExitAnswers:
     left: list[TradeSignal] = field(default_factory=list)
     failed: list[TradeSignal] = field(default_factory=list)
     requested: bool = False
+    is_locked: bool = False
+    # Positions that this transaction has locked.
+    ours: frozenset[UUID] = frozenset()
 
     async def give(self, signals: Iterable[TradeSignal]) -> None:
         """Answer what leaves a position; what wants to enter is left."""
@@ -156,13 +179,19 @@ class _ExitAnswers:
         if not leaving:
             self._conclude(signal, AlertState.REFUSED, NO_POSITION)
             return
-        by_account = [await self._ask(signal, positions) for positions in _by_account(leaving)]
+        accounts = _by_account(leaving)
+        free = [them for them in accounts if self.ours.issuperset(it.id for it in them)]
+        by_account = [await self._ask(signal, positions) for positions in free]
         asked = [one for account in by_account for one in account or ()]
         new = [one for one in asked if one.refusal is None and one.joins is None]
         joined = [one for one in asked if one.joins is not None]
         reason = ExitReason.SIGNAL_CLOSE.value
-        if new:
-            self.requested = True
+        self.requested = self.requested or bool(new)
+        if len(free) < len(accounts):
+            # Asking again of those that were asked changes nothing.
+            self.is_locked = True
+            self.failed.append(signal)
+        elif new:
             if signal.signal_id in self.alerts:
                 self.asking.note(signal.signal_id, [one.target_id for one in new])
             self._conclude(signal, AlertState.ACCEPTED, reason, new[0].position_id)
@@ -196,8 +225,8 @@ class _ExitAnswers:
                 )
                 if any(one.refusal is None for one in asked):
                     await reopen_runs(self.session, bot.id)
-        except DBAPIError:
-            raise  # a lock or a server that is away concerns all of them
+        except (OperationalError, InterfaceError):
+            raise  # a server that is away concerns all of them
         except Exception as failure:  # noqa: BLE001 - a boundary: other accounts and signals go on
             _log.exception(
                 "signal.exit_failed",
@@ -260,7 +289,10 @@ class _ExitAnswers:
         return set(found.all())
 
     async def _positions(self, symbols: set[str]) -> Sequence[Position]:
-        """Lock the bot's live positions of some markets; those of its latest account come first."""
+        """The bot's live positions of some markets; those of its latest account come first.
+
+        Those that nothing else has locked, nor their account, are locked: they are `ours`.
+        """
         if self.bot is None or self.run is None:
             return ()
         are_held = (
@@ -269,25 +301,28 @@ class _ExitAnswers:
             & col(Position.state).in_(LIVE_POSITIONS)
         )
         of_run = col(BotRun.id) == col(Position.run_id)
-        holding = select(Position.account_id).join(BotRun, of_run).where(are_held)
-        # Before the positions, as whoever books a fill.
-        await self.session.exec(
-            select(Account.id)
-            .where(col(Account.id).in_(holding))
-            .order_by(col(Account.id))
-            .with_for_update(read=True, key_share=True)
-        )
         is_other = col(Position.account_id) != self.run.account_id
-        return (
-            await self.session.exec(
-                select(Position)
-                .join(BotRun, of_run)
-                .where(are_held)
-                .order_by(is_other, col(Position.opened_at), col(Position.id))
-                .with_for_update(of=Position)
-                .execution_options(populate_existing=True)
-            )
-        ).all()
+        statement = (
+            select(Position)
+            .join(BotRun, of_run)
+            .where(are_held)
+            .order_by(is_other, col(Position.opened_at), col(Position.id))
+            .execution_options(populate_existing=True)
+        )
+        held = (await self.session.exec(statement)).all()
+        if not held:
+            return ()
+        # Before the positions, as whoever books a fill.
+        accounts = await self.session.exec(
+            select(Account.id)
+            .where(col(Account.id).in_({position.account_id for position in held}))
+            .order_by(col(Account.id))
+            .with_for_update(read=True, key_share=True, skip_locked=True)
+        )
+        locking = statement.where(col(Position.account_id).in_(accounts.all()))
+        locked = await self.session.exec(locking.with_for_update(of=Position, skip_locked=True))
+        self.ours = frozenset(position.id for position in locked.all())
+        return held
 
 
 def _by_account(positions: Sequence[Position]) -> Sequence[Sequence[Position]]:

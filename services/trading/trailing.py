@@ -2,7 +2,8 @@
 
 Needs the bar's evaluation and the stored rules, nothing else of a venue. No lock of an entry is
 taken, and each position is a transaction of its own: whatever is wrong with one, or with entries,
-keeps no other from being protected. Repeating a bar changes nothing.
+keeps no other from being protected; those that are locked come last. Repeating a bar changes
+nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,6 +32,7 @@ from services.markets.evaluating import StoredEvaluation
 from services.orders.booking import store_plan
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import sync_triggers
+from services.orders.row_locks import RowsLocked
 from services.trading.scans import Scan, cause_of
 
 _log = structlog.get_logger("nija.bots")
@@ -53,31 +56,62 @@ async def manage_positions(database: Database, scan: Scan) -> bool:
             )
         ).all()
     is_asked = False
+    locked: list[tuple[UUID, list[StoredEvaluation]]] = []
     for position_id, symbol in positions:
         bars = [stored for name, stored in scan.bars if name == symbol]
-        try:
-            async with database.for_user(run.user_id) as session:
-                is_asked = await _manage(session, scan, position_id, bars) or is_asked
-        except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
-            _log.exception(
-                "position.not_managed", position_id=str(position_id), error=type(failure).__name__
-            )
+        is_asked |= await _try(database, scan, position_id, bars, locked)
+    for position_id, bars in locked:
+        is_asked |= await _try(database, scan, position_id, bars, None)
     return is_asked
 
 
-async def _manage(
-    session: AsyncSession, scan: Scan, position_id: UUID, bars: Sequence[StoredEvaluation]
+async def _try(
+    database: Database,
+    scan: Scan,
+    position_id: UUID,
+    bars: list[StoredEvaluation],
+    locked: list[tuple[UUID, list[StoredEvaluation]]] | None,
 ) -> bool:
-    run = scan.context.run
+    """Manage one position; one that is locked is noted, or waited for where there is no list."""
+    try:
+        async with database.for_user(scan.context.run.user_id) as session:
+            return await _manage(session, scan, position_id, bars, waits=locked is None)
+    except (RowsLocked, OperationalError) as failure:
+        if locked is not None and isinstance(failure, RowsLocked):
+            locked.append((position_id, bars))
+        else:
+            _log.warning(
+                "position.not_managed", position_id=str(position_id), error=type(failure).__name__
+            )
+    except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
+        _log.exception(
+            "position.not_managed", position_id=str(position_id), error=type(failure).__name__
+        )
+    return False
+
+
+async def _manage(
+    session: AsyncSession,
+    scan: Scan,
+    position_id: UUID,
+    bars: Sequence[StoredEvaluation],
+    *,
+    waits: bool,
+) -> bool:
+    run, skips = scan.context.run, not waits
     # Before the position, as whoever books a fill.
-    await session.exec(
+    account = await session.exec(
         select(Account.id)
         .where(Account.id == run.account_id)
-        .with_for_update(read=True, key_share=True)
+        .with_for_update(read=True, key_share=True, skip_locked=skips)
     )
     row = (
-        await session.exec(select(Position).where(Position.id == position_id).with_for_update())
-    ).one()
+        await session.exec(
+            select(Position).where(Position.id == position_id).with_for_update(skip_locked=skips)
+        )
+    ).one_or_none()
+    if account.first() is None or row is None:
+        raise RowsLocked("position")
     if row.exit_plan is None or row.state != PositionState.OPEN:
         return False
     plan = ExitPlan.from_record(row.exit_plan)

@@ -30,7 +30,7 @@ from services.orders.exit_requests import (
 )
 from services.orders.market_rules import rules_from_record
 from services.trading.ending import reopen_runs
-from services.trading.user_protection import lock_position
+from services.trading.position_rows import bot_of, lock_position
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ class UserExits:
         """
         cause = f"{COMMAND}{command_id}"
         async with self._database.for_user(principal.user_id) as session:
-            bot, position = await lock_position(session, principal, position_id)
+            position = await lock_position(session, position_id)
+            bot = await bot_of(session, position)
             known = await _known(session, bot, position, cause)
             if known is not None:
                 return known

@@ -6,16 +6,12 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlmodel import select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.markets import Realm, VenueKey
 from domain.ports import Venues, VenueUnavailable, WallClock
-from domain.positions import PositionState
 from domain.principal import Principal
 from domain.strategies.apex import ExitPlan, change_protection
-from models.bots import Bot
 from models.connections import Account
-from models.trading import Position
 from services import audit
 from services.audit import AuditEvent
 from services.database import Database
@@ -24,7 +20,7 @@ from services.markets.last_clock import clock_by_any_means
 from services.orders.booking import store_plan
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import sync_triggers
-from services.trading.starting import lock_bot
+from services.trading.position_rows import bot_of, lock_open_position
 
 
 class UserProtection:
@@ -51,7 +47,7 @@ class UserProtection:
             VenueFailed: the market price, which the new one is checked against, could not be had.
         """
         async with self._database.for_user(principal.user_id) as session:
-            bot, position = await lock_open_position(session, principal, position_id)
+            position = await lock_open_position(session, position_id)
             account = (
                 await session.exec(select(Account).where(Account.id == position.account_id))
             ).one()
@@ -62,7 +58,7 @@ class UserProtection:
         except VenueUnavailable as failure:
             raise VenueFailed from failure
         async with self._database.for_user(principal.user_id) as session:
-            bot, position = await lock_open_position(session, principal, position_id)
+            position = await lock_open_position(session, position_id)
             if position.exit_plan is None:
                 raise PositionNotFound
             plan = change_protection(
@@ -75,6 +71,7 @@ class UserProtection:
             )
             store_plan(position, plan)
             session.add(position)
+            bot = await bot_of(session, position)
             await sync_triggers(session, position, bot.id, plan, clock.now)
             audit.record(
                 session,
@@ -87,34 +84,3 @@ class UserProtection:
                     "take_profit": str(take_profit) if take_profit else None,
                 },
             )
-
-
-async def lock_open_position(
-    session: AsyncSession, principal: Principal, position_id: UUID
-) -> tuple[Bot, Position]:
-    """Lock the user's bot and one of its open positions.
-
-    Raises:
-        PositionNotFound: no open position of this user has that id.
-    """
-    bot, position = await lock_position(session, principal, position_id)
-    if position.state != PositionState.OPEN:
-        raise PositionNotFound
-    return bot, position
-
-
-async def lock_position(
-    session: AsyncSession, principal: Principal, position_id: UUID
-) -> tuple[Bot, Position]:
-    """Lock the user's bot and one of its positions, open or not.
-
-    Raises:
-        PositionNotFound: no position of this user has that id.
-    """
-    bot = await lock_bot(session, principal.user_id)
-    position = (
-        await session.exec(select(Position).where(Position.id == position_id).with_for_update())
-    ).one_or_none()
-    if bot is None or position is None:
-        raise PositionNotFound
-    return bot, position

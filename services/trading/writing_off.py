@@ -19,7 +19,7 @@ from domain.money import ZERO
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
 from domain.positions import PositionState
 from domain.principal import Principal
-from models.bots import Bot, BotRun
+from models.bots import Bot
 from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Order, Position
 from services import audit
@@ -30,6 +30,7 @@ from services.orders.conditions import is_under_way
 from services.orders.due_exits import is_leaving
 from services.orders.exit_requests import venue_time_of
 from services.orders.gone import Gone, take_out
+from services.trading.position_rows import bot_of
 
 FAILING_FOR = timedelta(minutes=10)
 """Wall time for which the exit of a position must have been failing before it may be given up."""
@@ -60,7 +61,7 @@ class WritingOff:
         """
         async with self._database.for_user(principal.user_id) as session:
             position = await _find(session, position_id, locked=False)
-            bot = await _bot_of(session, position)
+            bot = await bot_of(session, position)
             if position.state == PositionState.CLOSED:
                 return bot
             key, has_keys = await _place(session, position.account_id)
@@ -135,13 +136,6 @@ async def _find(session: AsyncSession, position_id: UUID, *, locked: bool) -> Po
     if position is None:
         raise PositionNotFound
     return position
-
-
-async def _bot_of(session: AsyncSession, position: Position) -> Bot:
-    found = await session.exec(
-        select(Bot).join(BotRun, col(BotRun.bot_id) == Bot.id).where(BotRun.id == position.run_id)
-    )
-    return found.one()
 
 
 async def _place(session: AsyncSession, account_id: UUID) -> tuple[VenueKey, bool]:

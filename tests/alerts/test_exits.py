@@ -11,7 +11,6 @@ import pytest
 from sqlmodel import select
 
 from domain.markets import Mode, Realm, VenueKey
-from models.bots import Bot
 from models.trading import Position
 from services.alerts.errors import AlertMalformed
 from services.alerts.views import AlertFilter
@@ -21,6 +20,7 @@ from tests.alerts.harness import Desk
 from tests.support.crashes import Crashed
 from tests.support.engine import RunningBot, buy
 from tests.support.fake_venue import Answer
+from tests.support.locks import locked_position
 
 pytestmark = pytest.mark.integration
 
@@ -406,9 +406,8 @@ async def test_a_crash_at_any_step_loses_no_exit(desk: Desk, number: int) -> Non
 
 async def test_a_close_is_not_answered_before_it_has_asked(desk: Desk) -> None:
     bot, key = await desk.bot_with_key()
-    await desk.engine.open_position(bot)
-    async with desk.engine.database.as_system() as session:
-        await session.exec(select(Bot).where(Bot.id == bot.bot_id).with_for_update(read=True))
+    position = await desk.engine.open_position(bot)
+    async with locked_position(desk.engine.database, position):
         waiting = asyncio.create_task(desk.send(key, action="close"))
         await asyncio.sleep(0.2)
         assert not waiting.done()

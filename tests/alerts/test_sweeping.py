@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlmodel import col, select
 
-from models.bots import Bot
+from models.trading import Position
 from services.alerts.sweeping import AT_ONCE
 from tests.alerts.harness import Desk
 from tests.support.engine import RunningBot
@@ -110,8 +110,9 @@ async def test_rows_that_one_user_keeps_locked_delay_no_other_users_exit(alone: 
     _bot, alert_id = await waiting_close(alone)
     alone.engine.wall.advance(6)
     async with alone.engine.database.as_system() as session:
-        rows = select(Bot.id).where(col(Bot.id).in_([it.bot_id for it, _ in locked]))
-        await session.exec(rows.with_for_update(key_share=True))
+        runs = [it.run_id for it, _ in locked]
+        rows = select(Position.id).where(col(Position.run_id).in_(runs))
+        await session.exec(rows.with_for_update())
         began = time.monotonic()
         await alone.sweep.sweep()
         seconds = time.monotonic() - began

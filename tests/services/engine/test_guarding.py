@@ -9,14 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlmodel import select
 
-from adapters.embedded.postgres_roles import DatabaseUrls
 from domain.markets import Mode
 from domain.orders import OrderState
 from models.bots import RunState
-from models.connections import Account, ConnectionStatus
-from models.trading import Position
+from models.connections import ConnectionStatus
 from services.errors import NotRunning
 from services.orders.booking import book
 from services.orders.row_locks import lock_position_and_order
@@ -24,7 +21,6 @@ from services.trading.exit_delays import RETRY_SECONDS_PATIENT
 from tests.support.books import assert_in_order
 from tests.support.engine import Engine, RunningBot, close
 from tests.support.fake_venue import Answer
-from tests.support.locks import waiting_for_locks
 
 pytestmark = pytest.mark.integration
 
@@ -313,7 +309,7 @@ async def test_an_exit_only_connection_is_removed_when_it_is_flat(engine: Engine
         "UPDATE connections SET status = 'exit_only', sealed = 'x' WHERE id = :id",
         id=connection_id,
     )
-    await engine.trading.connection_removed(bot.trader.principal, connection_id, force=False)
+    await engine.trading.connection_removed(bot.trader.principal, connection_id)
     still_needed = await engine.rows(
         "SELECT status FROM connections WHERE id = :id", id=connection_id
     )
@@ -334,13 +330,10 @@ async def test_a_connection_removed_by_force_leaves_nothing_that_wakes_the_bot(
 ) -> None:
     bot = await engine.start_bot(mode=Mode.LIVE)
     position = await engine.open_position(bot)
-    assert bot.trader.connection_id is not None
 
-    left = await engine.trading.connection_removed(
-        bot.trader.principal, bot.trader.connection_id, force=True
-    )
+    removal = await engine.remove_broker(bot, force=True)
 
-    assert left == 1
+    assert removal.open_positions == 1
     assert await engine.triggers(position) == {}
     assert (await engine.guard(bot)).finished
 
@@ -417,22 +410,3 @@ async def test_booking_a_fill_and_hunting_do_not_deadlock(engine: Engine, bot: R
 
     assert (await engine.position(bot)).exit_reason == "signal_close"
     await assert_in_order(engine, bot)
-
-
-async def test_a_guard_that_waits_for_the_account_has_no_position(
-    engine: Engine, bot: RunningBot, shared_database: DatabaseUrls
-) -> None:
-    """A comparison of balances has the account and then locks positions: no deadlock of the two."""
-    position = await engine.open_position(bot)
-    await engine.fire(position, "stop")
-
-    async with engine.database.as_system() as session:
-        await session.exec(
-            select(Account.id).where(Account.id == bot.trader.account_id).with_for_update()
-        )
-        guarding = asyncio.create_task(engine.guard(bot))
-        await waiting_for_locks(shared_database, 1)
-        await session.exec(select(Position.id).where(Position.id == position.id).with_for_update())
-    view = await guarding
-
-    assert [task.leg for task in view.orders] == ["stop"]

@@ -15,6 +15,7 @@ from domain.positions import Direction
 from domain.strategies.apex import BAR
 from tests.support.engine import Engine, RunningBot, buy
 from tests.support.fake_venue import FakeAccount, FakeMarket
+from tests.support.locks import locked_position
 from tests.support.written_bars import WrittenEvaluations, written_bars
 
 pytestmark = pytest.mark.integration
@@ -164,6 +165,31 @@ async def test_trailing_and_reversal_need_neither_fees_nor_rules(
     bars.write(engine, "BTC-USD", Direction.SHORT)
     assert (await in_time(engine.hunt(bot))).exits_requested
     assert (await engine.position(bot)).close_requested == "signal_reversal"
+
+
+async def test_a_position_that_is_locked_keeps_no_stop_of_another_waiting(
+    engine: Engine, bars: HangingBars
+) -> None:
+    bot = await engine.start_bot()
+    locked = await engine.open_position(bot, "ETH-USD")
+    position = await engine.open_position(bot)
+    await engine.fire(position, "target_1")
+    await engine.carry_out(bot)
+    engine.venue.market.now += BAR.length
+    for symbol in ("BTC-USD", "ETH-USD"):
+        bars.write(engine, symbol, None, close=Decimal(112))
+
+    async with locked_position(engine.database, locked):
+        hunt = asyncio.create_task(engine.hunt(bot))
+        async with asyncio.timeout(4):  # the locked one is waited for for 5 s
+            stop = (await engine.triggers(position))["stop"]
+            for _ in range(100):
+                if stop.price == Decimal(109):
+                    break
+                await asyncio.sleep(0.05)
+                stop = (await engine.triggers(position))["stop"]
+    assert stop.price == Decimal(109)
+    await hunt
 
 
 def _break(engine: Engine, bot: RunningBot, what: str) -> None:
