@@ -39,6 +39,7 @@ from services.alerts.judging import WINDOW, JudgedAlert, judge, values_of
 from services.alerts.keys import hash_key, is_key
 from services.caller_connections import CallerConnections
 from services.database import Database, connection_options
+from services.errors import RateLimited
 from services.limits.allowance import Allowance, Meter
 from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS
 
@@ -224,7 +225,8 @@ class AlertIntake:
         self._a_minute = a_minute
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._unknown = CallerConnections(_UNKNOWN_AT_ONCE)
-        self._known: dict[str, None] = {}  # in the order of their last use
+        # In the order of their last use; with when their minute has room for entries again.
+        self._known: dict[str, datetime | None] = {}
         self._app = pool(app_url, "alerts")
         self._system = pool(system_url, "alert-keys")
 
@@ -262,8 +264,14 @@ class AlertIntake:
         async with self._locks.setdefault(key_hash, asyncio.Lock()):
             owner = await self._owner(key_hash, offer.wish)
             row = judge(owner, offer, now, age_max=self._age_max)
+            if not row.is_exit:
+                self._refuse_while_full(key_hash, now, meter)
             for _ in range(_ATTEMPTS):
-                stored = await self._store(owner, row, now, meter)
+                try:
+                    stored = await self._store(owner, row, now, meter)
+                except RateLimited:
+                    self._note_full(key_hash, row, now, meter)
+                    raise
                 if stored is not None:
                     break
             else:
@@ -316,11 +324,35 @@ class AlertIntake:
 
     def _note_key(self, key_hash: str, *, is_known: bool) -> None:
         """Remember a key that was found; whether it is good is looked up each time."""
-        self._known.pop(key_hash, None)
+        full_until = self._known.pop(key_hash, None)
         if is_known:
-            self._known[key_hash] = None
+            self._known[key_hash] = full_until
             if len(self._known) > _KNOWN_MAX:
                 del self._known[next(iter(self._known))]
+
+    def _note_full(self, key_hash: str, row: JudgedAlert, now: datetime, meter: Meter) -> None:
+        """Remember until when a key's minute has no room for another entry."""
+        if not row.is_exit and key_hash in self._known and meter.allowance is not None:
+            seconds = meter.allowance.retry_after or 0
+            # A second less: it was rounded up, and nothing is refused for longer than it must be.
+            self._known[key_hash] = now + timedelta(seconds=seconds - 1)
+
+    def _refuse_while_full(self, key_hash: str, now: datetime, meter: Meter) -> None:
+        """Refuse an entry of a key whose minute is known to be full: exits wait for no such one.
+
+        Raises:
+            RateLimited: it is; nothing was stored.
+        """
+        full_until = self._known.get(key_hash)
+        if full_until is None or now >= full_until or self._a_minute is None:
+            return
+        meter.allowance = Allowance(
+            limit=self._a_minute,
+            remaining=0,
+            resets_at=int(full_until.timestamp()) + 1,
+            retry_after=int((full_until - now).total_seconds()) + 1,
+        )
+        raise meter.allowance.refusal()
 
     async def _find(self, values: Mapping[str, Any]) -> DictRow | None:
         try:
