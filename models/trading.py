@@ -312,6 +312,7 @@ class ExitRequest(SQLModel, table=True):
         CheckConstraint("state <> 'merged' OR merged_into IS NOT NULL", name="merged_into"),
         Index("ix_exit_requests_open", "position_id", postgresql_where=text("state = 'open'")),
         Index("ix_exit_requests_merged_into", "merged_into"),
+        Index("ix_exit_requests_cause", "cause"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)

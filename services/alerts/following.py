@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.alerts import EXPIRED, NOT_RUNNING, AlertState
@@ -248,11 +248,14 @@ async def _left(session: AsyncSession, alert: Alert, position: Position) -> _Loo
 
 async def _parts(session: AsyncSession, cause: str) -> Sequence[ExitRequest]:
     """The requests that carry out what one cause asked for."""
-    carriers = select(func.coalesce(ExitRequest.merged_into, ExitRequest.id)).where(
-        ExitRequest.cause == cause
-    )
-    found = await session.exec(select(ExitRequest).where(col(ExitRequest.id).in_(carriers)))
-    return found.all()
+    # In two statements: joined, all requests of the user are read for it.
+    own = (await session.exec(select(ExitRequest).where(ExitRequest.cause == cause))).all()
+    carriers = {it.merged_into for it in own if it.merged_into is not None}
+    parts = {it.id: it for it in own if it.merged_into is None}
+    if carriers - parts.keys():
+        found = await session.exec(select(ExitRequest).where(col(ExitRequest.id).in_(carriers)))
+        parts |= {it.id: it for it in found.all()}
+    return list(parts.values())
 
 
 async def _latest_failure(session: AsyncSession, position_ids: Sequence[UUID]) -> str | None:

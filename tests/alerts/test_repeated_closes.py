@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 
+from adapters.embedded.postgres_roles import DatabaseUrls
 from domain.contracts.alerts import SignalResult
 from domain.markets import Mode
 from services.alerts.intake import Receipt
@@ -13,6 +15,7 @@ from services.alerts.views import AlertFilter, AlertView
 from tests.alerts.harness import Desk
 from tests.support.engine import RunningBot
 from tests.support.fake_venue import Answer
+from tests.support.rows_read import rows_read
 
 pytestmark = pytest.mark.integration
 
@@ -122,6 +125,26 @@ async def test_parts_of_a_position_that_cannot_leave_do_not_pile_up(desk: Desk) 
     )
     assert found["requests"] <= MANY
     assert 1 < len(await followed(desk, bot, alerts)) <= MANY
+
+
+async def test_following_a_part_reads_none_of_the_others(desk: Desk, urls: DatabaseUrls) -> None:
+    bot, key = await stuck_bot(desk)
+    receipt = await desk.send(key, action="close", quantity=0.03, id="part")
+    await desk.engine.execute(
+        "INSERT INTO exit_requests (id, user_id, account_id, position_id, cause, quantity, reason,"
+        " state, merged_into, requested_at, created_at, ended_at)"
+        " SELECT gen_random_uuid(), r.user_id, r.account_id, r.position_id, 'command:' || n,"
+        " r.quantity, r.reason, 'done', NULL, r.requested_at, r.created_at, r.created_at"
+        " FROM exit_requests r, generate_series(1, 3000) n WHERE r.user_id = :id",
+        id=bot.trader.user_id,
+    )
+    with psycopg.connect(urls.owner) as connection:
+        connection.execute("ANALYZE exit_requests")  # as the server does by itself, a little later
+
+    with rows_read(desk.engine.database, "exit_requests") as read:
+        await desk.follow(bot, receipt.alert_id)
+
+    assert read.most < 100
 
 
 async def test_parts_that_were_merged_have_the_outcome_of_the_one_that_carries_them_out(
