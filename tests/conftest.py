@@ -1,5 +1,8 @@
 """For all tests: files that are thrown away are kept in memory, programs end at SIGINT.
 
+There is one PostgreSQL for all tests of a process; each folder, module or test makes databases of
+its own on it (`tests.support.databases`).
+
 What a module of tests leaves behind is set aside from the collector of garbage: a process that ran
 hundreds of them would stand still for seconds at each full collection, longer than a send may take.
 """
@@ -13,8 +16,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from bootstrap.memory import settle_memory
+from tests.support.logs import log_plainly
 from tests.support.memory_disk import memory_disk
+from tests.support.stack import migrated_postgres
 
 
 def pytest_configure() -> None:
@@ -24,6 +30,7 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    log_plainly()
     if "TMPDIR" not in os.environ and (folder := memory_disk()) is not None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
@@ -37,3 +44,9 @@ def pytest_collection_finish() -> None:
 def _module_set_aside() -> Iterator[None]:
     yield
     settle_memory()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with migrated_postgres() as server:
+        yield server

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import psycopg
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
-from migrations.run import upgrade
 from tests.api.harness import Api, World, open_client, open_world, register
-from tests.support.stack import postgres_server
+from tests.support.databases import fresh_database
 
 
 @pytest.fixture(scope="session")
-def migrated() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def migrated(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,18 +10,11 @@ from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
 from tests.alerts.harness import Desk, open_desk
 from tests.support.databases import fresh_database
-from tests.support.stack import postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
 def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
-    return fresh_database(postgres.urls)
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture
@@ -33,5 +26,5 @@ async def desk(urls: DatabaseUrls) -> AsyncIterator[Desk]:
 @pytest.fixture
 async def alone(postgres: EmbeddedPostgres) -> AsyncIterator[Desk]:
     """A desk on a database of its own, for what reads every user's rows."""
-    async with open_desk(fresh_database(postgres.urls)) as desk:
+    async with open_desk(fresh_database(postgres.local_urls)) as desk:
         yield desk

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
 from domain.markets import Realm
-from migrations.run import upgrade
 from services.account_views.views import AccountViews
 from services.analytics.views import Analytics
 from services.database import Database
 from services.reads import Reads
 from tests.analytics.trades import NOW, Book, open_book
-from tests.support.stack import postgres_server
+from tests.support.databases import fresh_database
 
 
 class StandingClock:
@@ -26,10 +26,8 @@ class StandingClock:
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-import structlog
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
-from migrations.run import upgrade
 from tests.api.harness import Api, World, open_client, open_world, register
-from tests.support.logs import log_as_in_production
-from tests.support.stack import postgres_server
+from tests.support.databases import fresh_database
+from tests.support.logs import log_as_in_production, log_plainly
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,14 +22,12 @@ def logging_as_in_production() -> Iterator[None]:
     log_as_in_production("info")
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    log_plainly()
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture

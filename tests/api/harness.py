@@ -12,13 +12,14 @@ from uuid import UUID, uuid4
 
 import httpx
 import psycopg
+from fastapi import FastAPI
 from psycopg.rows import dict_row
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.notify.notifier import AppriseNotifier
 from adapters.vault import Vault, generate_key
-from api.app import ApiOptions, build_app
+from api.app import ApiOptions, attach, build_app
 from domain.markets import Realm, VenueKey
 from domain.principal import Principal, Role
 from services.account_views.views import AccountViews
@@ -60,6 +61,8 @@ REALM = Realm.SIMULATED
 ALERT_AGE = timedelta(seconds=120)
 ALERTS_A_MINUTE = 20
 VAULT = Vault(generate_key("k1"))
+
+_spare_apps: dict[ApiOptions, list[FastAPI]] = {}
 
 
 @dataclass
@@ -189,8 +192,23 @@ async def open_world(
 async def open_client(
     world: World, options: ApiOptions | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Call the application without a network."""
-    app = build_app(world, options or ApiOptions())
+    """Call the application without a network.
+
+    An application that no test uses any more serves the next one: it keeps nothing but its
+    container, and working out its routes at the first request costs more than most tests do.
+    """
+    options = options or ApiOptions()
+    spare = _spare_apps.setdefault(options, [])
+    app = spare.pop() if spare else build_app(None, options)
+    async with client_of(app, world) as client:
+        yield client
+    spare.append(app)
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """Call one application, over this world."""
+    attach(app, world)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client

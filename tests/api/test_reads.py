@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from uuid import uuid4
 
 import psutil
@@ -16,11 +15,11 @@ import pytest
 from psycopg import errors as pg
 from psycopg import sql
 
-from adapters.embedded.ports import free_port
 from adapters.embedded.postgres_roles import DatabaseUrls
 from models.tenancy import USER_TABLES
 from services.reads import POOL_TIMEOUT_SECONDS, Claims, Query
 from tests.api.harness import Api, World, open_client, open_world
+from tests.support.databases import nowhere
 
 pytestmark = pytest.mark.integration
 
@@ -95,12 +94,7 @@ async def test_claims_of_somebody_else_s_session_are_nobody_s(
 
 
 async def test_a_database_nobody_listens_on_is_waited_for_once(urls: DatabaseUrls) -> None:
-    port = psycopg.conninfo.conninfo_to_dict(urls.app)["port"]
-    app, system = (url.replace(f":{port}/", f":{free_port()}/") for url in (urls.app, urls.system))
-    async with (
-        open_world(replace(urls, app=app, system=system)) as world,
-        open_client(world) as client,
-    ):
+    async with open_world(nowhere(urls)) as world, open_client(world) as client:
         token = world.identity.access_tokens.issue(Claims(uuid4(), uuid4()))
         began = time.monotonic()
         api = Api(client, token)

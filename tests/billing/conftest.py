@@ -6,17 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
-from migrations.run import upgrade
 from tests.billing.harness import Till, open_till
-from tests.support.stack import postgres_server, temporal_server
+from tests.support.databases import fresh_database
+from tests.support.stack import temporal_server
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture(scope="session")

@@ -7,20 +7,27 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.engine import make_url
 from starlette.routing import Mount
 
-from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.temporal.client import TemporalWorkflows
 from api.app import ApiOptions, build_app
 from services.trading.commands import TradingService
 from tests.api.fakes import FakeVenueAccount
-from tests.api.harness import PASSWORD, PREFIX, REALM, Api, World, open_client, open_world
+from tests.api.harness import (
+    PASSWORD,
+    PREFIX,
+    REALM,
+    Api,
+    World,
+    client_of,
+    open_client,
+    open_world,
+)
 from tests.api.seeding import watch_venue
 from tests.contract.seed import FOLDER_VARIABLE, codes, document
+from tests.support.databases import nowhere
 
 pytestmark = pytest.mark.integration
 
@@ -95,16 +102,20 @@ def provokes(code: str) -> Callable[[Provocation], Provocation]:
     return note
 
 
+@pytest.fixture(scope="module")
+def faulty_app() -> FastAPI:
+    app = build_app(None, ApiOptions())
+    add_fault(app)
+    return app
+
+
 @pytest.fixture
-async def scene(world: World, user: Api) -> AsyncIterator[Scene]:
+async def scene(world: World, user: Api, faulty_app: FastAPI) -> AsyncIterator[Scene]:
     world.trading = TradingService(  # type: ignore[assignment]
         world.database, world.venues, world.workflows, world.clock, realm=REALM
     )
     await watch_venue(world, BTC="7000", ETH="400")
-    app = build_app(world, ApiOptions())
-    add_fault(app)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(faulty_app, world) as client:
         yield Scene(world, user, Api(client, user.token))
 
 
@@ -285,20 +296,6 @@ async def _postgres_down(scene: Scene) -> tuple[int, str]:
     async with open_world(nowhere(scene.world.urls)) as cut_off, open_client(cut_off) as client:
         body = {"email": scene.user.email, "password": PASSWORD}
         return await Api(client).error("POST", "/auth/login", json=body)
-
-
-def nowhere(urls: DatabaseUrls) -> DatabaseUrls:
-    """The same database at a port where nobody listens."""
-
-    def moved(url: str) -> str:
-        return make_url(url).set(port=1).render_as_string(hide_password=False)
-
-    return DatabaseUrls(
-        owner=moved(urls.owner),
-        app=moved(urls.app),
-        system=moved(urls.system),
-        superuser=moved(urls.superuser),
-    )
 
 
 @provokes("INTERNAL_ERROR")

@@ -11,13 +11,6 @@ from adapters.embedded.postgres import EmbeddedPostgres
 from tests.credentials.processes import Installation, open_installation
 from tests.support.databases import fresh_database
 from tests.support.simulator_process import Simulator, running_simulator
-from tests.support.stack import postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -35,5 +28,5 @@ async def installation(
     postgres: EmbeddedPostgres, simulator: Simulator
 ) -> AsyncIterator[Installation]:
     async with AsyncExitStack() as stack:
-        urls = fresh_database(postgres.urls)
+        urls = fresh_database(postgres.local_urls)
         yield await stack.enter_async_context(open_installation(urls, simulator))

@@ -30,7 +30,7 @@ from services.database import Database
 from tests.support.databases import fresh_database
 from tests.support.platform import Platform, stepped_platform
 from tests.support.simulator_process import Simulator, running_simulator
-from tests.support.stack import postgres_server, temporal_server
+from tests.support.stack import temporal_server
 from tests.support.traders import PAIRS, Trader, add_trader
 
 pytestmark = [
@@ -101,18 +101,12 @@ class Servers:
     simulator: Simulator
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture
 def servers(postgres: EmbeddedPostgres) -> Iterator[Mapping[Mode, Servers]]:
     with ExitStack() as stack:
         yield {
             mode: Servers(
-                fresh_database(postgres.urls),
+                fresh_database(postgres.local_urls),
                 stack.enter_context(temporal_server()),
                 stack.enter_context(
                     running_simulator(

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
-from migrations.run import upgrade
 from services.database import Database
 from services.exports.requests import Exports
 from services.reads import Reads
 from tests.analytics.trades import NOW, Book, open_book
 from tests.support.buckets import bucket_server
+from tests.support.databases import fresh_database
 from tests.support.exports import DirectExports, MemoryStore, exports_in_memory
-from tests.support.stack import postgres_server
 
 
 class MovingClock:
@@ -45,10 +45,8 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture(scope="session")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import psycopg
 import pytest
 from psycopg.rows import DictRow, dict_row
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
-from migrations.run import upgrade
 from services.limits.policy import AddressLimits
 from tests.api.conftest import logging_as_in_production  # noqa: F401 - a fixture
 from tests.api.harness import World, open_client, open_world
-from tests.support.stack import postgres_server
+from tests.support.databases import fresh_database
 
 ADDRESSES = AddressLimits(auth=20, public=60)
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors, sql
 from sqlalchemy import ForeignKeyConstraint, Table
 
+from adapters.embedded.postgres_roles import DatabaseUrls
 from models.tenancy import (
     APPEND_ONLY,
     SHARED_TABLES,
@@ -30,12 +31,14 @@ REFERRING = [
 ]
 
 
-@pytest.fixture
-def two_users(system: psycopg.Connection) -> tuple[dict[str, Row], dict[str, Row]]:
-    """Rows of users A and B in every table; committed, for another connection to look for."""
-    rows = add_user_rows(system), add_user_rows(system)
-    system.commit()
-    return rows
+@pytest.fixture(scope="module")
+def two_users(urls: DatabaseUrls) -> tuple[dict[str, Row], dict[str, Row]]:
+    """Rows of users A and B in every table; committed, for another connection to look for.
+
+    They serve all tests: what a test does to them is rolled back.
+    """
+    with psycopg.connect(urls.system) as system:
+        return add_user_rows(system), add_user_rows(system)
 
 
 def _id(table: Table) -> str:

@@ -6,18 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
-from migrations.run import upgrade
 from tests.notify.harness import Office, open_office
+from tests.support.databases import fresh_database
 from tests.support.notifications import Hook, Mailbox, mail_server, web_server
-from tests.support.stack import postgres_server, temporal_server
+from tests.support.stack import temporal_server
 
 
 @pytest.fixture(scope="session")
-def urls() -> Iterator[DatabaseUrls]:
-    with postgres_server() as server:
-        upgrade(server.urls.owner)
-        yield server.urls
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture(scope="session")

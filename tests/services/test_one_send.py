@@ -11,9 +11,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import DivisionByZero
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from services.one_send import OneSendConnection
+from tests.support.databases import fresh_database
 from tests.support.lossy_proxy import LossyProxy, lossy_proxy
-from tests.support.stack import postgres_server
 
 pytestmark = pytest.mark.integration
 
@@ -21,17 +22,15 @@ Connection = OneSendConnection[Any]
 
 
 @pytest.fixture
-async def wired() -> AsyncIterator[tuple[LossyProxy, Connection]]:
-    with postgres_server() as server:
-        async with lossy_proxy(server.urls.app) as wire:
-            through = make_conninfo(
-                server.urls.app, port=urlsplit(wire.url).port, sslmode="disable"
-            )
-            connection: Connection = await OneSendConnection.connect(
-                through, autocommit=True, prepare_threshold=0
-            )
-            async with connection:
-                yield wire, connection
+async def wired(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[LossyProxy, Connection]]:
+    urls = fresh_database(postgres.urls)
+    async with lossy_proxy(urls.app) as wire:
+        through = make_conninfo(urls.app, port=urlsplit(wire.url).port, sslmode="disable")
+        connection: Connection = await OneSendConnection.connect(
+            through, autocommit=True, prepare_threshold=0
+        )
+        async with connection:
+            yield wire, connection
 
 
 async def divide(connection: Connection, by: int) -> list[tuple[int, ...] | None]:

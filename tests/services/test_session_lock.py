@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,10 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.embedded.postgres_roles import DatabaseUrls
 from services import session_lock
 from services.database import Database
 from services.session_lock import CHORES_LOCK, EXITS_LOCK, WATCH_LOCK, SessionLock
 from services.trading.exits_alarm import ExitsAlarm
+from tests.support.databases import fresh_database
 from tests.support.stack import postgres_server
 
 pytestmark = pytest.mark.integration
@@ -25,10 +27,8 @@ SECONDS = 10
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        server.provision()
-        yield server
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield it
 
 
-def lock(postgres: EmbeddedPostgres, name: str = "lock", **options: int) -> SessionLock:
-    return SessionLock(postgres.urls.system, KEY, name, **options)
+def lock(urls: DatabaseUrls, name: str = "lock", **options: int) -> SessionLock:
+    return SessionLock(urls.system, KEY, name, **options)
 
 
-def holders(postgres: EmbeddedPostgres) -> list[int]:
-    with psycopg.connect(postgres.urls.superuser) as connection:
+def holders(urls: DatabaseUrls) -> list[int]:
+    with psycopg.connect(urls.superuser) as connection:
         rows = connection.execute(
             "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted",
             (KEY,),
@@ -67,11 +67,11 @@ class Rounds:
 
 
 async def test_one_of_two_runs_its_loop_and_the_other_takes_over_when_it_ends(
-    postgres: EmbeddedPostgres,
+    urls: DatabaseUrls,
 ) -> None:
     rounds = [Rounds(), Rounds()]
-    async with lock(postgres) as second:
-        async with lock(postgres) as first:
+    async with lock(urls) as second:
+        async with lock(urls) as first:
             tasks = [
                 asyncio.create_task(it.while_held(its.run))
                 for it, its in zip((first, second), rounds, strict=True)
@@ -92,17 +92,17 @@ async def test_one_of_two_runs_its_loop_and_the_other_takes_over_when_it_ends(
 
 
 async def test_a_process_that_dies_gives_it_up_at_once(
-    postgres: EmbeddedPostgres, stack: AsyncExitStack
+    urls: DatabaseUrls, stack: AsyncExitStack
 ) -> None:
-    first = await stack.enter_async_context(lock(postgres))
+    first = await stack.enter_async_context(lock(urls))
     await asyncio.wait_for(first.held(), SECONDS)
-    second = await stack.enter_async_context(lock(postgres))
+    second = await stack.enter_async_context(lock(urls))
     rounds = Rounds()
     running = asyncio.create_task(first.while_held(rounds.run))
     await asyncio.wait_for(rounds.runs.wait(), SECONDS)
-    (pid,) = holders(postgres)
+    (pid,) = holders(urls)
 
-    with psycopg.connect(postgres.urls.superuser, autocommit=True) as connection:
+    with psycopg.connect(urls.superuser, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
 
     await asyncio.wait_for(first.lost(), SECONDS)
@@ -114,22 +114,22 @@ async def test_a_process_that_dies_gives_it_up_at_once(
 
 
 async def test_a_process_that_freezes_loses_it_after_its_silence(
-    postgres: EmbeddedPostgres, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+    urls: DatabaseUrls, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen = await stack.enter_async_context(lock(postgres, silence_seconds=2))
+    frozen = await stack.enter_async_context(lock(urls, silence_seconds=2))
     await asyncio.wait_for(frozen.held(), SECONDS)
     await asyncio.sleep(1.1)
     monkeypatch.setattr(session_lock, "PING_SECONDS", 60.0)
     await asyncio.sleep(1.1)  # the next pause is a long one
     monkeypatch.setattr(session_lock, "PING_SECONDS", 0.2)
 
-    other = await stack.enter_async_context(lock(postgres))
+    other = await stack.enter_async_context(lock(urls))
 
     await asyncio.wait_for(other.held(), SECONDS)
 
 
 async def test_of_two_sweepers_one_sweeps_until_it_dies(
-    postgres: EmbeddedPostgres, stack: AsyncExitStack
+    urls: DatabaseUrls, stack: AsyncExitStack
 ) -> None:
     """Chores and reconciliation are the sweeper's: none of it runs in two processes at once."""
     sweeps: dict[str, int] = {"first": 0, "second": 0}
@@ -150,9 +150,9 @@ async def test_of_two_sweepers_one_sweeps_until_it_dies(
 
         return run
 
-    first = await stack.enter_async_context(lock(postgres, "first"))
+    first = await stack.enter_async_context(lock(urls, "first"))
     await asyncio.wait_for(first.held(), SECONDS)
-    second = await stack.enter_async_context(lock(postgres, "second"))
+    second = await stack.enter_async_context(lock(urls, "second"))
     tasks = [
         asyncio.create_task(first.while_held(sweeper("first"))),
         asyncio.create_task(second.while_held(sweeper("second"))),
@@ -178,13 +178,13 @@ async def test_of_two_sweepers_one_sweeps_until_it_dies(
     [(CHORES_LOCK, 1937204592), (EXITS_LOCK, 1702390132), (WATCH_LOCK, 2002875491)],
 )
 async def test_a_process_of_another_version_that_has_a_lock_keeps_this_one_from_its_work(
-    postgres: EmbeddedPostgres, key: int, number: int
+    urls: DatabaseUrls, key: int, number: int
 ) -> None:
     """The numbers are what processes of all versions have in common."""
     rounds = Rounds()
-    with psycopg.connect(postgres.urls.system, autocommit=True) as other:
+    with psycopg.connect(urls.system, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", (number,))
-        async with SessionLock(postgres.urls.system, key, "lock") as ours:
+        async with SessionLock(urls.system, key, "lock") as ours:
             running = asyncio.create_task(ours.while_held(rounds.run))
             await asyncio.sleep(2 * session_lock.PING_SECONDS)
             before = rounds.begun
@@ -195,19 +195,17 @@ async def test_a_process_of_another_version_that_has_a_lock_keeps_this_one_from_
     assert before == 0
 
 
-async def test_a_missing_exits_worker_is_alarmed(
-    postgres: EmbeddedPostgres, stack: AsyncExitStack
-) -> None:
-    database = Database(postgres.urls.app, postgres.urls.system, pool_size=1)
+async def test_a_missing_exits_worker_is_alarmed(urls: DatabaseUrls, stack: AsyncExitStack) -> None:
+    database = Database(urls.app, urls.system, pool_size=1)
     stack.push_async_callback(database.close)
     alarm = ExitsAlarm(database)
     with capture_logs() as missing:
         assert [await alarm.sweep() for _ in range(2)] == [1, 1]
-    async with SessionLock(postgres.urls.system, EXITS_LOCK, "exits") as polling:
+    async with SessionLock(urls.system, EXITS_LOCK, "exits") as polling:
         await asyncio.wait_for(polling.held(), SECONDS)
         with capture_logs() as unwatched:
             assert await alarm.sweep() == 1
-        async with SessionLock(postgres.urls.system, WATCH_LOCK, "watch") as watching:
+        async with SessionLock(urls.system, WATCH_LOCK, "watch") as watching:
             await asyncio.wait_for(watching.held(), SECONDS)
             with capture_logs() as present:
                 assert [await alarm.sweep() for _ in range(2)] == [0, 0]
@@ -220,10 +218,10 @@ async def test_a_missing_exits_worker_is_alarmed(
 
 
 async def test_a_defect_in_keeping_a_lock_is_not_taken_for_holding_it(
-    postgres: EmbeddedPostgres, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+    urls: DatabaseUrls, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_lock, "PING_SECONDS", 0.05)
-    held = await stack.enter_async_context(lock(postgres))
+    held = await stack.enter_async_context(lock(urls))
     await asyncio.wait_for(held.held(), SECONDS)
 
     async def fail(_self: SessionLock) -> bool:
@@ -232,14 +230,12 @@ async def test_a_defect_in_keeping_a_lock_is_not_taken_for_holding_it(
     with monkeypatch.context() as defect:
         defect.setattr(SessionLock, "_try", fail)
         await asyncio.wait_for(held.lost(), SECONDS)
-        assert holders(postgres) == []
+        assert holders(urls) == []
     await asyncio.wait_for(held.held(), SECONDS)
 
 
-async def test_a_loop_that_fails_is_not_hidden(
-    postgres: EmbeddedPostgres, stack: AsyncExitStack
-) -> None:
-    held = await stack.enter_async_context(lock(postgres))
+async def test_a_loop_that_fails_is_not_hidden(urls: DatabaseUrls, stack: AsyncExitStack) -> None:
+    held = await stack.enter_async_context(lock(urls))
 
     async def fail() -> None:
         raise ZeroDivisionError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -12,8 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import services.database
 from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.embedded.postgres_roles import DatabaseUrls
 from services.database import Database
-from tests.support.stack import postgres_server
+from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.integration
 
@@ -22,15 +23,13 @@ POOL = 3
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        server.provision()
-        yield server
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture
-async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
-    it = Database(postgres.urls.app, postgres.urls.system, pool_size=POOL, of_a_user=POOL - 1)
+async def database(urls: DatabaseUrls) -> AsyncIterator[Database]:
+    it = Database(urls.app, urls.system, pool_size=POOL, of_a_user=POOL - 1)
     yield it
     await it.close()
 

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from api.kit.stream import connection, strangers
 from api.kit.stream.hub import Hub
 from domain.plans import Tier
@@ -29,6 +30,7 @@ from services.events.reading import EventsUnavailable, SystemReads
 from services.limits.policy import AddressLimits
 from services.reads import Claims
 from tests.stream.harness import TTL, Client, Clock, Person, Server, World, entered
+from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.integration
 
@@ -365,8 +367,10 @@ async def test_a_pool_in_use_is_asked_once(world: World, monkeypatch: pytest.Mon
     assert seconds < 0.75
 
 
-async def test_a_server_that_vanished_is_noticed_within_half_a_minute(world: World) -> None:
-    reads = SystemReads(world.urls.system)
+async def test_a_server_that_vanished_is_noticed_within_half_a_minute(
+    postgres: EmbeddedPostgres,
+) -> None:
+    reads = SystemReads(fresh_database(postgres.urls).system)  # over TCP: only there it can vanish
     await reads.open()
     async with reads._pool.connection() as raw:
         duplicate = socket.socket(fileno=os.dup(raw.pgconn.socket))

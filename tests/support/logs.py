@@ -1,10 +1,21 @@
-"""Logging of tests: as in production, and still to be captured later in the same process."""
+"""Logging of tests: plain or as in production, and still to be captured later in the process."""
 
 from __future__ import annotations
 
 import structlog
 
 from observability import configure_logging
+
+
+def log_plainly() -> None:
+    """Log as structlog does of itself, but never show the local variables of a traceback.
+
+    Rendering those takes seconds where a test's container is among them.
+    """
+    structlog.reset_defaults()
+    *others, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, renderer])
 
 
 def log_as_in_production(level: str) -> None:

@@ -35,19 +35,13 @@ from settings import Settings
 from tests.support.databases import fresh_database
 from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import KEY
-from tests.support.stack import postgres_server, temporal_server
+from tests.support.stack import temporal_server
 from tests.support.temporal_client import connected
 
 pytestmark = pytest.mark.integration
 
 LOST_SECONDS = 6.0
 """Longer than an activity's heartbeats may stay away before the SDK cancels it."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -58,7 +52,7 @@ def mortal() -> Iterator[EmbeddedTemporal]:
 
 @pytest.fixture
 def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
-    return fresh_database(postgres.urls)
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -20,7 +20,6 @@ from services.orders.placing import OrderPlacing
 from services.orders.settling import OrderSettling
 from tests.support.databases import fresh_database
 from tests.support.engine import GRACE, RunningBot
-from tests.support.stack import postgres_server
 from tests.support.switched import SwitchedEngine, switched_engine
 
 pytestmark = pytest.mark.integration
@@ -28,15 +27,9 @@ pytestmark = pytest.mark.integration
 SLOTS = 4
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture
 async def engine(postgres: EmbeddedPostgres, client: Client) -> AsyncIterator[SwitchedEngine]:
-    async with switched_engine(fresh_database(postgres.urls), client) as engine:
+    async with switched_engine(fresh_database(postgres.local_urls), client) as engine:
         yield engine
         engine.venue.market.released.set()
         await engine.terminate_bots()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,6 @@ from services.trading import kill_switch_rounds, kill_switches
 from services.trading.kill_switch_rounds import KillSwitchRounds
 from services.trading.kill_switches import Engaged, SwitchTarget
 from tests.support.databases import fresh_database
-from tests.support.stack import postgres_server
 from tests.support.switched import ADMIN, SwitchedEngine, switched_engine
 
 pytestmark = [
@@ -36,12 +35,6 @@ BOTS = 20
 SYMBOLS = ("BTC-USD", "ETH-USD")
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a send may take longer than in earnest; then engaging waits longer too."""
@@ -51,7 +44,7 @@ def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def engine(postgres: EmbeddedPostgres, client: Client) -> AsyncIterator[SwitchedEngine]:
-    async with switched_engine(fresh_database(postgres.urls), client) as engine:
+    async with switched_engine(fresh_database(postgres.local_urls), client) as engine:
         yield engine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -14,11 +14,12 @@ import pytest
 
 from adapters.embedded.ports import free_port
 from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.embedded.postgres_roles import DatabaseUrls
 from bootstrap.core import metrics_runtime
 from bootstrap.readiness import Readiness, SoleLoop
 from services.session_lock import SessionLock
+from tests.support.databases import fresh_database
 from tests.support.engine import FakeWorkflows
-from tests.support.stack import postgres_server
 
 pytestmark = pytest.mark.integration
 
@@ -29,10 +30,8 @@ PART = re.compile(r'^nija_worker_part_ready\{.*part="(\w+)".*\} (\d)$', re.MULTI
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        server.provision()
-        yield server
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 @dataclass
@@ -78,16 +77,16 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker_of(postgres: EmbeddedPostgres) -> AsyncIterator[Worker]:
+async def worker_of(urls: DatabaseUrls) -> AsyncIterator[Worker]:
     page, workflows, rounds = Page(), FakeWorkflows(), Rounds()
-    lock = SessionLock(postgres.urls.system, KEY, "lock")
+    lock = SessionLock(urls.system, KEY, "lock")
     runtime = metrics_runtime(page.port)
     readiness = Readiness(runtime, workflows, {"watch": SoleLoop(lock, rounds)})
     yield Worker(page, readiness, workflows, rounds, lock)
 
 
-async def test_the_page_says_not_ready_until_every_part_is(postgres: EmbeddedPostgres) -> None:
-    async with worker_of(postgres) as it:
+async def test_the_page_says_not_ready_until_every_part_is(urls: DatabaseUrls) -> None:
+    async with worker_of(urls) as it:
         assert it.page.parts() == {"temporal": False, "watch": False, "ready": False}
         keeping = asyncio.create_task(it.readiness.keep())
         async with it.lock:
@@ -111,12 +110,12 @@ async def test_the_page_says_not_ready_until_every_part_is(postgres: EmbeddedPos
 
 
 async def test_who_stands_by_is_ready_as_long_as_the_server_says_that_another_has_the_lock(
-    postgres: EmbeddedPostgres,
+    urls: DatabaseUrls,
 ) -> None:
-    async with worker_of(postgres) as it:
+    async with worker_of(urls) as it:
         it.readiness.serves = True
         keeping = asyncio.create_task(it.readiness.keep())
-        with psycopg.connect(postgres.urls.system, autocommit=True) as other:
+        with psycopg.connect(urls.system, autocommit=True) as other:
             other.execute("SELECT pg_advisory_lock(%s)", (KEY,))
             assert await it.page.shows(temporal=True, watch=False, ready=False), "not asked yet"
             async with it.lock:

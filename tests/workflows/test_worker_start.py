@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -13,19 +13,19 @@ import pytest
 
 import worker
 from adapters.embedded.postgres import EmbeddedPostgres
+from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.temporal.client import TemporalWorkflows
 from bootstrap.readiness import Readiness, SoleLoop
 from services.session_lock import CHORES_LOCK, SessionLock
 from settings import Settings
-from tests.support.stack import postgres_server
+from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
+def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
+    return fresh_database(postgres.local_urls)
 
 
 class Loop:
@@ -44,11 +44,11 @@ class Loop:
 
 
 async def test_the_loops_wait_for_no_temporal(
-    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweeper, pump, bars = Loop(), Loop(), Loop()
     workflows = TemporalWorkflows("127.0.0.1:1", "default", "nobody")
-    chores = SessionLock(postgres.urls.system, CHORES_LOCK, "chores")
+    chores = SessionLock(urls.system, CHORES_LOCK, "chores")
 
     @asynccontextmanager
     async def build(_settings: Settings) -> AsyncIterator[SimpleNamespace]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,19 +10,12 @@ from adapters.embedded.postgres import EmbeddedPostgres
 from adapters.embedded.postgres_roles import DatabaseUrls
 from tests.support.databases import fresh_database
 from tests.support.engine import Engine, RunningBot
-from tests.support.stack import postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
 def shared_database(postgres: EmbeddedPostgres) -> DatabaseUrls:
     """One database for tests that look at their own trader's rows only."""
-    return fresh_database(postgres.urls)
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture
@@ -35,7 +28,7 @@ async def engine(shared_database: DatabaseUrls) -> AsyncIterator[Engine]:
 @pytest.fixture
 async def alone(postgres: EmbeddedPostgres) -> AsyncIterator[Engine]:
     """An engine on a database of its own, for what reads every user's rows."""
-    it = Engine(fresh_database(postgres.urls))
+    it = Engine(fresh_database(postgres.local_urls))
     yield it
     await it.close()
 

@@ -238,51 +238,51 @@ async def test_the_doubt_about_an_absent_order_ends(alone: Engine) -> None:
     )
 
 
-async def test_what_comes_back_when_no_run_is_there_is_guarded_by_the_next(
-    engine: Engine, bot: RunningBot
-) -> None:
-    lost = await _lose(engine, bot)
-    await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
-    await engine.carry_out(bot)
-    assert (await engine.run(bot)).state == "ended"
+async def test_what_comes_back_when_no_run_is_there_is_guarded_by_the_next(alone: Engine) -> None:
+    bot = await alone.start_bot()
+    lost = await _lose(alone, bot)
+    await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
+    await alone.carry_out(bot)
+    assert (await alone.run(bot)).state == "ended"
 
-    await _relist(engine, bot, due=True)
-    assert (await engine.order(lost)).state == "filled"
-    assert [row["run_id"] for row in await _positions(engine, bot)] == [bot.run_id]
-    await engine.trading.start(
+    await _relist(alone, bot, due=True)
+    assert (await alone.order(lost)).state == "filled"
+    assert [row["run_id"] for row in await _positions(alone, bot)] == [bot.run_id]
+    await alone.trading.start(
         bot.trader.principal, broker="coinbase", paper_trading=True, risk_profile="medium"
     )
 
-    (position,) = await _positions(engine, bot)
+    (position,) = await _positions(alone, bot)
     assert (position["state"], position["run_id"] == bot.run_id) == ("open", False)
-    await engine.fire(await engine.position(bot), "stop")
-    await engine.carry_out(bot)
-    assert (await engine.position(bot)).state == "closed"
+    await alone.fire(await alone.position(bot), "stop")
+    await alone.carry_out(bot)
+    assert (await alone.position(bot)).state == "closed"
 
 
 async def test_what_comes_back_when_no_run_is_there_needs_no_start_to_be_guarded(
-    engine: Engine, bot: RunningBot
+    alone: Engine,
 ) -> None:
     """Nothing that forbids a start (a kill switch, a plan, an emergency stop) may keep its stop."""
-    await _lose(engine, bot)
-    await engine.trading.emergency_stop(bot.trader.principal, reason="test", close_positions=False)
-    await engine.carry_out(bot)
-    assert (await engine.run(bot)).state == "ended"
+    bot = await alone.start_bot()
+    await _lose(alone, bot)
+    await alone.trading.emergency_stop(bot.trader.principal, reason="test", close_positions=False)
+    await alone.carry_out(bot)
+    assert (await alone.run(bot)).state == "ended"
 
-    await _relist(engine, bot, due=True)
+    await _relist(alone, bot, due=True)
 
-    woken = await engine.bot(bot)
+    woken = await alone.bot(bot)
     assert woken.revision > woken.seen_revision, "the sweeper wakes it"
-    position = await engine.position(bot)
-    assert (position.state, (await engine.run(bot)).state) == ("open", "exit_only")
-    await engine.fire(position, "stop")
-    view = await engine.carry_out(bot)
+    position = await alone.position(bot)
+    assert (position.state, (await alone.run(bot)).state) == ("open", "exit_only")
+    await alone.fire(position, "stop")
+    view = await alone.carry_out(bot)
     assert view.finished
-    closed = await engine.position(bot)
+    closed = await alone.position(bot)
     assert (closed.state, closed.exit_reason) == ("closed", "stop_loss")
-    run = await engine.run(bot)
+    run = await alone.run(bot)
     assert (run.state, run.ended_at is not None) == ("ended", True)
-    await assert_in_order(engine, bot)
+    await assert_in_order(alone, bot)
 
 
 async def test_what_comes_back_and_was_asked_to_leave_before_is_woken_for_it(

@@ -86,7 +86,7 @@ async def test_a_frozen_worker_does_not_keep_an_exit_waiting(
 
 @pytest.fixture
 def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
-    return fresh_database(postgres.urls)
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture

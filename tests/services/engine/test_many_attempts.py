@@ -37,7 +37,7 @@ PLANNED_AFTER = 12
 
 @pytest.fixture
 def urls(postgres: EmbeddedPostgres) -> DatabaseUrls:
-    return fresh_database(postgres.urls)
+    return fresh_database(postgres.local_urls)
 
 
 @pytest.fixture
