@@ -26,7 +26,7 @@ demo: $(VENV) ## Show the platform at work, from a fresh start to a recovery
 	@$(BIN)/nija demo
 
 test: check ## Check, then run every test with real servers
-	$(BIN)/pytest -m "integration and not e2e" -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/pytest -m "integration and not e2e" -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 	$(MAKE) --no-print-directory -j$(TEST_PROCESSES) e2e-platform e2e-clients
 
 e2e-platform:

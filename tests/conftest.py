@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
 
 from adapters.embedded.postgres import EmbeddedPostgres
 from bootstrap.memory import settle_memory
 from tests.support.logs import log_plainly
 from tests.support.memory_disk import memory_disk
+from tests.support.scheduling import Scheduling, is_single
 from tests.support.stack import migrated_postgres
 
 
@@ -33,6 +35,17 @@ def pytest_configure() -> None:
     log_plainly()
     if "TMPDIR" not in os.environ and (folder := memory_disk()) is not None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Single tests last, where tests are shared out to several processes."""
+    items.sort(key=lambda item: is_single(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Share tests out."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:
