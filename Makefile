@@ -54,8 +54,8 @@ chaos: $(VENV) ## Kill every process again and again while bots trade; KILLS=100
 fuzz: $(VENV) ## Try the API with made-up requests; MINUTES=10
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
-simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=1 BOTS=100 LEDGER=
-	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(or $(BOTS),100) --processes $(TEST_PROCESSES) $(if $(LEDGER),--ledger $(LEDGER))
+simulate: $(VENV) ## Simulate the whole system; SEED=1 SEEDS=1 HOURS=1 BOTS=100 QUIET=60 LEDGER=
+	$(BIN)/python -m simulation --seed $(or $(SEED),1) --seeds $(SEEDS) --hours $(HOURS) --bots $(or $(BOTS),100) --quiet-minutes $(or $(QUIET),60) --processes $(TEST_PROCESSES) $(if $(LEDGER),--ledger $(LEDGER))
 
 mutations: $(VENV) ## Break the product in six ways; the simulation has to catch each
 	$(BIN)/python -m simulation.mutations

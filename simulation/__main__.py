@@ -33,6 +33,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--hours", type=float, default=1.0, help="virtual hours a seed")
     parser.add_argument("--bots", type=int, default=100, help="bots a seed")
+    parser.add_argument(
+        "--quiet-minutes", type=float, default=60.0, help="trouble between two quiet points"
+    )
     parser.add_argument("--processes", type=int, default=2, help="seeds at once")
     parser.add_argument("--trace", help="a file for every line of one seed's trace")
     parser.add_argument(
@@ -40,7 +43,13 @@ def main() -> int:
     )
     wanted = parser.parse_args()
     plans = [
-        Plan(seed, wanted.hours, wanted.bots, keeps_trace=wanted.trace is not None)
+        Plan(
+            seed,
+            wanted.hours,
+            wanted.bots,
+            wanted.quiet_minutes,
+            keeps_trace=wanted.trace is not None,
+        )
         for seed in range(wanted.seed, wanted.seed + wanted.seeds)
     ]
     # Ended early, it still takes its server down.
@@ -62,13 +71,17 @@ def main() -> int:
         if result.violation is not None:
             failed += 1
             _say("\n".join(result.trace[-TRACE_SHOWN:]))
-            _say(f"Again: make simulate SEED={result.seed} HOURS={wanted.hours} BOTS={wanted.bots}")
+            _say(f"Again: make simulate SEED={result.seed} {_shape(wanted)}")
         if wanted.trace is not None:
             with open(wanted.trace, "w", encoding="utf-8") as file:  # noqa: PTH123 - a user's path
                 file.write("\n".join(result.trace))
     seeds = "1 seed" if len(plans) == 1 else f"{len(plans)} seeds"
     _say(f"{seeds}, {failed} with a violation: {_listed(totals)}")
     return 1 if failed else 0
+
+
+def _shape(wanted: argparse.Namespace) -> str:
+    return f"HOURS={wanted.hours} BOTS={wanted.bots} QUIET={wanted.quiet_minutes}"
 
 
 def _commit() -> str:

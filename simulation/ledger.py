@@ -28,6 +28,9 @@ CODE = (
 )
 """The packages that a seed runs, and those that could change what it runs."""
 
+SHAPE = ("seed", "hours", "bots", "quiet_minutes")
+"""What of a plan makes its result."""
+
 
 def fingerprint(root: Path = ROOT) -> str:
     """Name the code that a seed runs: a digest of the packages' source files and their paths."""
@@ -65,11 +68,11 @@ class Ledger:
             BadLedger: a line cannot be read.
         """
         figures = {
-            (line["seed"], line["hours"], line["bots"]): line["figures"]
+            tuple(line[name] for name in SHAPE): line["figures"]
             for line in self._lines()
             if line.get("code") == self._code
         }
-        wanted = {plan: figures.get((plan.seed, plan.hours, plan.bots)) for plan in plans}
+        wanted = {plan: figures.get(tuple(getattr(plan, name) for name in SHAPE)) for plan in plans}
         sums: dict[str, float] = {}
         for found in wanted.values():
             for name, figure in (found or {}).items():
@@ -81,9 +84,7 @@ class Ledger:
         if result.violation is not None:
             return
         line = {
-            "seed": plan.seed,
-            "hours": plan.hours,
-            "bots": plan.bots,
+            **{name: getattr(plan, name) for name in SHAPE},
             "code": self._code,
             "commit": self._commit,
             "digest": result.digest,
@@ -98,7 +99,7 @@ class Ledger:
         try:
             lines = [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
             for line in lines:
-                line["seed"], line["hours"], line["bots"], line["figures"].items()
+                _ = [line[name] for name in SHAPE], line["figures"].items()
         except (ValueError, KeyError, TypeError, AttributeError) as failure:
             raise BadLedger(f"{self._path}: {failure!r}") from failure
         return lines

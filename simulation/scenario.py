@@ -40,13 +40,15 @@ from simulation.venue_faults import VenueFaults
 from simulation.violations import Violation
 
 HOUR = 3600.0
-BURST_PAUSE = 2_150.0
+BURST_PAUSE = 4_200.0
 BURST_MAX = 5
 BETWEEN_ACTIONS = (0.05, 1.0, 8.0, 30.0)
 """Users come for some actions at short intervals, then leave their bots alone for long."""
 
 LARGEST_ORDERS = (40, 90, 250)
 """What the venue then takes at most at a time, in its quote currency: an exit leaves in parts."""
+
+TROUBLES = ("outage", "keys", "temporal", "kill", "kill", "largest", "largest", "largest")
 
 TAKE_DOWN_ROUNDS = 20
 
@@ -141,7 +143,7 @@ class Scenario:
         self._failed: asyncio.Future[None] = loop.create_future()
         self._random = _random(plan.seed, "scenario")
         self.faults = VenueFaults(
-            _random(plan.seed, "faults"), self._random.choice((0.1, 0.2, 0.35))
+            _random(plan.seed, "faults"), self._random.choice((0.05, 0.1, 0.2, 0.35))
         )
         self.venue = Venue(plan.seed, folder, self.faults, trace, _random(plan.seed, "venue"))
         self.confirmations = Confirmations(loop.time)
@@ -269,7 +271,7 @@ class Scenario:
             now = self._loop.time()
             if now >= until:
                 return
-            match self._random.choice(("outage", "keys", "temporal", "kill", "kill", "largest")):
+            match self._random.choice(TROUBLES):
                 case "outage":
                     self._trace.add("venue", self.faults.begin_outage(now))
                 case "keys":
