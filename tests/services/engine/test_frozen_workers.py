@@ -76,7 +76,7 @@ async def test_a_frozen_worker_does_not_keep_an_exit_waiting(
     await holding.wait()
 
     async with asyncio.timeout(4):
-        while not (view := await engine.guard(bot)).orders:  # it waits for nothing that is locked
+        while not (view := await engine.guard(bot)).orders:  # noqa: ASYNC110 - it waits for nothing that is locked
             await asyncio.sleep(0.1)
 
     thawed.set()
