@@ -63,7 +63,8 @@ _LOOK_SECONDS = 0.25
 _UNQUIET = """
 SELECT (SELECT count(*) FROM orders WHERE settled_at IS NULL) AS orders,
        (SELECT count(*) FROM triggers WHERE state = 'fired') AS triggers,
-       (SELECT count(*) FROM alerts WHERE state IN ('processing', 'accepted')) AS alerts,
+       (SELECT count(*) FROM alerts
+        WHERE state IN ('processing', 'accepted') AND duplicate_of IS NULL) AS alerts,
        (SELECT count(*) FROM positions
         WHERE state = 'open' AND close_requested IS NOT NULL) AS leaving
 """
