@@ -285,20 +285,30 @@ async def _note_what_came_back(
 
 
 async def _guarding_run(session: AsyncSession, position: Position, order: Order) -> UUID:
-    """The account's run that has not ended, else the position's own, which only exits again.
+    """The position's own run while it has not ended or is to be closed; else the account's latest.
 
-    A stop must hold without anybody starting the bot, which a kill switch or a plan may forbid.
-    Where the connection was removed nothing can be sold, so nothing is woken for it either.
+    The run that a position belongs to decides whether it is to leave: one that is to be closed
+    keeps it, also after a later start, and takes none of another run. Where no other run can take
+    it its own exits again: a stop must hold without anybody starting the bot, which a kill switch
+    or a plan may forbid. Where the connection was removed nothing can be sold, so nothing is woken
+    for it either.
     """
+    own = col(BotRun.id) == position.run_id
+    may_take = (col(BotRun.state) != RunState.ENDED.value) & col(BotRun.close_requested).is_(None)
     # Locked, so that no guard that does not see this position yet ends it at this moment.
     found = await session.exec(
-        select(BotRun.id)
-        .where(BotRun.account_id == position.account_id, BotRun.state != RunState.ENDED.value)
+        select(BotRun)
+        .where(BotRun.account_id == position.account_id, own | may_take)
+        .order_by(col(BotRun.id))
         .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     )
-    live = found.first()
-    if live is not None:
-        return live
+    runs = {run.id: run for run in found.all()}
+    run = runs.pop(position.run_id)
+    if run.state != RunState.ENDED:
+        return run.id
+    if run.close_requested is None and runs:
+        return max(runs.values(), key=lambda other: other.number).id
     removed = (
         select(Account.id)
         .join(Connection, col(Connection.id) == Account.connection_id)
