@@ -146,17 +146,34 @@ def _surplus(facts: Facts) -> Words:
     return Words(title, Section(title, (sentence,), _trade_figures(facts)))
 
 
+_TRIES_GO_ON = (
+    "Exits go on by themselves. The delay between two tries grows to a minute, and after some"
+    " hours to ten minutes."
+)
+
+_BY_HAND = (
+    "An order that you place at the venue yourself ends none of ours: both may be carried out, and"
+    " sell more than the position if the account holds more."
+)
+
+
 def _exit_failing(facts: Facts) -> Words:
     venue = str(facts.get("venue") or "The broker").capitalize()
     title = f"{_paper(facts)}{facts['symbol']}: the position cannot be closed"
-    sentence = (
-        f"{venue} carried out none of the last {facts.get('attempts', '')} exit orders. More are"
-        " sent, at least one a minute; please look after the position yourself too."
-    ).replace("  ", " ")
+    attempts = facts.get("attempts")
+    if attempts == 0:
+        happened = "The exit was due at least half a minute ago and is not through."
+    else:
+        happened = f"{venue} carried out none of the last {attempts or ''} exit orders."
+    sentences = (
+        happened.replace("  ", " "),
+        _TRIES_GO_ON,
+        _BY_HAND,
+    )
     reason = facts.get("reason")
     figures = (("Reason", str(reason)),) if reason else ()
     known = {name: value for name, value in facts.items() if name != "reason"}
-    return Words(title, Section(title, (sentence,), (*figures, *_trade_figures(known))))
+    return Words(title, Section(title, sentences, (*figures, *_trade_figures(known))))
 
 
 def _exit_part_refused(facts: Facts) -> Words:
@@ -174,12 +191,12 @@ def _closed_elsewhere(facts: Facts) -> Words:
     title = f"{_paper(facts)}{facts['symbol']}: a part of the position was sold or moved elsewhere"
     if facts.get("is_closed"):
         title = f"{_paper(facts)}{facts['symbol']}: the position was closed elsewhere"
-    sentence = (
+    happened = (
         f"The account holds {number(facts.get('quantity', '0'))} less than the bot's position. That"
-        " part counts as closed at an unknown price and is left out of profit and loss. What is"
-        " left keeps its stop and targets."
+        " part counts as closed at an unknown price and is left out of profit and loss."
     )
-    return Words(title, Section(title, (sentence,), _trade_figures(facts)))
+    kept = () if facts.get("is_closed") else ("What is left keeps its stop and targets.",)
+    return Words(title, Section(title, (happened, *kept), _trade_figures(facts)))
 
 
 def _market_halted(facts: Facts) -> Words:
@@ -197,13 +214,20 @@ def _market_halted(facts: Facts) -> Words:
 def _vanished(facts: Facts) -> Words:
     venue = str(facts.get("venue") or "The broker").capitalize()
     title = f"{facts['symbol']}: {venue} no longer knows an order it had accepted"
-    waits = (
-        "If none of its fills is found within half an hour, it counts as never carried out."
-        if facts.get("leg") == "entry"
-        else "No other exit of the position is made before its fate is known. If none of its fills"
-        " is found within half an hour, the exit is made again."
-    )
-    sentences = (waits, "Fills that turn up later are booked all the same. Please check it.")
+    if facts.get("leg") == "entry":
+        goes_on: tuple[str, ...] = (
+            "If none of its fills is found within half an hour, it counts as never carried out.",
+        )
+    else:
+        # Notices from before this fact are all of venues that repeat known orders.
+        again = (
+            "The same order is sent again soon, under the id that it had, so that it sells once."
+            if facts.get("is_sent_again", True)
+            else "If none of its fills is found within half an hour, the exit is made again."
+        )
+        rest = "What it cannot sell of the position leaves beside it, if that is to leave too."
+        goes_on = (again, rest, _BY_HAND)
+    sentences = (*goes_on, "Fills that turn up later are booked all the same. Please check it.")
     return Words(title, Section(title, sentences))
 
 

@@ -33,8 +33,6 @@ FAILING_AFTER = 5
 
 _PARTIAL = frozenset({Leg.TARGET_1, Leg.TARGET_2, Leg.TARGET_3, Leg.REDUCE})
 
-_SAID = frozenset({ExitState.FAILING, ExitState.NO_KEYS})
-
 _log = structlog.get_logger("nija.orders")
 
 
@@ -155,8 +153,20 @@ async def _look_at(session: AsyncSession, position_id: UUID, wall: datetime) -> 
     await tell_if_late(session, position, cause, wall)
 
 
-async def note_lateness(session: AsyncSession, order: Order, wall: datetime) -> None:
-    """Tell of an exit whose order is looked up and has not ended for too long."""
+async def note_lateness(
+    session: AsyncSession, order_id: UUID, wall: datetime, *, is_unanswered: bool
+) -> None:
+    """Tell of an exit whose order is looked up and has not ended for too long.
+
+    Its reason follows what the look-ups find, until an order of it has ended in vain.
+
+    Args:
+        session: a transaction of the position's user.
+        order_id: the order.
+        wall: wall time.
+        is_unanswered: whether the latest look-up failed.
+    """
+    order = await session.get_one(Order, order_id)
     found = await session.exec(
         select(Position).where(Position.id == order.position_id).with_for_update(skip_locked=True)
     )
@@ -164,29 +174,47 @@ async def note_lateness(session: AsyncSession, order: Order, wall: datetime) -> 
     if position is None or position.state != PositionState.OPEN:
         return
     due_at = position.exit_due_at
-    if due_at is None or wall - due_at < LATE_AFTER or position.exit_state in _SAID:
+    if due_at is None or wall - due_at < LATE_AFTER or position.exit_state == ExitState.NO_KEYS:
+        return
+    why = _why(order, is_unanswered=is_unanswered)
+    is_told = position.exit_state == ExitState.FAILING
+    # What an order met with that ended stays said, and one that was set aside has no say.
+    if is_told and (position.exit_attempts or order.set_aside_at or position.exit_error == why):
         return
     position.exit_state = ExitState.FAILING
-    position.exit_error = position.exit_error or _why(order)
+    position.exit_error = (position.exit_error if position.exit_attempts else None) or why
     session.add(position)
+    if is_told:
+        return
     await tell_if_late(session, position, order.cause, wall)
     _log.warning(
         "exit.late", position_id=str(position.id), symbol=position.symbol, order_id=str(order.id)
     )
 
 
-def _why(order: Order | None) -> str | None:
-    """Why an exit order has not done its work, in words."""
+def _why(order: Order | None, *, is_unanswered: bool = False) -> str | None:
+    """Why an exit order has not done its work, in words: no more than is known of it."""
     if order is None:
         return None
-    if order.refusal_reason is not None:
+    state = OrderState(order.state)
+    if order.refusal_reason is not None and state is not OrderState.OPEN:
         return order.refusal_reason
-    match OrderState(order.state):
-        case OrderState.CANCELLED:
-            return "The order ended without a fill"
-        case OrderState.OPEN:
-            return "The venue keeps the order open"
-        case OrderState.SENDING | OrderState.UNKNOWN:
-            return "The venue does not say what became of the order"
-        case _:
-            return None
+    if state is OrderState.CANCELLED:
+        return "The order ended without a fill"
+    if state.is_final or not order.sends:
+        return None
+    if is_unanswered:
+        return "Look-ups of the order fail"
+    return _standing(order) if state is OrderState.OPEN else _UNKNOWN
+
+
+_UNKNOWN = "The venue does not say what became of the order"
+
+
+def _standing(order: Order) -> str:
+    """What is known of an order that the venue accepted and that is not known to have ended."""
+    if order.missed_at is not None:
+        return "The venue accepted the order and does not list it any more"
+    if order.cancels:  # that is asked for once a look-up has shown the order as open
+        return "The venue listed the order as open and was asked to cancel it"
+    return "The order is not known to be done"

@@ -148,19 +148,19 @@ class OrderSettling:
             with requests_for(Purpose.LOOK_UP):
                 result = await self._look_up(order, ours, ref, resends_unseen=resends_unseen)
         except (VenueUnavailable, VenueRefusedKeys):
-            await self._note_lateness(order)
+            await self._note_lateness(order, is_unanswered=True)
             raise
         if not result.state.is_final:
-            await self._note_lateness(order)
+            await self._note_lateness(order, is_unanswered=False)
         return result
 
-    async def _note_lateness(self, order: Order) -> None:
+    async def _note_lateness(self, order: Order, *, is_unanswered: bool) -> None:
         """Have the user told of an exit whose fate takes its time, whatever keeps it."""
         wall = self._clock.now()
         if order.leg == Leg.ENTRY or wall - order.intended_at < LATE_AFTER:
             return
         async with self._database.for_user(order.user_id) as session:
-            await note_lateness(session, order, wall)
+            await note_lateness(session, order.id, wall, is_unanswered=is_unanswered)
 
     async def settle_accepted(
         self, order: Order, ref: AccountRef, venue_order_id: str
@@ -234,7 +234,9 @@ class OrderSettling:
         if ours.state.needs_lookup and correction and correction.state is OrderState.ABSENT:
             report, fills = await look_up_widely(account, order)
             correction = settle(ours, report, fills, now=now, grace=self._grace)
-        result = await self._correct(order, ours, ref, report, correction, now)
+        if correction is not None and Anomaly.VANISHED in correction.anomalies:
+            await self._note_vanished(order, ref, account)
+        result = await self._correct(order, ours, report, correction, now)
         if report is None or report.state.is_final or result.state.is_final:
             return result
         return await self._cancel_if_stuck(order, ours, account, report, result)
@@ -243,17 +245,12 @@ class OrderSettling:
         self,
         order: Order,
         ours: OurOrder,
-        ref: AccountRef,
         report: OrderReport | None,
         correction: Correction | None,
         now: datetime,
     ) -> OrderResult:
         if correction is None:
             return _result(order)
-        if Anomaly.VANISHED in correction.anomalies:
-            if order.missed_at is None:
-                await self._note_missed(order, self._clock.now())
-            await self._tell_of_vanished(order, ref)
         if report is None and order.venue_order_id is not None:
             correction = self._end_unlisted(order, ours, correction)
         return await self._book(order, ours, correction, now)
@@ -315,7 +312,9 @@ class OrderSettling:
 
         await self.lock_retry.carry_out(order.account_id, note)
 
-    async def _tell_of_vanished(self, order: Order, ref: AccountRef) -> None:
+    async def _note_vanished(self, order: Order, ref: AccountRef, account: VenueAccount) -> None:
+        if order.missed_at is None:
+            await self._note_missed(order, self._clock.now())
         if not self._has_passed(order.sent_at, self._grace):
             return  # venues may list what they just accepted a moment later
         facts = {
@@ -323,6 +322,7 @@ class OrderSettling:
             "symbol": order.symbol,
             "leg": order.leg,
             "venue": ref.venue,
+            "is_sent_again": account.repeats_known_orders and self._resending.may(order),
         }
         async with self._database.for_user(order.user_id) as session:
             about, now = order.id.hex, self._clock.now()

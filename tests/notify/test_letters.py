@@ -147,6 +147,38 @@ def test_a_position_that_cannot_be_closed_is_told_with_the_reason() -> None:
     assert is_urgent("exit_failing")
 
 
+def test_an_exit_that_no_order_has_failed_for_counts_no_orders() -> None:
+    words = words_of("exit_failing", {"symbol": "BTC-USD", "venue": "coinbase", "attempts": 0})
+
+    said = " ".join(words.section.sentences)
+    assert said.startswith("The exit was due at least half a minute ago")
+    assert "ten minutes" in said
+    assert " 0 " not in said
+
+
+@pytest.mark.parametrize(
+    ("is_sent_again", "said"), [(True, "sent again soon"), (False, "within half an hour")]
+)
+def test_an_exit_that_vanished_is_told_of_by_what_its_venue_does(
+    is_sent_again: bool, said: str
+) -> None:
+    facts = {"symbol": "BTC-USD", "leg": "stop", "is_sent_again": is_sent_again}
+
+    words = words_of("order_vanished", facts)
+
+    assert said in words.section.sentences[0]
+    assert not any("No other exit" in sentence for sentence in words.section.sentences)
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_only_what_is_left_is_said_to_keep_its_stop(is_closed: bool) -> None:
+    facts = {"symbol": "BTC-USD", "quantity": "1", "is_closed": is_closed}
+
+    words = words_of("closed_elsewhere", facts)
+
+    assert any("keeps its stop" in said for said in words.section.sentences) is not is_closed
+
+
 def test_what_was_too_little_to_sell_is_told() -> None:
     words = words_of("stop_hit", {"symbol": "BTC-USD", "dust": "0.00030"})
 

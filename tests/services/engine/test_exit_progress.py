@@ -92,7 +92,9 @@ async def test_an_exit_that_is_not_through_after_30_seconds_is_told_once(
     alone.wall.advance(10)
     await alone.settle(bot, task.order_id)
 
-    assert await failing(alone, bot) == ["The venue keeps the order open"]
+    assert await failing(alone, bot) == [
+        "The venue listed the order as open and was asked to cancel it"
+    ]
     assert (await alone.position(bot)).exit_state == "failing"
 
 
@@ -149,6 +151,30 @@ async def test_a_venue_that_does_not_answer_look_ups_is_told_of_too(
     with pytest.raises(Exception, match="no answer"):
         await alone.settle(bot, task.order_id)
 
+    assert await failing(alone, bot) == ["no answer"]
+
+
+async def test_the_reason_of_a_late_exit_follows_what_look_ups_find(
+    alone: Engine, bot: RunningBot
+) -> None:
+    """The venue accepted the order; then it cannot be asked, then it does not list the order."""
+    position = await alone.open_position(bot)
+    account = alone.account(bot)
+    account.answers.append(Answer.REST)
+    await alone.fire(position, "stop")
+    (task,) = (await alone.guard(bot)).orders
+    await alone.place(bot, task.order_id)
+    account.is_down = True
+    alone.wall.advance(LATE_AFTER.total_seconds())
+    with pytest.raises(Exception, match="no answer"):
+        await alone.settle(bot, task.order_id)
+    assert (await alone.position(bot)).exit_error == "Look-ups of the order fail"
+
+    account.is_down, account.knows_nothing = False, True
+    await alone.settle(bot, task.order_id)
+
+    reason = "The venue accepted the order and does not list it any more"
+    assert (await alone.position(bot)).exit_error == reason
     assert len(await failing(alone, bot)) == 1
 
 

@@ -101,7 +101,7 @@ async def test_a_part_that_is_stuck_at_the_venue_keeps_no_stop_from_the_rest(
     position = await engine.position(bot)
     assert (position.exit_state, position.exit_error) == (
         "failing",
-        "The venue keeps the order open",
+        "The venue listed the order as open and was asked to cancel it",
     )
 
     engine.account(bot).held.clear()

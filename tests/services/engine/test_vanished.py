@@ -39,6 +39,24 @@ async def test_an_exit_that_vanished_is_made_again_and_told_once(
     assert await _notices(engine, bot) == ["order_vanished"]
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+async def test_the_notice_of_an_exit_that_vanished_knows_whether_it_is_sent_again(
+    engine: Engine, bot: RunningBot, repeats: bool
+) -> None:
+    engine.account(bot).repeats_known_orders = repeats
+    vanished = await _vanishing_exit(engine, bot)
+    engine.wall.advance(GRACE.total_seconds())
+
+    await engine.settle(bot, vanished)
+
+    told = await engine.rows(
+        "SELECT facts ->> 'is_sent_again' AS again FROM notices"
+        " WHERE user_id = :user AND kind = 'order_vanished'",
+        user=bot.trader.user_id,
+    )
+    assert [row["again"] for row in told] == [str(repeats).lower()]
+
+
 async def test_an_exit_that_is_unlisted_after_a_long_outage_is_not_made_again_at_once(
     engine: Engine, bot: RunningBot
 ) -> None:
