@@ -10,6 +10,7 @@ holds is still there and no shortfall. Orders that are not ours are never touche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -80,7 +81,7 @@ async def compare_balances(
     if own is not None and not own.is_known:
         # One side of every trade by hand: without it the other would be taken for a flow.
         busy = frozenset({account.currency})
-        await close_what_is_short(session, account, observed, markets, busy, now=now, wall=wall)
+        await close_what_is_short(session, account, observed, markets, busy, {}, now=now, wall=wall)
         return
     ours = await _balances(session, account)
     compared = _compared(ours, observed, await _open_longs(session, account), markets)
@@ -111,6 +112,7 @@ async def close_what_is_short(
     observed: Balances,
     markets: Mapping[str, MarketRules],
     busy: frozenset[str],
+    explained: Mapping[str, Decimal],
     *,
     now: datetime,
     wall: datetime,
@@ -126,6 +128,8 @@ async def close_what_is_short(
         observed: what the venue says.
         markets: rules by symbol as far as they are known.
         busy: currencies of which nothing can be said at present, since an order may move them.
+        explained: what of each currency may be missing for a reason that cannot be read yet. So
+            much stays claimed, unless nothing is left: an exit is cut to what is there meanwhile.
         now: venue time.
         wall: wall time.
     """
@@ -135,7 +139,13 @@ async def close_what_is_short(
         return
     compared = [comparison for comparison in known if comparison.currency not in busy]
     if await _confirm_shortfalls(session, account, ours, compared, now=now, wall=wall):
-        await _close_elsewhere_each(session, account, compared, at=now, wall=wall)
+        sure = [
+            replace(one, observed=one.observed + explained.get(one.currency, ZERO))
+            if one.observed > _precision(one.currency, markets)
+            else one
+            for one in compared
+        ]
+        await _close_elsewhere_each(session, account, sure, at=now, wall=wall)
 
 
 def differs(comparisons: Sequence[BalanceComparison]) -> bool:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, case, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -33,6 +33,10 @@ from services.orders.row_locks import lock_position_and_order
 
 SETTLES_WITHIN = timedelta(days=1)
 """Time after a fill in which its commission may still be settled."""
+
+COMMISSION_RATE_MAX = Decimal("0.02")
+"""The most that a commission is taken to be, as a fraction of its fill: above what venues charge
+those who trade least (1.2 % at Coinbase)."""
 
 ASKED_FOR = timedelta(days=7)
 """Wall time after the end of an order after which nobody asks for its commissions any more, whether
@@ -105,6 +109,30 @@ async def oldest_unsettled(
     if filled_at is None or settled_at is None:
         return None
     return Unsettled(filled_at, settled_at)
+
+
+async def unread_commissions_max(
+    session: AsyncSession, account_id: UUID, *, since: datetime
+) -> dict[str, Decimal]:
+    """The most that commissions settled in coins may have taken beyond the booked ones.
+
+    Args:
+        session: a transaction of the account's user.
+        account_id: whose fills.
+        since: venue time from which on executions could not be read.
+
+    Returns:
+        Amounts by base currency.
+    """
+    base = func.split_part(col(Fill.symbol), "-", 1)
+    booked = case((col(Fill.fee_currency) == base, col(Fill.fee)), else_=ZERO)
+    beyond = func.greatest(ZERO, col(Fill.quantity) * COMMISSION_RATE_MAX - booked)
+    rows = await session.exec(
+        select(base, func.sum(beyond))
+        .where(Fill.account_id == account_id, col(Fill.filled_at) >= since)
+        .group_by(base)
+    )
+    return dict(rows.all())
 
 
 async def find_late_reports(

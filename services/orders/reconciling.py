@@ -7,10 +7,11 @@ missed is settled first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -57,6 +58,7 @@ from services.orders.late_reports import (
     find_late_reports,
     may_be_settled,
     oldest_unsettled,
+    unread_commissions_max,
 )
 from services.orders.settling import DOUBT_LENGTH, OrderSettling, is_doubted
 from services.orders.turns import Turns, UserAccount
@@ -81,19 +83,20 @@ class _Begun:
         cut_off: orders whose look-up a turn's end has cut off.
         unknown: markets of which something could not be found out: nothing is concluded from their
             currencies.
-        is_unread: whether executions that were to be read again could not be: they may explain
-            what came, so only what cannot be sold any more is concluded.
+        unread_since: venue time from which on executions were to be read again and could not be:
+            they may explain what came, and by their commissions what went, so only what cannot be
+            sold any more is concluded. None where nothing is unread.
     """
 
     counts_until: datetime
     looked_up: set[UUID] = field(default_factory=set)
     cut_off: set[UUID] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
-    is_unread: bool = False
+    unread_since: datetime | None = None
 
-    def leave_unread(self, unsettled: Unsettled | None) -> None:
+    def leave_unread(self, unsettled: Unsettled | None, since: datetime) -> None:
         """Go on without what the executions would tell; a doubt about their commissions lasts."""
-        self.is_unread = True
+        self.unread_since = since
         if unsettled is not None:
             end = unsettled.settled_at + SETTLES_WITHIN
             self.counts_until = min(self.counts_until, end - datetime.resolution)
@@ -328,9 +331,14 @@ class Reconciling:
                 return
             markets = market.known_rules()
             busy, wall = await _busy_currencies(session, account_id, begun), self._clock.now()
-            if busy or begun.is_unread:
+            if busy or begun.unread_since is not None:
+                explained: Mapping[str, Decimal] = {}
+                if begun.unread_since is not None:
+                    explained = await unread_commissions_max(
+                        session, account_id, since=begun.unread_since
+                    )
                 await close_what_is_short(
-                    session, locked, observed, markets, busy, now=now, wall=wall
+                    session, locked, observed, markets, busy, explained, now=now, wall=wall
                 )
             else:
                 await compare_balances(session, locked, observed, markets, now=now, wall=wall)
@@ -403,7 +411,7 @@ class Reconciling:
         is_due = unsettled is not None and (read_at is None or wall - read_at >= READ_AGAIN)
         if unsettled is None:
             self._read_at.pop(ref.account_id, None)
-        begun.is_unread = False
+        begun.unread_since = None
         if not (differs or is_due):
             return False
         since = now - SETTLES_WITHIN
@@ -417,7 +425,7 @@ class Reconciling:
                 account_id=str(ref.account_id),
                 error=type(failure).__name__,
             )
-            begun.leave_unread(unsettled)
+            begun.leave_unread(unsettled, since)
             return False
         if unsettled is not None:
             self._read_at[ref.account_id] = wall

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,10 @@ import pytest
 from sqlmodel import select
 
 from domain.markets import Mode
+from domain.money import ZERO
+from domain.ports import VenueUnavailable
 from models.trading import Position
+from services.orders.late_reports import COMMISSION_RATE_MAX
 from services.orders.settling import DOUBT_LENGTH
 from services.orders.turns import Turns
 from tests.support.books import assert_in_order
@@ -272,3 +275,77 @@ async def test_a_commission_that_could_not_be_asked_for_in_its_time_is_asked_for
 
     assert await flows(alone, bot) == []
     await assert_in_order(alone, bot)
+
+
+async def take_commission_in_coins(engine: Engine, bot: RunningBot, of_each: str) -> None:
+    """Settle every fill's commission in the base currency; what was booked for it comes back."""
+    account = engine.account(bot)
+    for order in account.orders.values():
+        for number, fill in enumerate(order.fills):
+            account.deposit("USD", str(fill.fee))
+            account.deposit("BTC", f"-{of_each}")
+            order.fills[number] = replace(fill, fee=Decimal(of_each), fee_currency="BTC")
+
+
+async def test_a_commission_in_coins_that_cannot_be_read_yet_is_no_sale_elsewhere(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    await take_commission_in_coins(engine, bot, "0.01")
+    account = engine.account(bot)
+    account.lists_no_fills = True
+    await reconcile(engine, bot, times=4)
+    assert (await engine.position(bot)).closed_elsewhere_quantity == 0
+
+    account.lists_no_fills = False
+    await reconcile(engine, bot, times=3)
+
+    position = await engine.position(bot)
+    assert account.totals["BTC"] == Decimal("2.98")
+    assert (position.closed_elsewhere_quantity, position.open_quantity) == (ZERO, Decimal("2.98"))
+    await assert_in_order(engine, bot)
+
+
+async def test_beside_a_commission_that_cannot_be_read_what_left_by_hand_is_found(
+    engine: Engine, bot: RunningBot
+) -> None:
+    await engine.open_position(bot)
+    await take_commission_in_coins(engine, bot, "0.01")
+    account = engine.account(bot)
+    account.deposit("BTC", "-1")
+    account.lists_no_fills = True
+    await reconcile(engine, bot, times=4)
+    position = await engine.position(bot)
+    most = QUANTITY * COMMISSION_RATE_MAX
+    assert position.open_quantity == Decimal("1.98") + most
+
+    account.lists_no_fills = False
+    await reconcile(engine, bot, times=3)
+
+    position = await engine.position(bot)
+    assert position.closed_elsewhere_quantity == 1
+    assert position.open_quantity == Decimal("1.98")
+
+
+async def test_an_exit_sells_what_is_there_while_a_commission_cannot_be_read(
+    engine: Engine, bot: RunningBot
+) -> None:
+    position = await engine.open_position(bot)
+    await take_commission_in_coins(engine, bot, "0.01")
+    account = engine.account(bot)
+    account.checks_funds, account.lists_no_fills = True, True
+    await reconcile(engine, bot, times=3)
+
+    await engine.fire(position, "stop")
+    for _ in range(4):
+        for live in (await engine.guard(bot)).orders:
+            if live.state == "intended":
+                with suppress(VenueUnavailable):  # its fill is not listed either
+                    await engine.place(bot, live.order_id)
+        pass_time(engine, 2)
+
+    assert account.totals["BTC"] == 0
+    account.lists_no_fills = False
+    await reconcile(engine, bot, times=3)
+    position = await engine.position(bot)
+    assert (position.state, position.closed_elsewhere_quantity) == ("closed", ZERO)
