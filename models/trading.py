@@ -172,7 +172,8 @@ class Position(SQLModel, table=True):
 class Order(SQLModel, table=True):
     """An order and the intent it came from. The row exists before anything is sent.
 
-    `missed_at` is when the venue, which had accepted it, first did not list it; unset once it does.
+    `missed_at` is when the venue, which had accepted it, first did not list it, or when it was kept
+    from being sent again; unset once the venue lists it.
     `sends` counts how often it was sent, always under its one client order id, `refused_sends` how
     many of those were answered with a refusal; `sent_at` (wall) and `venue_sent_at` are of the
     latest send, `venue_first_sent_at` of the first. `cancels` counts attempts to cancel it; the

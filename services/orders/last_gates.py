@@ -12,7 +12,7 @@ from models.bots import Bot, BotRun, BotState, RunState
 from models.controls import KillSwitch
 from models.trading import Order, Position
 from services.orders.live_exits import live_exits, may_sell
-from services.orders.refusals import SOLD_MEANWHILE
+from services.orders.refusals import REPETITION_WITHHELD, SOLD_MEANWHILE
 from services.trading.entry_terms import EntryTerms, refusal_by_terms
 
 ENTRY_AGE_MAX = timedelta(minutes=5)
@@ -75,9 +75,12 @@ async def exit_refusal(
     others may sell yet is theirs; a repetition has its share, since they were made beside it.
     """
     left = position.open_quantity
-    if not order.sends:
-        live = await live_exits(session, position.id)
-        left -= may_sell(it for it in live if it.id != order.id)
+    if order.sends:
+        if order.quantity > left:
+            return REPETITION_WITHHELD, "It may have sold, and less is left than it is for"
+        return None
+    live = await live_exits(session, position.id)
+    left -= may_sell(it for it in live if it.id != order.id)
     if order.quantity > left:
         return SOLD_MEANWHILE, "An earlier exit filled after all; less is left than this sells"
     return None

@@ -319,8 +319,13 @@ class OrderPlacing:
                 else await exit_refusal(session, position, order)
             )
             if refusal is not None:
-                # One that was sent before may be at the venue: it is looked for as an absent one.
-                state = OrderState.ABSENT if order.sends else OrderState.DENIED
+                state = OrderState.DENIED
+                if order.sends:
+                    # It may be at the venue, and what it may sell is no other's, until it is seen
+                    # or was looked for in vain for long enough, from now on.
+                    is_known = order.venue_order_id is not None
+                    state = OrderState.OPEN if is_known else OrderState.UNKNOWN
+                    order.missed_at = self._clock.now()
                 await self._book_unsent(session, order_id, state, refusal, venue_now)
                 return None
             if not is_entry:

@@ -20,6 +20,10 @@ ABSENT = "absent"
 SOLD_MEANWHILE = "sold_meanwhile"
 """Refusal code of an exit that was not sent: an earlier one, taken for absent, filled after all."""
 
+REPETITION_WITHHELD = "repetition_withheld"
+"""Refusal code of an exit without an answer that is for more than is left by now. Where its first
+send arrived a repetition would sell nothing; where it did not, too much. So it is not repeated."""
+
 OUTCOME_UNKNOWN = "outcome_unknown"
 """Its connection was removed before the venue had said what became of it."""
 
@@ -29,7 +33,13 @@ NOT_JUDGED = frozenset(
 """Refusal codes of a send that was turned away before anybody looked at the order; a repetition
 that ends so is made again."""
 
-_OURS = NOT_JUDGED | {UNANSWERED, ABSENT, SOLD_MEANWHILE, OUTCOME_UNKNOWN}
+_OURS = NOT_JUDGED | {
+    UNANSWERED,
+    ABSENT,
+    SOLD_MEANWHILE,
+    REPETITION_WITHHELD,
+    OUTCOME_UNKNOWN,
+}
 
 Refusal = tuple[str, str]
 """Code and reason."""

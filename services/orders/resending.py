@@ -14,7 +14,7 @@ from domain.money import ZERO
 from domain.orders import Leg, OrderState
 from models.trading import Order
 from services.database import Database
-from services.orders.refusals import is_judged
+from services.orders.refusals import REPETITION_WITHHELD, is_judged
 from services.orders.row_locks import LockRetry, lock_position_and_order
 
 RESEND_AFTER = timedelta(seconds=5)
@@ -55,8 +55,11 @@ class OrderResending:
         """Whether an order that is not listed is sent again: an exit of which no send was judged.
 
         Another send would meet with the same; what is left open is whether one before it arrived.
+        So it is of one that was withheld: what is left of its position does not grow again.
         """
-        return order.leg != Leg.ENTRY and not is_judged(order.refusal_code)
+        if order.leg == Leg.ENTRY or order.refusal_code == REPETITION_WITHHELD:
+            return False
+        return not is_judged(order.refusal_code)
 
     def is_due(self, order: Order, now: datetime) -> bool:
         """Whether an exit that the venue does not list is to be sent again, at wall time `now`."""
@@ -83,6 +86,8 @@ class OrderResending:
         is_unknown = OrderState(order.state).needs_lookup
         if order.leg == Leg.ENTRY or order.sent_at is None or not (is_unseen and is_unknown):
             return None
+        if order.refusal_code == REPETITION_WITHHELD:
+            return None
         delay = _delay(order)
         if is_judged(order.refusal_code):
             delay = max(delay, JUDGED_GRACES * self._grace)
@@ -91,7 +96,7 @@ class OrderResending:
     async def resend(self, order: Order) -> Order:
         """Let an exit be sent once more under its client order id; its row stays the same.
 
-        Nothing is done where a send or an answer has come since the row was read.
+        Nothing is done where a send, an answer or another look-up has changed it since it was read.
 
         Returns:
             The row as it is now.
@@ -121,5 +126,13 @@ def _delay(order: Order) -> timedelta:
     return RESEND_AFTER * (1 << min(max(order.sends - 1, 0), RESEND_DOUBLINGS_MAX))
 
 
-def _version(order: Order) -> tuple[str, int, int]:
-    return order.state, order.sends, order.refused_sends
+def _version(order: Order) -> tuple[object, ...]:
+    """What sends, answers and look-ups change of a row."""
+    return (
+        order.state,
+        order.sends,
+        order.refused_sends,
+        order.filled_quantity,
+        order.venue_order_id,
+        order.missed_at,
+    )

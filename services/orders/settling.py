@@ -43,7 +43,7 @@ from services.orders.cancelling import OrderCancelling
 from services.orders.conditions import is_in
 from services.orders.exit_progress import LATE_AFTER, note_lateness
 from services.orders.look_ups import Seen, filled_of, look_up, look_up_widely
-from services.orders.refusals import ABSENT, Refusal, is_judged
+from services.orders.refusals import ABSENT, REPETITION_WITHHELD, Refusal, is_judged
 from services.orders.refused_keys import delay_with_refused_keys
 from services.orders.resending import OrderResending
 from services.orders.row_locks import CONNECTIONS_MAX, LockRetry, lock_position_and_order
@@ -215,7 +215,7 @@ class OrderSettling:
                     # The venue's answer to the repetition will tell what a listing that lags does
                     # not: however late it is, the order is not taken for absent before.
                     return _result(order)
-            if just_accepted or self._is_in_flight(order):
+            if just_accepted or self._is_in_flight(order) or self._is_withheld(order):
                 return _result(order)
         return await self._conclude(order, ours, ref, account, seen, now)
 
@@ -340,6 +340,16 @@ class OrderSettling:
         if not is_awaited or order.sent_at is None:
             return False
         return self._clock.now() - order.sent_at <= IN_FLIGHT_MAX
+
+    def _is_withheld(self, order: Order) -> bool:
+        """Whether it may have sold, unlisted so far, and is kept from being sent again.
+
+        The grace is short since a repetition tells more than a listing that lags. Without one the
+        exit is doubted for as long as an accepted one, before another is made in its place.
+        """
+        is_unknown = OrderState(order.state).needs_lookup
+        is_withheld = is_unknown and order.refusal_code == REPETITION_WITHHELD
+        return is_withheld and not self._has_passed(order.missed_at, DOUBT_LENGTH)
 
     async def _load(self, user_id: UUID, order_id: UUID) -> tuple[Order, OurOrder, AccountRef]:
         async with self._database.for_user(user_id) as session:
