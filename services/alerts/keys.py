@@ -22,7 +22,12 @@ from services.alerts.errors import WebhookNeedsPlan
 from services.audit import AuditEvent, record
 from services.billing.entitlements import plan_of
 from services.database import Database
-from services.errors import ExceedsTierLimit, ObjectNotFound, TokenInvalid
+from services.errors import (
+    ExceedsTierLimit,
+    IdempotencyConflict,
+    ObjectNotFound,
+    TokenInvalid,
+)
 from services.notices import NoticeKind, tell
 from services.origin import current_origin
 from services.reads import Caller, Reads
@@ -110,6 +115,7 @@ class WebhookKeys:
 
         Raises:
             WebhookNeedsPlan: the plan does not include alerts.
+            IdempotencyConflict: the key of that command was replaced or revoked since.
             ExceedsTierLimit: too many replaced keys would be good at once.
         """
         secret = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
@@ -141,7 +147,7 @@ class WebhookKeys:
                 AuditEvent.WEBHOOK_KEY_ISSUED,
                 user_id=principal.user_id,
                 at=now,
-                meta={"webhook_id": key.id.hex, "replaced": replaced},
+                meta={"webhook_id": str(key.id), "replaced": replaced},
             )
             origin = current_origin()
             await tell(
@@ -188,13 +194,21 @@ async def _hold_user(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def _renew(session: AsyncSession, key_id: UUID, secret: str) -> bool:
-    """Give a key another secret, unless it was replaced meanwhile; whether there is such a key."""
+    """Give a key another secret; whether there is such a key.
+
+    Raises:
+        IdempotencyConflict: it was replaced or revoked since: a secret of it would let no alert in.
+    """
     key = await session.get(WebhookKey, key_id, with_for_update=True)
     if key is None:
         return False
-    if key.ends_at is None:
-        key.key_hash, key.hint = hash_key(secret), secret[-_HINT_LENGTH:]
-        session.add(key)
+    if key.ends_at is not None:
+        raise IdempotencyConflict(
+            "The webhook key that this request made was replaced or revoked since;"
+            " make another one with another Idempotency-Key"
+        )
+    key.key_hash, key.hint = hash_key(secret), secret[-_HINT_LENGTH:]
+    session.add(key)
     return True
 
 

@@ -206,3 +206,22 @@ async def test_a_webhook_key_is_made_once_and_the_last_answer_has_its_secret(
     for secret, status in ((lost, 401), (told, 200)):
         sent = {**alert, "api_key": secret["webhook_key"]}
         assert (await user.call("POST", "/webhooks/tradingview", json=sent)).status_code == status
+
+
+@pytest.mark.parametrize("overlap", [0, 60])
+@pytest.mark.parametrize("is_revoked", [True, False])
+async def test_a_repeat_answers_no_secret_that_no_key_has(
+    world: World, user: Api, is_revoked: bool, overlap: int
+) -> None:
+    """The first answer was lost, and the key was revoked or replaced before the repeat."""
+    headers = key()
+    await user.data("POST", "/config/webhooks", headers=headers)
+    if is_revoked:
+        await user.data("DELETE", "/config/webhooks")
+    else:
+        await user.data("POST", "/config/webhooks", json={"overlap_minutes": overlap})
+    await lose_the_answer(world, user)
+
+    again = await user.error("POST", "/config/webhooks", headers=headers)
+
+    assert again == (409, "IDEMPOTENCY_CONFLICT")
