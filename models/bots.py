@@ -80,6 +80,9 @@ class BotRun(SQLModel, table=True):
 
     `close_requested` is why all of its positions are to leave, where they are; their causes are
     `close_cause` and their ids. It stays: what comes back of such a run leaves too.
+
+    `last_bars` is the newest bar that was decided on, by symbol; `missed_bars` has the first bar of
+    each position that could not be managed on it (`services.trading.scans.MissedBar`).
     """
 
     __tablename__ = "bot_runs"
@@ -125,6 +128,7 @@ class BotRun(SQLModel, table=True):
     config_hash: str
     code_version: str
     last_bars: dict[str, Any] = json_field()
+    missed_bars: list[dict[str, str]] = json_field(factory=list)
 
 
 class Evaluation(SQLModel, table=True):

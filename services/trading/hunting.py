@@ -28,6 +28,7 @@ from domain.alerts import NOT_RUNNING, AlertState
 from domain.contracts.bots import HuntInput, HuntResult, OrderTask, SignalAction, TradeSignal
 from domain.markets import VenueClock
 from domain.ports import VenueRefusedKeys, Venues, VenueUnavailable, WallClock
+from domain.strategies.apex import BAR
 from models.bots import Bot, BotRun, BotState
 from services.accounts import let_entries_pass
 from services.alerts.inbox import TAKEN_AT_ONCE, AlertOutcome, lock_alerts, record_outcomes
@@ -38,7 +39,7 @@ from services.trading.bar_decisions import BarDecisions
 from services.trading.context import BotContext, RunContext, load_context
 from services.trading.entering import note_decision
 from services.trading.quiet_bars import are_quiet, note_quiet_bars
-from services.trading.scans import EntryFacts, Scan
+from services.trading.scans import EntryFacts, MissedBar, Scan
 from services.trading.signal_exits import cause_of as cause_of_signal
 from services.trading.signal_exits import decide_exits
 from services.trading.signals import SignalHandling, earlier_decisions
@@ -73,6 +74,7 @@ class _Outcome:
     failure: Exception | None = None
     facts: EntryFacts | None = None
     exits_waiting: frozenset[UUID] = frozenset()
+    is_locked: bool = False  # a position that is to be managed
 
     def add(self, result: HuntResult) -> None:
         """Count a part's result in."""
@@ -142,7 +144,7 @@ class HuntService:
             orders=tuple(outcome.orders),
             exits_requested=outcome.exits_requested,
             # Exits that wait for a lock are looked at by those who follow them.
-            more=len(context.alerts) == TAKEN_AT_ONCE and bool(waiting),
+            more=outcome.is_locked or (len(context.alerts) == TAKEN_AT_ONCE and bool(waiting)),
             decisions=outcome.decisions,
             summary=f"looked at {outcome.decisions} new bars and signals"
             if outcome.decisions
@@ -249,9 +251,12 @@ class HuntService:
                 return
         scan = await self._scan(run, clock, facts, knows_newest=knows_newest)
         try:
-            outcome.exits_requested |= await manage_positions(self._database, scan)
+            managed = await manage_positions(self._database, scan)
+            outcome.exits_requested |= managed.is_asked
+            outcome.is_locked |= managed.is_locked
             if is_told:
-                outcome.add(await self._decide(context, scan))
+                missed = [*managed.left_out, *scan.unseen]
+                outcome.add(await self._decide(context, scan, missed))
         except Exception as failure:  # noqa: BLE001 - a boundary: the other runs go on, it is raised
             _log.exception("hunt.run_failed", run_id=str(run.run.id), error=type(failure).__name__)
             outcome.failure = failure
@@ -296,12 +301,19 @@ class HuntService:
             facts: what entries need, where that is known already or not needed.
             knows_newest: whether the clock tells which bar is the newest.
         """
+        missed = [MissedBar.from_record(it) for it in run.run.missed_bars]
+        missed = [it for it in missed if it.symbol in run.symbols]
         found: list[tuple[str, StoredEvaluation]] = []
+        again: dict[UUID, tuple[StoredEvaluation, ...]] = {}
         errors: dict[str, str] = {}
 
         async def evaluate(symbol: str) -> None:
             last = run.run.last_bars.get(symbol)
-            since = datetime.fromisoformat(last) if last else None
+            handled = datetime.fromisoformat(last) if last else None
+            of_symbol = [it for it in missed if it.symbol == symbol and handled is not None]
+            since = handled
+            if handled is not None:
+                since = min([handled, *(it.opened_at - BAR.length for it in of_symbol)])
             try:
                 evaluations = await _within(
                     EVALUATION_SECONDS_MAX,
@@ -314,13 +326,20 @@ class HuntService:
                 _log.exception("hunt.market_failed", symbol=symbol, error=type(failure).__name__)
                 errors[symbol] = type(failure).__name__
             else:
-                found.extend((symbol, stored) for stored in evaluations)
+                new = [it for it in evaluations if handled is None or it.opened_at > handled]
+                found.extend((symbol, stored) for stored in new)
+                for one in of_symbol if evaluations else ():
+                    again[one.position_id] = tuple(
+                        it for it in evaluations if it.opened_at >= one.opened_at
+                    )
 
         evaluating = asyncio.gather(*(evaluate(symbol) for symbol in run.symbols))
         known = facts or await self._entry_facts(run)
         await evaluating
         found.sort(key=lambda item: (item[1].opened_at, item[0]))
-        return Scan(run, clock, known, tuple(found), errors, knows_newest)
+        return Scan(
+            run, clock, known, tuple(found), errors, knows_newest, again=again, missed=tuple(missed)
+        )
 
     async def _entry_facts(self, run: RunContext) -> EntryFacts:
         """Rules and fees, as far as they can be had."""
@@ -345,16 +364,23 @@ class HuntService:
             problems.append(f"Fees unavailable: {failure}")
         return EntryFacts(rules, fees, is_refused, "; ".join(problems) or None)
 
-    async def _decide(self, context: BotContext, scan: Scan) -> HuntResult:
-        if not scan.bars:
-            return HuntResult()
-        if are_quiet(scan):
-            async with self._database.for_user(context.bot.user_id) as session:
-                return HuntResult(decisions=await note_quiet_bars(session, scan))
+    async def _decide(
+        self, context: BotContext, scan: Scan, missed: Sequence[MissedBar]
+    ) -> HuntResult:
+        """Decide on the new bars, and note with them what was not managed on its bars."""
         bars = BarDecisions(scan, self._evaluations, self._clock)
+        noted = [it.to_record() for it in missed]
+        if not scan.bars and noted == scan.context.run.missed_bars:
+            return HuntResult()
         async with self._database.for_user(context.bot.user_id) as session:
-            await let_entries_pass(session)
-            await bars.decide(session)
+            if are_quiet(scan):
+                bars.decisions = await note_quiet_bars(session, scan) if scan.bars else 0
+            else:
+                await let_entries_pass(session)
+                await bars.decide(session)
+            if noted != scan.context.run.missed_bars:
+                of_run = col(BotRun.id) == scan.context.run.id
+                await session.exec(update(BotRun).where(of_run).values(missed_bars=noted))
         return HuntResult(orders=tuple(bars.orders), decisions=bars.decisions)
 
     # --- the bot's row ----------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
 
 from domain.markets import FeeRates, MarketRules, VenueClock
 from domain.strategies.apex import BAR
@@ -39,6 +41,29 @@ class EntryFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class MissedBar:
+    """The first bar that a position of a run could not be managed on (`opened_at`)."""
+
+    position_id: UUID
+    symbol: str
+    opened_at: datetime
+
+    def to_record(self) -> dict[str, str]:
+        """As the run's row has it."""
+        return {
+            "position_id": str(self.position_id),
+            "symbol": self.symbol,
+            "opened_at": self.opened_at.isoformat(),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, str]) -> MissedBar:
+        """Read it from the run's row."""
+        opened_at = datetime.fromisoformat(record["opened_at"])
+        return cls(UUID(record["position_id"]), record["symbol"], opened_at)
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """What was found of a venue for one run.
 
@@ -47,6 +72,9 @@ class Scan:
         errors: what could not be had, by symbol.
         knows_newest: whether the clock tells which bar is the newest: not where it was reckoned
             from what others saw of it.
+        again: bars that positions were not managed on when they were new, oldest first; no other
+            position and no entry is judged by them.
+        missed: what was noted of such bars, also where they could not be had.
     """
 
     context: RunContext
@@ -55,6 +83,20 @@ class Scan:
     bars: tuple[tuple[str, StoredEvaluation], ...]
     errors: Mapping[str, str]
     knows_newest: bool = True
+    again: Mapping[UUID, tuple[StoredEvaluation, ...]] = field(default_factory=dict)
+    missed: tuple[MissedBar, ...] = ()
+
+    @property
+    def unseen(self) -> list[MissedBar]:
+        """Of the missed bars those that could not be had now either."""
+        return [it for it in self.missed if it.position_id not in self.again]
+
+    def bars_of(self, position_id: UUID, symbol: str) -> list[StoredEvaluation]:
+        """What a position is to be managed on, oldest first."""
+        new = [stored for name, stored in self.bars if name == symbol]
+        known = {stored.opened_at for stored in new}
+        missed = self.again.get(position_id, ())
+        return [*(it for it in missed if it.opened_at not in known), *new]
 
     def is_newest(self, stored: StoredEvaluation) -> bool:
         """Whether a bar is, for all that is known, the last one that can have closed."""

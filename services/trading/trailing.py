@@ -2,13 +2,14 @@
 
 Needs the bar's evaluation and the stored rules, nothing else of a venue. No lock of an entry is
 taken, and each position is a transaction of its own: whatever is wrong with one, or with entries,
-keeps no other from being protected; those that are locked come last. Repeating a bar changes
-nothing.
+keeps no other from being protected; those that are locked come last. One that could not
+be managed is told of, and its bars are judged again for it alone. Repeating a bar changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -33,16 +34,33 @@ from services.orders.booking import store_plan
 from services.orders.market_rules import rules_from_record
 from services.orders.protection import sync_triggers
 from services.orders.row_locks import RowsLocked
-from services.trading.scans import Scan, cause_of
+from services.trading.scans import MissedBar, Scan, cause_of
 
 _log = structlog.get_logger("nija.bots")
 
 
-async def manage_positions(database: Database, scan: Scan) -> bool:
-    """Apply the new bars to the open positions of a run; whether one was asked to leave."""
+@dataclass
+class Managed:
+    """What came of managing the open positions of a run.
+
+    Attributes:
+        is_asked: whether one was asked to leave.
+        left_out: positions that could not be managed, and the first of their bars.
+        is_locked: whether any of those is locked by another transaction.
+    """
+
+    is_asked: bool = False
+    left_out: list[MissedBar] = field(default_factory=list)
+    is_locked: bool = False
+
+
+async def manage_positions(database: Database, scan: Scan) -> Managed:
+    """Apply the new bars to the open positions of a run, and those that were left out before."""
     run = scan.context.run
-    if not scan.context.has_positions or not scan.bars:
-        return False
+    managed = Managed()
+    if not scan.context.has_positions or not (scan.bars or scan.again):
+        return managed
+    symbols = {symbol for symbol, _stored in scan.bars}
     async with database.for_user(run.user_id) as session:
         positions = (
             await session.exec(
@@ -50,44 +68,49 @@ async def manage_positions(database: Database, scan: Scan) -> bool:
                 .where(
                     Position.run_id == run.id,
                     Position.state == PositionState.OPEN.value,
-                    col(Position.symbol).in_({symbol for symbol, _stored in scan.bars}),
+                    col(Position.symbol).in_(symbols) | col(Position.id).in_(list(scan.again)),
                 )
                 .order_by(col(Position.opened_at), col(Position.id))
             )
         ).all()
-    is_asked = False
-    locked: list[tuple[UUID, list[StoredEvaluation]]] = []
+    locked: list[tuple[UUID, str]] = []
     for position_id, symbol in positions:
-        bars = [stored for name, stored in scan.bars if name == symbol]
-        is_asked |= await _try(database, scan, position_id, bars, locked)
-    for position_id, bars in locked:
-        is_asked |= await _try(database, scan, position_id, bars, None)
-    return is_asked
+        await _try(database, scan, position_id, symbol, managed, locked)
+    for position_id, symbol in locked:
+        await _try(database, scan, position_id, symbol, managed, None)
+    return managed
 
 
 async def _try(
     database: Database,
     scan: Scan,
     position_id: UUID,
-    bars: list[StoredEvaluation],
-    locked: list[tuple[UUID, list[StoredEvaluation]]] | None,
-) -> bool:
+    symbol: str,
+    managed: Managed,
+    locked: list[tuple[UUID, str]] | None,
+) -> None:
     """Manage one position; one that is locked is noted, or waited for where there is no list."""
+    bars = scan.bars_of(position_id, symbol)
+    missed = MissedBar(position_id, symbol, bars[0].opened_at)
     try:
         async with database.for_user(scan.context.run.user_id) as session:
-            return await _manage(session, scan, position_id, bars, waits=locked is None)
+            is_asked = await _manage(session, scan, position_id, bars, waits=locked is None)
     except (RowsLocked, OperationalError) as failure:
         if locked is not None and isinstance(failure, RowsLocked):
-            locked.append((position_id, bars))
-        else:
-            _log.warning(
-                "position.not_managed", position_id=str(position_id), error=type(failure).__name__
-            )
+            locked.append((position_id, symbol))
+            return
+        managed.is_locked = True
+        managed.left_out.append(missed)
+        _log.warning(
+            "position.not_managed", position_id=str(position_id), error=type(failure).__name__
+        )
     except Exception as failure:  # noqa: BLE001 - a boundary: the other positions go on
+        managed.left_out.append(missed)
         _log.exception(
             "position.not_managed", position_id=str(position_id), error=type(failure).__name__
         )
-    return False
+    else:
+        managed.is_asked |= is_asked
 
 
 async def _manage(
