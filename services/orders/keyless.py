@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from sqlalchemy import case
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,13 +22,13 @@ from domain.orders import OrderState
 from domain.ports import Venues, WallClock
 from domain.positions import PositionState
 from models.connections import Account, Connection, ConnectionStatus
-from models.trading import ExitState, Order, Position
+from models.trading import ExitState, Order, Position, Trigger, TriggerState
 from services.database import Database
 from services.isolation import isolated
 from services.notices import NoticeKind, tell
 from services.orders.booking import book
 from services.orders.conditions import is_under_way
-from services.orders.protection import cancel_triggers
+from services.orders.protection import LIVE, cancel_triggers
 from services.orders.refusals import OUTCOME_UNKNOWN
 from services.orders.row_locks import lock_position_and_order
 from services.orders.settling import IN_FLIGHT_MAX
@@ -76,6 +77,27 @@ async def mark_positions_without_keys(database: Database) -> int:
             .values(exit_state=ExitState.NO_KEYS.value, exit_error=NOTHING_CAN_BE_SOLD)
         )
     return marked.rowcount
+
+
+async def cancel_triggers_without_keys(database: Database) -> None:
+    """End what a booking armed that had begun before its connection was removed, and ended after.
+
+    Triggers that another transaction has locked are left to the next time.
+    """
+    found = (
+        select(Trigger.id)
+        .join(Account, col(Account.id) == Trigger.account_id)
+        .join(Connection, col(Connection.id) == Account.connection_id)
+        .where(
+            Connection.status == ConnectionStatus.REMOVED.value,
+            col(Trigger.state).in_(LIVE),
+        )
+        .with_for_update(of=Trigger, skip_locked=True)
+    )
+    was_fired = col(Trigger.state) == TriggerState.FIRED.value
+    over = case((was_fired, TriggerState.DONE.value), else_=TriggerState.CANCELLED.value)
+    async with database.as_system() as session:
+        await session.exec(update(Trigger).where(col(Trigger.id).in_(found)).values(state=over))
 
 
 async def _found(

@@ -14,7 +14,7 @@ from domain.orders import Leg
 from domain.strategies.apex import ExitPlan, exit_triggers
 from domain.triggers import Condition, PastPrice, TriggerKind
 from domain.triggers import Trigger as PriceCondition
-from models.connections import Account
+from models.connections import Account, Connection, ConnectionStatus
 from models.trading import Position, Trigger, TriggerState
 from services.orders.exit_progress import note_whether_due
 
@@ -27,9 +27,13 @@ async def sync_triggers(
     """Arm, move and cancel triggers until they say what the plan says.
 
     A trigger that has fired is left alone unless its step of the plan is over: its exit is under
-    way.
+    way. Without keys, of a connection that was removed, none is armed: nothing can be sold.
     """
-    wanted = {_leg(condition): condition for condition in exit_triggers(plan, str(position.id), at)}
+    account = (await session.exec(select(Account).where(Account.id == position.account_id))).one()
+    conditions = exit_triggers(plan, str(position.id), at)
+    if await _has_no_keys(session, account):
+        conditions = ()
+    wanted = {_leg(condition): condition for condition in conditions}
     live = {
         trigger.leg: trigger
         for trigger in (
@@ -40,7 +44,6 @@ async def sync_triggers(
             )
         ).all()
     }
-    account = (await session.exec(select(Account).where(Account.id == position.account_id))).one()
     for leg, condition in wanted.items():
         trigger = live.pop(leg, None)
         if trigger is None:
@@ -74,6 +77,18 @@ def price_condition(row: Trigger) -> PriceCondition:
             for past in row.past_prices
         ),
     )
+
+
+async def _has_no_keys(session: AsyncSession, account: Account) -> bool:
+    if account.connection_id is None:  # paper
+        return False
+    removed = await session.exec(
+        select(Connection.id).where(
+            Connection.id == account.connection_id,
+            Connection.status == ConnectionStatus.REMOVED.value,
+        )
+    )
+    return removed.first() is not None
 
 
 def _leg(condition: PriceCondition) -> str:

@@ -50,7 +50,11 @@ from services.orders.conditions import is_under_way
 from services.orders.doubted_orders import ToLookUp, orders_to_look_up
 from services.orders.emptied import remove_emptied
 from services.orders.exit_progress import tell_of_late_exits
-from services.orders.keyless import end_orders_without_keys, mark_positions_without_keys
+from services.orders.keyless import (
+    cancel_triggers_without_keys,
+    end_orders_without_keys,
+    mark_positions_without_keys,
+)
 from services.orders.late_reports import (
     SETTLES_WITHIN,
     Unsettled,
@@ -199,6 +203,7 @@ class Reconciling:
     async def _end_without_keys(self) -> None:
         await end_orders_without_keys(self._database, self._venues, self._clock)
         await mark_positions_without_keys(self._database)
+        await cancel_triggers_without_keys(self._database)
 
     async def _remove_emptied(self) -> None:
         live = select(BotRun.account_id).where(BotRun.state != RunState.ENDED.value)

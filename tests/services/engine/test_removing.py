@@ -280,6 +280,40 @@ async def test_an_order_without_keys_that_filled_after_all_is_booked(alone: Engi
     assert (position.state, position.exit_state) == ("closed", None)
 
 
+async def test_an_entry_without_keys_that_filled_after_all_arms_nothing(alone: Engine) -> None:
+    """As above: nothing can be sold without keys, so a position has none, or stops and keys."""
+    bot = await _live_bot(alone)
+    order_id = await alone.intend_entry(bot)
+    alone.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
+    await alone.place(bot, order_id)
+    await _remove(alone, bot, force=True)
+    alone.account(bot).refuses_keys = True
+    await _pass(alone, IN_FLIGHT_MAX.total_seconds() + 1)
+    alone.account(bot).refuses_keys = False
+
+    await alone.settling.settle(bot.trader.user_id, order_id, doubt_the_end=True)
+
+    position = await alone.position(bot)
+    assert (position.state, position.came_back) == ("open", True)
+    assert await alone.triggers(position) == {}
+
+
+async def test_what_was_armed_while_the_keys_were_taken_is_cancelled(alone: Engine) -> None:
+    """A booking that began before saw the keys, and the removal did not see what it armed."""
+    bot = await _live_bot(alone)
+    position = await alone.open_position(bot)
+    await alone.fire(position, "stop")
+    await alone.execute(
+        "UPDATE connections SET status = 'removed', sealed = NULL, removed_at = now()"
+        " WHERE id = :id",
+        id=bot.trader.connection_id,
+    )
+
+    await _pass(alone, 1)
+
+    assert await alone.triggers(position) == {}
+
+
 async def test_refused_keys_are_asked_with_longer_and_longer_pauses(alone: Engine) -> None:
     bot = await _live_bot(alone)
     await alone.fire(await alone.open_position(bot), "stop")
