@@ -44,6 +44,11 @@ SELECT b.id AS bot_id, b.state, b.last_scan_at, b.next_scan_at,
           AND p.opened_at >= CASE  -- not COALESCE: row-level security would keep the index out
               WHEN s.clock_at IS NULL THEN date_trunc('day', %(now)s, 'UTC')
               ELSE date_trunc('day', s.clock_at, 'UTC') END
+          AND NOT EXISTS (
+              SELECT FROM flows f
+              WHERE f.user_id = p.user_id AND f.account_id = p.account_id AND f.kind = 'reset'
+                AND f.at >= p.opened_at
+          )
        ) AS today_trades
 FROM user_settings u
 LEFT JOIN bots b ON b.user_id = u.user_id AND b.kind = 'apex'

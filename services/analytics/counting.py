@@ -172,12 +172,12 @@ async def count_trade(
         return
     session.add(position)
     await session.flush()
-    for trade, sign in ((before, -1), (after, 1)):
-        if trade is not None:
-            await _add_to_run(session, position, trade, sign)
     begin = await _begin(session, position.account_id)
     before = before if before is not None and before.closed_at > begin else None
     after = after if after is not None and after.closed_at > begin else None
+    for trade, sign in ((before, -1), (after, 1)):
+        if trade is not None:
+            await _add_to_run(session, position, trade, sign)
     await _roll_up(session, position, before, after)
     if before is not None:
         await _name_again(session, position, before, begin)

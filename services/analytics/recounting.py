@@ -63,6 +63,7 @@ _DIFFERENT = text(
     f"SELECT count(*) FROM (({_KEPT} EXCEPT {RECOUNTED}) UNION ALL ({RECOUNTED} EXCEPT {_KEPT})) d"  # noqa: S608 - literals
 )
 _EMPTY = text("DELETE FROM trade_rollups WHERE account_id = :account_id")
+_EMPTY_DAYS = text("DELETE FROM daily_results WHERE account_id = :account_id")
 _FILL = text(f"INSERT INTO trade_rollups ({_LISTED}) {RECOUNTED}")
 
 
@@ -89,8 +90,12 @@ async def rebuild(session: AsyncSession, account_id: UUID) -> None:
 
 
 async def forget(session: AsyncSession, account_id: UUID) -> None:
-    """Begin anew: an account that is reset keeps its trades, but they count no more."""
+    """Begin anew: an account that is reset keeps its trades, but they count no more.
+
+    Neither in roll-ups nor in the day's result, by which the next entry is judged.
+    """
     await _run(session, _EMPTY, account_id)
+    await _run(session, _EMPTY_DAYS, account_id)
 
 
 async def recount_all(database: Database, *, mend: bool) -> Recount:

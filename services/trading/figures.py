@@ -12,8 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, text
 from sqlalchemy import select as sql_select
-from sqlalchemy import text
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,7 +25,7 @@ from domain.strategies.apex import AccountFigures
 from domain.valuation import AccountValue, markets_pricing, price_of, value
 from models.bots import BotRun
 from models.connections import Account
-from models.ledgers import Balance, DailyResult
+from models.ledgers import Balance, DailyResult, Flow, FlowKind
 from models.markets import VenueQuote
 from models.trading import Order, Position
 from services.database import all_rows
@@ -182,7 +182,7 @@ class AccountSums:
     Attributes:
         held: cash that the venue holds for resting orders.
         reserved: cash that our intents reserve and whose orders have not ended.
-        entries_today: entries of the venue's UTC day.
+        entries_today: entries of the venue's UTC day, since the account was last reset.
         closed_net_pnl: net P&L of the trades closed on that day.
         has_unsettled_entry: whether some entry's outcome is not known.
     """
@@ -210,6 +210,7 @@ async def account_sums(session: AsyncSession, account: Account, now: datetime) -
             Position.account_id == account.id,
             Position.opened_at >= day,
             Position.state != PositionState.CANCELLED.value,
+            ~_was_reset_since(),
         )
     )
     closed = select(func.coalesce(func.sum(col(DailyResult.net_pnl)), ZERO)).where(
@@ -235,6 +236,16 @@ async def account_sums(session: AsyncSession, account: Account, now: datetime) -
         ),
     )
     return AccountSums(row[0], row[1], row[2], row[3], bool(row[4]))
+
+
+def _was_reset_since() -> ColumnElement[bool]:
+    """Whether a position's account was reset after its opening: it counts no more."""
+    reset = select(Flow.id).where(
+        Flow.account_id == Position.account_id,
+        Flow.kind == FlowKind.RESET.value,
+        Flow.at >= Position.opened_at,
+    )
+    return reset.correlate(Position).exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import pytest
 
 from domain.positions import PositionState
 from domain.strategies.apex import InvalidProtection
+from services.analytics.counting import count_trade, counted
 from services.errors import PositionCanBeSold
+from services.trading.figures import account_sums
 from tests.api.fakes import VENUE_NOW
 from tests.api.harness import PREFIX, Api, World
 from tests.api.seeding import (
@@ -525,6 +527,30 @@ async def test_resetting_the_paper_account(world: World, user: Api) -> None:
     performance = await user.data("GET", "/account/performance?period=all")
     assert performance["metrics"]["total_trades"] == 0
     assert (await user.data("GET", "/account/history"))["pagination"]["total_items"] == 1
+
+
+async def test_what_was_traded_before_a_reset_keeps_nobody_from_entering(
+    world: World, user: Api
+) -> None:
+    account = await account_of(world, user)
+    run = await make_run(world, user, state="stopped")
+    lost = await make_closed(world, run, pnl="-9000", closed_at=VENUE_NOW - timedelta(minutes=5))
+    async with world.database.for_user(account.user_id) as session:
+        sums = await account_sums(session, account, VENUE_NOW)
+    assert (sums.entries_today, sums.closed_net_pnl) == (1, Decimal(-9001))
+    assert (await user.data("GET", "/trading/status"))["today_trades"] == 1
+
+    await user.data("POST", "/account/paper/reset")
+    # A fee of it that is corrected afterwards counts no more either.
+    before = counted(lost)
+    lost.fees += 1
+    async with world.database.as_system() as session:
+        await count_trade(session, await session.merge(lost), before, counted(lost))
+
+    async with world.database.for_user(account.user_id) as session:
+        sums = await account_sums(session, account, VENUE_NOW)
+    assert (sums.entries_today, sums.closed_net_pnl) == (0, Decimal(0))
+    assert (await user.data("GET", "/trading/status"))["today_trades"] == 0
 
 
 async def test_a_paper_account_in_use_is_not_reset(world: World, user: Api) -> None:
