@@ -276,7 +276,10 @@ def _switch(title: str, sentence: str) -> Callable[[Facts], Words]:
 
 def _daily_loss(facts: Facts) -> Words:
     title = f"{_paper(facts)}Daily loss limit reached"
-    sentence = "No new position is opened for the rest of the day (UTC); exits go on."
+    sentence = (
+        "No new position is opened while the net result of the day (UTC), open positions included,"
+        " is at or below the limit; exits go on."
+    )
     figures = tuple(
         (label, money(facts[name]))
         for label, name in (("Result of the day", "day_pnl"),)

@@ -42,3 +42,12 @@ def test_an_order_of_unknown_fate_is_told_as_that() -> None:
     assert exit_.subject == "BTC-USD: what became of an order is not known"
     assert any("may have been sold" in text for text in exit_.section.sentences)
     assert any("If it was filled" in text for text in entry.section.sentences)
+
+
+def test_the_daily_loss_limit_is_told_as_what_it_is() -> None:
+    """Each entry is judged by the result of its moment: nothing lasts for the rest of the day."""
+    words = words_of("daily_loss_reached", {"mode": "live", "day_pnl": "-200"})
+
+    (sentence,) = words.section.sentences
+    assert "rest of the day" not in sentence
+    assert "while the net result of the day" in sentence
