@@ -145,7 +145,7 @@ class TradeView(NamedTuple):
             closed_elsewhere_quantity=row["closed_elsewhere_quantity"],
             written_off_quantity=row["written_off_quantity"],
             realized_pnl=pnl,
-            realized_pnl_pct=pct(pnl, row["entry_notional"] * _share_sold(row)),
+            realized_pnl_pct=pct(pnl, row["entry_notional"] * share_sold(row)),
             fees=row["fees"],
             net_pnl=pnl - row["fees"],
             opened_at=row["opened_at"],
@@ -166,8 +166,8 @@ class TradePage:
     total: int
 
 
-def _share_sold(row: Mapping[str, Any]) -> Decimal:
-    """Which part of what was entered the realised P&L is of, as a fraction."""
+def share_sold(row: Mapping[str, Any]) -> Decimal:
+    """Which part of what was entered the realised P&L of a stored position is of, as a fraction."""
     entered = row["entry_quantity"]
     if not entered:
         return ONE

@@ -15,6 +15,7 @@ from uuid import UUID
 from domain.money import ZERO, pct
 from domain.performance import TradeSums
 from services.account_views.frame import Period
+from services.account_views.history import share_sold
 from services.account_views.sums import EACH_HOUR, EACH_SYMBOL, TOTAL, picked, share
 
 
@@ -70,7 +71,8 @@ named AS (
     (SELECT 'worst', worst_id FROM picked WHERE worst_id IS NOT NULL
      ORDER BY worst_net, worst_id LIMIT 1)
 )
-SELECT named.which, p.id, p.symbol, p.realized_pnl, p.fees, p.entry_notional
+SELECT named.which, p.id, p.symbol, p.realized_pnl, p.fees, p.entry_notional, p.state,
+       p.entry_quantity, p.exit_quantity, p.closed_elsewhere_quantity, p.written_off_quantity
 FROM named JOIN positions p ON p.user_id = %(user_id)s AND p.id = named.id
 """
 """The trades with the highest and the lowest net P&L: two rows, or none."""
@@ -105,7 +107,7 @@ class GroupResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NotedTrade:
-    """One trade; percent is of its entry notional."""
+    """One trade; percent is of the entry notional of what was sold, as in the history."""
 
     id: UUID
     symbol: str
@@ -136,6 +138,6 @@ def noted(rows: Sequence[Mapping[str, Any]], which: str) -> NotedTrade | None:
     for row in rows:
         if row["which"] == which:
             pnl = row["realized_pnl"] or ZERO
-            percent = pct(pnl, row["entry_notional"])
+            percent = pct(pnl, row["entry_notional"] * share_sold(row))
             return NotedTrade(row["id"], row["symbol"], pnl, percent, pnl - row["fees"])
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -106,6 +107,24 @@ async def test_the_dashboard(world: World, user: Api) -> None:
         "pnl_pct": 1.7647,
         "net_pnl": 50,
     }
+
+
+async def test_a_trade_has_one_percentage(world: World, user: Api) -> None:
+    """Half of it was closed elsewhere, at no known price: the percent is of the other half."""
+    run = await make_run(world, user)
+    await make_closed(
+        world,
+        run,
+        pnl="11",
+        closed_at=VENUE_NOW,
+        exit_quantity=Decimal("0.25"),
+        closed_elsewhere_quantity=Decimal("0.25"),
+    )
+
+    (listed,) = (await user.data("GET", "/account/history"))["trades"]
+    best = (await user.data("GET", "/analytics/trades"))["best_trade"]
+
+    assert listed["realized_pnl_pct"] == best["pnl_pct"] == 0.6471
 
 
 async def test_trade_analytics(world: World, user: Api) -> None:
