@@ -70,6 +70,6 @@ async def test_a_look_up_that_is_late_makes_no_failing_exit_of_it(alone: Engine)
     alone.wall.advance(LATE_AFTER.total_seconds() * 2)
 
     async with alone.database.for_user(bot.trader.user_id) as session:
-        await note_lateness(session, exit_, alone.wall.now())
+        await note_lateness(session, exit_.id, alone.wall.now(), is_unanswered=True)
 
     assert (await alone.position(bot)).exit_state == "no_keys"
