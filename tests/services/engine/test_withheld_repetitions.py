@@ -167,3 +167,34 @@ async def test_an_exit_that_was_seen_filling_is_not_sent_again_by_who_did_not_se
     assert (await engine.order(first)).sends == 1
     assert (await engine.position(bot)).state == "closed"
     await assert_in_order(engine, bot)
+
+
+async def test_an_earlier_exit_that_comes_back_does_not_have_its_unanswered_successor_replaced(
+    engine: Engine, bot: RunningBot
+) -> None:
+    """The first was taken for absent after half an hour; the second fills unheard. What the first
+    sold makes the second too large to be repeated, and no third one leaves in its place."""
+    account = engine.account(bot)
+    account.repeats_known_orders = False  # so an accepted exit is given up after half an hour
+    first = await lost_by_its_venue(engine, bot)
+    pass_time(engine, DOUBT_LENGTH)
+    assert (await engine.settle(bot, first)).state == "absent"
+    account.repeats_known_orders = True
+    account.answers.append(Answer.FILL_BUT_TIME_OUT)
+    account.listing_delay = timedelta(minutes=2)
+    pass_time(engine, timedelta(seconds=2))
+    (second,) = (await engine.guard(bot)).orders
+    await engine.place(bot, second.order_id)
+    account.knows_nothing = False
+    account.fill_part((await engine.order(first)).client_order_id, Decimal(1))
+    await engine.settling.settle(bot.trader.user_id, first, doubt_the_end=True)
+    assert (await engine.position(bot)).open_quantity == 2
+
+    await drive(engine, bot, rounds=30)
+
+    assert sold_at_venue(engine, bot) == 4, "by the first two, before anybody knew"
+    assert (await engine.order(second.order_id)).refusal_code == "repetition_withheld"
+    pass_time(engine, timedelta(minutes=2))
+    await drive(engine, bot)
+    assert (await engine.position(bot)).surplus_quantity == 1
+    assert sold_at_venue(engine, bot) == 4
