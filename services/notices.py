@@ -47,6 +47,8 @@ class NoticeKind(StrEnum):
     TRADE_CLOSED = "trade_closed"
     STOP_HIT = "stop_hit"
     TARGET_HIT = "target_hit"
+    PART_CLOSED = "part_closed"
+    EXIT_ALERT_STALE = "exit_alert_stale"
     EMERGENCY_STOP = "emergency_stop"
     DAILY_LOSS_REACHED = "daily_loss_reached"
     KEYS_REFUSED = "keys_refused"

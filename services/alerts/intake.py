@@ -32,6 +32,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.alerts import AlertOffer, AlertState, AlertWish, TakenAlert
 from domain.ports import WallClock
+from models.columns import new_id
 from models.tenancy import USER_SETTING
 from services.alerts.errors import WebhookKeyInvalid
 from services.alerts.exit_decisions import SECONDS_MAX, ExitDecisions
@@ -41,6 +42,7 @@ from services.caller_connections import CallerConnections
 from services.database import Database, connection_options
 from services.errors import RateLimited
 from services.limits.allowance import Allowance, Meter
+from services.notices import NoticeKind
 from services.reads import CONNECT_TIMEOUT_SECONDS, POOL_TIMEOUT_SECONDS
 
 EXITS_FACTOR = 2
@@ -144,6 +146,14 @@ RETURNING bot_id, trade_id,
     (SELECT r.state = 'entering' FROM bots b JOIN bot_runs r ON r.id = b.current_run_id
      WHERE b.id = alerts.bot_id) AS may_enter
 """  # noqa: S608
+
+_TELL_STALE = """
+INSERT INTO notices (id, user_id, kind, key, facts, created_at)
+SELECT %(notice_id)s, user_id, %(notice_kind)s, %(notice_key)s,
+       jsonb_build_object('symbol', symbol), received_at
+FROM alerts WHERE id = %(id)s::uuid
+ON CONFLICT (user_id, key) DO NOTHING
+"""
 
 _log = structlog.get_logger("nija.alerts")
 
@@ -407,6 +417,8 @@ class AlertIntake:
                     await connection.execute(_FORGET_ENDED, values)
                 repeats = await connection.execute(_REPEAT, values)
                 takes = await connection.execute(_TAKE, values)
+                if _keeps_open(owner, row):
+                    await connection.execute(_TELL_STALE, {**values, **_notice_of(row)})
             window, repeated, taken = (
                 await recent.fetchone() if recent else None,
                 await repeats.fetchone(),
@@ -454,6 +466,18 @@ class AlertIntake:
             resets_at=int(now.timestamp() + resets) + 1,
             retry_after=None if left > 0 else max(1, int(resets) + 1),
         )
+
+
+def _keeps_open(owner: DictRow, row: JudgedAlert) -> bool:
+    """Whether a position stays open because the alert that was to close it came too late."""
+    return row.state is AlertState.STALE and row.is_exit and bool(owner["leaves_something"])
+
+
+def _notice_of(row: JudgedAlert) -> dict[str, Any]:
+    """The same alert sent again leaves no other notice."""
+    kind = NoticeKind.EXIT_ALERT_STALE.value
+    key = f"{kind}:{row.look_for}"
+    return {"notice_id": new_id(), "notice_kind": kind, "notice_key": key}
 
 
 def _pool(url: str, name: str) -> _Pool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from domain.notifications import Category
 from models.notifications import MessageKind
 
-_TRADES = ("trade_opened", "trade_closed", "stop_hit", "target_hit")
+_TRADES = ("trade_opened", "trade_closed", "stop_hit", "target_hit", "part_closed")
 _BILLING = (
     "trial_ending",
     "trial_ended",
@@ -57,6 +57,7 @@ _URGENT = frozenset(
         "position_came_back",
         "surplus_exit",
         "exit_failing",
+        "exit_alert_stale",
         "order_vanished",
         "order_unresolved",
         "closed_elsewhere",

@@ -140,10 +140,13 @@ async def with_accounts(
 ) -> Sequence[tuple[Notice, Mapping[str, Any]]]:
     """Notices and their facts, with the venue and mode of the position that they are about."""
     accounts = await _accounts(session, notices)
-    return [(notice, {**accounts.get(_position(notice), {}), **notice.facts}) for notice in notices]
+    return [
+        (notice, {**accounts.get(position_of(notice), {}), **notice.facts}) for notice in notices
+    ]
 
 
-def _position(notice: Notice) -> UUID | None:
+def position_of(notice: Notice) -> UUID | None:
+    """The position that a notice is about."""
     try:
         return UUID(hex=str(notice.facts["position_id"]))
     except (KeyError, ValueError):
@@ -154,7 +157,7 @@ async def _accounts(
     session: AsyncSession, notices: Sequence[Notice]
 ) -> Mapping[UUID | None, Mapping[str, str]]:
     """Venue and mode of the positions that notices are about."""
-    ids = {found for notice in notices if (found := _position(notice)) is not None}
+    ids = {found for notice in notices if (found := position_of(notice)) is not None}
     if not ids:
         return {}
     rows = await all_rows(

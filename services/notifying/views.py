@@ -16,7 +16,7 @@ from models.billing import Notice
 from models.notifications import Delivery, Message, MessageState, NotificationChannel
 from services.database import Database, all_rows
 from services.notifying.kinds import category_of
-from services.notifying.letters import with_accounts
+from services.notifying.letters import position_of, with_accounts
 from services.notifying.wording import words_of
 
 _OWN_MAILBOX = "mail"
@@ -35,12 +35,21 @@ class DeliveryView:
 
 @dataclass(frozen=True, slots=True)
 class NotificationView:
-    """A notice or report; `status` is `new` until somebody looked at it."""
+    """A notice; `status` is `new` until somebody looked at it.
+
+    Attributes:
+        text: its sentences, as a mail says them.
+        figures: names and values that a mail shows with them.
+        position_id: the position that it is about.
+    """
 
     id: UUID
     kind: str
     category: str
     title: str
+    text: str
+    figures: tuple[tuple[str, str], ...]
+    position_id: UUID | None
     status: str
     created_at: datetime
     delivered_at: datetime | None
@@ -110,11 +119,15 @@ def _view(
     rows: Sequence[tuple[Delivery, str | None]],
 ) -> NotificationView:
     state = states.get(notice.message_id) if notice.message_id else None
+    words = words_of(notice.kind, facts)
     return NotificationView(
         id=notice.id,
         kind=notice.kind,
         category=category_of(notice.kind).value,
-        title=words_of(notice.kind, facts).subject,
+        title=words.subject,
+        text=" ".join(words.section.sentences),
+        figures=words.section.figures,
+        position_id=position_of(notice),
         status={None: "new", MessageState.OPEN.value: "on_its_way"}.get(state, str(state)),
         created_at=notice.created_at,
         delivered_at=notice.delivered_at,

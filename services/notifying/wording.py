@@ -90,6 +90,7 @@ def _where(facts: Facts) -> str:
 def _trade_figures(facts: Facts) -> tuple[tuple[str, str], ...]:
     shown = (
         ("Quantity", number, "quantity"),
+        ("Sold now", number, "sold"),
         ("Entry price", price, "entry_price"),
         ("Exit price", price, "exit_price"),
         ("Stop", price, "stop_loss"),
@@ -249,6 +250,18 @@ def _unresolved(facts: Facts) -> Words:
 # --- alerts --------------------------------------------------------------------------------------
 
 
+def _exit_alert_stale(facts: Facts) -> Words:
+    title = f"{facts['symbol']}: an alert to close came too late"
+    happened = (
+        "The time that it says was too long ago, so it closed nothing: the position stays open,"
+        " with its stop and targets."
+    )
+    advice = (
+        "Close it yourself if you still want that, and look at the clock of what sends your alerts."
+    )
+    return Words(title, Section(title, (happened, advice)))
+
+
 def _emergency_stop(facts: Facts) -> Words:
     title = "Emergency stop activated"
     closing = "Open positions are being closed." if facts.get(_CLOSES) else ""
@@ -385,6 +398,8 @@ _WORDS: Mapping[str, Callable[[Facts], Words]] = {
     "trade_closed": _closing("Closed"),
     "stop_hit": _closing("Stop hit"),
     "target_hit": _closing("Target hit"),
+    "part_closed": _closing("Part closed"),
+    "exit_alert_stale": _exit_alert_stale,
     "position_came_back": _came_back,
     "surplus_exit": _surplus,
     "exit_failing": _exit_failing,

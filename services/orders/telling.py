@@ -27,7 +27,7 @@ _CLOSED_BY = {
 async def tell_of_trade(
     session: AsyncSession, position: Position, order: Order, folded: FoldedPosition, wall: datetime
 ) -> None:
-    """Tell of a position that opened, reached a target or closed; each is told once.
+    """Tell of a position that opened, reached a target or closed, of all or a part; each once.
 
     Args:
         session: the transaction that books.
@@ -48,9 +48,13 @@ async def tell_of_trade(
         kind, about = NoticeKind.TRADE_OPENED, name
     elif leg in TARGET_LEGS and order.filled_quantity:
         kind, about = NoticeKind.TARGET_HIT, f"{name}:{leg.value}"
+    elif leg is Leg.REDUCE and order.filled_quantity:
+        kind, about = NoticeKind.PART_CLOSED, f"{name}:{order.id.hex}"
     else:
         return
     facts = _facts(position, folded)
+    if kind is NoticeKind.PART_CLOSED:
+        facts["sold"] = _plain(order.filled_quantity)
     if folded.state is PositionState.CLOSED and order.refusal_code == DUST:
         facts["dust"] = _plain(position.open_quantity)
     await tell(session, position.user_id, kind, about, now=wall, facts=facts)

@@ -16,7 +16,7 @@ from services.alerts.errors import AlertMalformed
 from services.alerts.views import AlertFilter
 from services.bot_views import BotViews
 from services.errors import InvalidRequest
-from tests.alerts.harness import Desk
+from tests.alerts.harness import AGE, Desk
 from tests.support.crashes import Crashed
 from tests.support.engine import RunningBot, buy
 from tests.support.fake_venue import Answer
@@ -529,3 +529,23 @@ async def test_what_an_exit_went_without_is_listed_in_its_own_words(desk: Desk) 
     details = (await desk.alert(receipt.alert_id))["details"]
     assert details["said"] == {"percent": "half", "price": "abc"}
     assert list(details["ignored"]) == ["price", "percent"]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_an_exit_that_came_too_late_is_told_where_something_stays_open(
+    desk: Desk, holds: bool
+) -> None:
+    bot, key = await desk.bot_with_key()
+    if holds:
+        await desk.engine.open_position(bot)
+    old = (desk.engine.wall.now() - AGE - timedelta(seconds=1)).isoformat()
+
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            await desk.send(key, action="close", time=old)
+
+    told = await desk.engine.rows(
+        "SELECT facts FROM notices WHERE user_id = :user AND kind = 'exit_alert_stale'",
+        user=bot.trader.user_id,
+    )
+    assert [row["facts"] for row in told] == [{"symbol": "BTC-USD"}] * holds

@@ -142,6 +142,9 @@ async def test_what_was_told_is_listed_with_what_became_of_it(
     assert before["pagination"]["total_items"] >= 2
     told = [one for one in after["notifications"] if one["kind"] == "emergency_stop"]
     assert [one["status"] for one in told] == ["sent", "sent"]
+    assert told[0]["text"] == "No new position is opened until you release it."
+    assert told[0]["figures"] == [{"name": "Reason", "value": "second"}]
+    assert told[0]["position_id"] is None
     (delivery,) = told[0]["deliveries"]
     assert (delivery["channel"], delivery["status"], delivery["attempts"]) == ("Phone", "sent", 1)
     listed = await other.data("GET", "/account/notifications")

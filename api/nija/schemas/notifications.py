@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from api.kit.wire import Request, SecretText, Text, View, WallTime, wire_id
+from api.nija.schemas.account import POSITION
 from api.nija.schemas.common import Pagination
 from services.notifying.channels import ChannelView, TestResult
 from services.notifying.preferences import PreferencesView
@@ -158,6 +159,13 @@ class DeliveryItem(View):
         return cls(**{name: getattr(view, name) for name in cls.model_fields})
 
 
+class NotificationFigure(View):
+    """A value that a notification shows."""
+
+    name: str = Field(examples=["Still open"])
+    value: str = Field(examples=["1.5"], description="As a mail shows it.")
+
+
 class NotificationItem(View):
     """Something the user was told, or is to be."""
 
@@ -165,6 +173,11 @@ class NotificationItem(View):
     kind: str = Field(examples=["stop_hit"])
     category: str = Field(examples=["trades"])
     title: str = Field(examples=["Stop hit: BTC-USD, net -$12.40"])
+    text: str = Field(
+        examples=["Closed by stop loss."], description="Its sentences, as a mail says them."
+    )
+    figures: list[NotificationFigure]
+    position_id: str | None = Field(description="The position that it is about.")
     status: str = Field(
         examples=["sent"], description="new, on_its_way, sent, failed, nowhere or stale"
     )
@@ -180,6 +193,9 @@ class NotificationItem(View):
             kind=view.kind,
             category=view.category,
             title=view.title,
+            text=view.text,
+            figures=[NotificationFigure(name=name, value=value) for name, value in view.figures],
+            position_id=wire_id(POSITION, view.position_id) if view.position_id else None,
             status=view.status,
             created_at=view.created_at,
             delivered_at=view.delivered_at,

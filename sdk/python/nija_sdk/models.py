@@ -653,6 +653,15 @@ class NotificationChange(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationFigure:
+    """A value that a notification shows."""
+
+    name: str
+    value: str
+    """As a mail shows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationItem:
     """Something the user was told, or is to be."""
 
@@ -660,6 +669,11 @@ class NotificationItem:
     kind: str
     category: str
     title: str
+    text: str
+    """Its sentences, as a mail says them."""
+    figures: list[NotificationFigure]
+    position_id: str | None
+    """The position that it is about."""
     status: str
     """new, on_its_way, sent, failed, nowhere or stale."""
     created_at: datetime

@@ -11,6 +11,7 @@ import pytest
 from domain.markets import Mode
 from domain.orders import OrderState
 from services.orders.booking import book
+from tests.services.engine.test_partial_exits import ask
 from tests.support.engine import Engine, RunningBot
 from tests.support.fake_venue import Answer
 
@@ -65,6 +66,22 @@ async def test_each_target_is_told_once(engine: Engine, bot: RunningBot) -> None
     assert [row["facts"].get("remaining") for row in notices] == [None, "1.8", "0.9", None]
     assert [row["facts"].get("pnl") for row in notices][:3] == [None, "3.6", "9"]
     assert notices[-1]["facts"]["net_pnl"] == "16.4829"
+
+
+async def test_each_part_that_was_asked_for_is_told(engine: Engine, bot: RunningBot) -> None:
+    position = await engine.open_position(bot)
+    for cause in ("command:1", "alert:2"):
+        engine.wall.advance(60)
+        engine.venue.market.last["BTC-USD"] = Decimal(103)
+        await ask(engine, position, "1", cause=cause)
+        await engine.carry_out(bot)
+
+    _, *parts = await told(engine, bot)
+
+    assert [row["kind"] for row in parts] == ["part_closed"] * 2
+    assert [row["facts"]["sold"] for row in parts] == ["1", "1"]
+    assert [row["facts"]["remaining"] for row in parts] == ["2", "1"]
+    assert [row["facts"]["pnl"] for row in parts] == ["3", "6"]
 
 
 async def test_booking_again_tells_nothing_again(engine: Engine, bot: RunningBot) -> None:

@@ -550,12 +550,24 @@ export interface NotificationChange {
   weeklyReport?: boolean;
 }
 
+/** A value that a notification shows. */
+export interface NotificationFigure {
+  name: string;
+  /** As a mail shows it. */
+  value: string;
+}
+
 /** Something the user was told, or is to be. */
 export interface NotificationItem {
   notificationId: string;
   kind: string;
   category: string;
   title: string;
+  /** Its sentences, as a mail says them. */
+  text: string;
+  figures: Array<NotificationFigure>;
+  /** The position that it is about. */
+  positionId: string | null;
   /** new, on_its_way, sent, failed, nowhere or stale */
   status: string;
   /** Wall time. */
