@@ -6,6 +6,7 @@ ran; until then the wall clock stands in.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -35,6 +36,15 @@ from services.errors import ObjectNotFound, PaperAccountInUse
 CURRENCY = "USD"
 PAPER_VENUE = "coinbase"
 """Where everybody has a paper account from registration on."""
+
+END_SECONDS_MAX = 5.0
+"""How long a reset waits for the end of a run that holds nothing any more."""
+
+END_LOOK_SECONDS = 0.1
+
+
+class _RunIsEnding(Exception):
+    """Nothing needs the account but a run that has only to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,8 @@ class PaperAccounts:
     ) -> PaperReset:
         """Put a paper account back to its starting cash. Its trades stay in the history.
 
+        A stop answers as soon as all is flat, and the run ends a moment later: that is waited for.
+
         Args:
             principal: whose account.
             venue: at which venue.
@@ -122,6 +134,19 @@ class PaperAccounts:
             ObjectNotFound: there is no paper account at that venue.
             PaperAccountInUse: a run, a position or an order still needs the account.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + END_SECONDS_MAX
+        while True:
+            try:
+                return await self._reset(principal, venue, command_id)
+            except _RunIsEnding as ending:
+                if loop.time() >= deadline:
+                    raise PaperAccountInUse(
+                        "The bot has stopped and its run is still ending; try again in a moment"
+                    ) from ending
+            await asyncio.sleep(END_LOOK_SECONDS)
+
+    async def _reset(self, principal: Principal, venue: str, command_id: UUID | None) -> PaperReset:
         async with self._database.for_user(principal.user_id) as session:
             # The lock keeps a start out: a new run's foreign key needs a share of this row.
             account = (
@@ -143,6 +168,8 @@ class PaperAccounts:
                 return reset
             if await _is_in_use(session, account.id):
                 raise PaperAccountInUse
+            if await _has_run(session, account.id):
+                raise _RunIsEnding
             await self._refill(session, account, command_id or new_id())
             record(
                 session,
@@ -216,12 +243,24 @@ async def _was_reset_by(session: AsyncSession, command_id: UUID) -> bool:
     return (await session.exec(select(Flow.id).where(Flow.id == command_id))).first() is not None
 
 
-async def _is_in_use(session: AsyncSession, account_id: UUID) -> bool:
-    live_positions = (PositionState.PENDING, PositionState.OPEN)
+async def _has_run(session: AsyncSession, account_id: UUID) -> bool:
     found = await session.exec(
         select(
             exists().where(
                 col(BotRun.account_id) == account_id, col(BotRun.state) != RunState.ENDED
+            )
+        )
+    )
+    return bool(found.one())
+
+
+async def _is_in_use(session: AsyncSession, account_id: UUID) -> bool:
+    """Whether more needs the account than a run that has nothing left to do but to end."""
+    live_positions = (PositionState.PENDING, PositionState.OPEN)
+    found = await session.exec(
+        select(
+            exists().where(
+                col(BotRun.account_id) == account_id, col(BotRun.state) == RunState.ENTERING
             )
             | exists().where(
                 col(Position.account_id) == account_id, col(Position.state).in_(live_positions)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from domain.positions import PositionState
 from domain.strategies.apex import InvalidProtection
+from services import paper_accounts
 from services.analytics.counting import count_trade, counted
 from services.errors import PositionCanBeSold
 from services.trading.figures import account_sums
@@ -560,3 +562,33 @@ async def test_a_paper_account_in_use_is_not_reset(world: World, user: Api) -> N
     await world.sql("UPDATE bot_runs SET state = 'ended' WHERE id = %(id)s", id=run.id)
     await make_position(world, run)
     assert await user.error("POST", "/account/paper/reset") == (409, "ALREADY_RUNNING")
+
+
+async def test_a_reset_waits_for_the_end_of_a_run_that_is_flat(world: World, user: Api) -> None:
+    """A stop has answered that all is flat; its run ends a moment later."""
+    run = await make_run(world, user, state="stopped")
+    await world.sql("UPDATE bot_runs SET state = 'exit_only' WHERE id = %(id)s", id=run.id)
+
+    async def end_soon() -> None:
+        await asyncio.sleep(0.5)
+        await world.sql("UPDATE bot_runs SET state = 'ended' WHERE id = %(id)s", id=run.id)
+
+    ending = asyncio.create_task(end_soon())
+    data = await user.data("POST", "/account/paper/reset")
+    await ending
+
+    assert data["balance"] == 10000
+
+
+async def test_a_run_that_does_not_end_is_named_as_what_keeps_the_account(
+    world: World, user: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paper_accounts, "END_SECONDS_MAX", 0.2)
+    run = await make_run(world, user, state="stopped")
+    await world.sql("UPDATE bot_runs SET state = 'exit_only' WHERE id = %(id)s", id=run.id)
+
+    answer = await user.call("POST", "/account/paper/reset")
+
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "ALREADY_RUNNING"
+    assert "still ending" in answer.json()["error"]["message"]
