@@ -54,6 +54,8 @@ class Alert(SQLModel, table=True):
     none for an alert that was refused on receipt, or closes what nobody holds. `dedup_key` is what
     makes another alert the same one; only first ones have it. An accepted alert with `duplicate_of`
     asks for nothing but what that one asks for: it has its outcome, and is not followed.
+    `exit_positions` are the positions that an exit was first decided on, where one of them was
+    locked: it leaves no other.
     """
 
     __tablename__ = "alerts"
@@ -116,6 +118,7 @@ class Alert(SQLModel, table=True):
     dedup_key: str | None = None
     duplicate_of: UUID | None = None
     trade_id: UUID | None = None
+    exit_positions: list[str] | None = json_field(nullable=True)
     alerted_at: datetime | None = timestamp_field(nullable=True)
     received_at: datetime = timestamp_field()
     expires_at: datetime = timestamp_field()

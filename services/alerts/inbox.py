@@ -7,7 +7,7 @@ are locked before the bot and the account.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -29,6 +29,13 @@ LIMIT cast(:at_once AS int)
 """)
 # Not the whole row: a repeat that refers to it need not wait for the decision.
 _LOCK = text("SELECT id, state FROM alerts WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+_KEPT = text(
+    "SELECT id, exit_positions FROM alerts WHERE id = ANY(:ids) AND exit_positions IS NOT NULL"
+)
+_KEEP = text("""
+UPDATE alerts SET exit_positions = cast(:positions AS jsonb)
+WHERE id = :id AND exit_positions IS NULL
+""")
 _RECORD = text("""
 UPDATE alerts a
    SET state = o.state, reason = o.reason, trade_id = coalesce(o.trade_id, a.trade_id),
@@ -93,6 +100,24 @@ async def lock_alerts(
     ids = [signal.signal_id for signal in signals]
     rows = await connection.execute(_LOCK, {"ids": ids})
     return {row.id: AlertState(row.state) for row in rows}
+
+
+async def positions_kept(
+    session: AsyncSession, alert_ids: Sequence[UUID]
+) -> dict[UUID, frozenset[UUID]]:
+    """The positions that exits which wait for a lock were first decided on."""
+    connection = await session.connection()
+    rows = await connection.execute(_KEPT, {"ids": list(alert_ids)})
+    return {row.id: frozenset(UUID(it) for it in row.exit_positions) for row in rows}
+
+
+async def keep_positions(
+    session: AsyncSession, alert_id: UUID, position_ids: Iterable[UUID]
+) -> None:
+    """Keep what an exit was first decided on: what is opened later it does not leave."""
+    connection = await session.connection()
+    ids = json.dumps(sorted(str(it) for it in position_ids))
+    await connection.execute(_KEEP, {"id": alert_id, "positions": ids})
 
 
 async def record_outcomes(

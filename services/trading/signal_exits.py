@@ -33,7 +33,14 @@ from domain.strategies.apex import ExitReason
 from models.bots import Bot, BotRun, Decision
 from models.connections import Account
 from models.trading import Position
-from services.alerts.inbox import AlertOutcome, lock_alerts, pending_signals, record_outcomes
+from services.alerts.inbox import (
+    AlertOutcome,
+    keep_positions,
+    lock_alerts,
+    pending_signals,
+    positions_kept,
+    record_outcomes,
+)
 from services.alerts.joining import AskingAlerts
 from services.markets.last_clock import time_at_venue
 from services.orders.news import have_woken
@@ -150,6 +157,8 @@ class _ExitAnswers:
     is_locked: bool = False
     # Positions that this transaction has locked.
     ours: frozenset[UUID] = frozenset()
+    # Of alerts that were tried before: the positions that they leave.
+    kept: Mapping[UUID, frozenset[UUID]] = field(default_factory=dict)
 
     async def give(self, signals: Iterable[TradeSignal]) -> None:
         """Answer what leaves a position; what wants to enter is left."""
@@ -159,13 +168,17 @@ class _ExitAnswers:
             if self.alerts.get(signal.signal_id, AlertState.PROCESSING) is AlertState.PROCESSING
         ]
         decided = await self._decided(waiting)
+        self.kept = await positions_kept(self.session, [signal.signal_id for signal in waiting])
         positions = await self._positions({signal.symbol for signal in waiting})
         for signal in waiting:
             if cause_of(signal) in decided:
                 self.left.append(signal)
                 continue
             leaving = [position for position in positions if leaves(signal, position)]
-            if leaving or signal.action is SignalAction.CLOSE:
+            kept = self.kept.get(signal.signal_id)
+            if kept is not None:
+                leaving = [position for position in leaving if position.id in kept]
+            if leaving or kept is not None or signal.action is SignalAction.CLOSE:
                 await self._leave(signal, leaving)
             else:
                 self._overtake(signal, signal.action)
@@ -188,8 +201,12 @@ class _ExitAnswers:
         reason = ExitReason.SIGNAL_CLOSE.value
         self.requested = self.requested or bool(new)
         if len(free) < len(accounts):
-            # Asking again of those that were asked changes nothing.
+            # Asking again of those that were asked changes nothing; what is opened until then is
+            # none of them.
             self.is_locked = True
+            if signal.signal_id in self.alerts:
+                ids = [position.id for position in leaving]
+                await keep_positions(self.session, signal.signal_id, ids)
             self.failed.append(signal)
         elif new:
             if signal.signal_id in self.alerts:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -35,6 +36,9 @@ from services.orders.market_rules import rules_from_record
 from services.orders.protection import sync_triggers
 from services.orders.row_locks import RowsLocked
 from services.trading.scans import MissedBar, Scan, cause_of
+
+LOCKED_MILLISECONDS_AGAIN = 1_000
+"""How long a position is waited for that was locked when its bar was new."""
 
 _log = structlog.get_logger("nija.bots")
 
@@ -122,6 +126,10 @@ async def _manage(
     waits: bool,
 ) -> bool:
     run, skips = scan.context.run, not waits
+    if position_id in scan.again:
+        # It was waited for at full length before; it is looked at again and again, with its bot.
+        connection = await session.connection()
+        await connection.execute(text(f"SET LOCAL lock_timeout = {LOCKED_MILLISECONDS_AGAIN}"))
     # Before the position, as whoever books a fill.
     account = await session.exec(
         select(Account.id)
