@@ -106,8 +106,9 @@ class TradeSums:
 
     @property
     def win_rate(self) -> Decimal:
-        """Winning share of all trades, 0 to 1; 0 without any."""
-        return Decimal(self.wins) / self.trades if self.trades else ZERO
+        """Winning share of the trades that won or lost, 0 to 1; 0 without any."""
+        judged = self.wins + self.losses
+        return Decimal(self.wins) / judged if judged else ZERO
 
     @property
     def avg_held_minutes(self) -> Decimal:
@@ -128,7 +129,7 @@ class PerformanceMetrics:
         total_trades: closed trades.
         winning_trades: those with a positive net P&L.
         losing_trades: those with a negative net P&L.
-        win_rate: winning share of all trades, 0 to 1.
+        win_rate: winning share of the trades that won or lost, 0 to 1.
         total_pnl: before fees.
         total_pnl_pct: the same as a time-weighted return; without flows, percent of the initial
             equity.

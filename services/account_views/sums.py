@@ -74,7 +74,7 @@ WHERE r.account_id = %(account_id)s AND r.hour = -1 AND r.symbol = %(symbol)s
   AND r.grain = 'day' AND r.bucket >= %(first)s AND r.trades <> 0
 ORDER BY r.bucket
 """
-DAYS = f"SELECT bucket AS day, trades, wins, price_pnl, net_pnl {_DAYS}"
+DAYS = f"SELECT bucket AS day, trades, wins, losses, price_pnl, net_pnl {_DAYS}"
 """One row a day with trades."""
 
 PNL_OF_DAYS = f"SELECT bucket AS day, price_pnl, net_pnl {_DAYS}"

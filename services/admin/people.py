@@ -52,6 +52,7 @@ LEFT JOIN LATERAL (
 ) a ON true
 LEFT JOIN LATERAL (
     SELECT coalesce(sum(t.trades), 0)::bigint AS trades, coalesce(sum(t.wins), 0)::bigint AS wins,
+           coalesce(sum(t.losses), 0)::bigint AS losses,
            coalesce(sum(t.price_pnl), 0) AS pnl, coalesce(sum(t.net_pnl), 0) AS net_pnl
     FROM trade_rollups t
     WHERE t.account_id = a.id AND t.grain = 'month' AND t.symbol = '' AND t.hour = -1
@@ -59,7 +60,7 @@ LEFT JOIN LATERAL (
 """
 _COLUMNS = """
 u.id, u.email, u.full_name, u.subscription_tier, u.status, u.role, u.created_at, u.last_active_at,
-u.trial_ends_at, a.mode, t.trades, t.wins, t.pnl, t.net_pnl
+u.trial_ends_at, a.mode, t.trades, t.wins, t.losses, t.pnl, t.net_pnl
 """
 _MATCHING = """
 (CAST(:tier AS text) IS NULL OR u.subscription_tier = :tier)
@@ -129,6 +130,7 @@ class PersonView:
     mode: str | None
     total_trades: int
     wins: int
+    losses: int
     total_pnl: Decimal
     net_pnl: Decimal
     joined_at: datetime
@@ -148,6 +150,7 @@ class PersonView:
             mode=row["mode"],
             total_trades=row["trades"],
             wins=row["wins"],
+            losses=row["losses"],
             total_pnl=row["pnl"],
             net_pnl=row["net_pnl"],
             joined_at=row["created_at"],

@@ -113,11 +113,11 @@ def _result(
     linked = link_returns(
         [of_day[day] for day in sorted(of_day)], begun_with + earlier + came, flows
     )
-    trades = sum(row["trades"] for row in rows)
+    wins = sum(row["wins"] for row in rows)
     return PeriodResult(
         pnl=sum((row["price_pnl"] for row in rows), ZERO),
         pnl_pct=linked.gross * HUNDRED,
         net_pnl=sum((row["net_pnl"] for row in rows), ZERO),
-        trades=trades,
-        win_rate=share(sum(row["wins"] for row in rows), trades),
+        trades=sum(row["trades"] for row in rows),
+        win_rate=share(wins, wins + sum(row["losses"] for row in rows)),
     )

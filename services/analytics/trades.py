@@ -29,7 +29,8 @@ class GroupBy(StrEnum):
 
 
 _GROUPED = """
-sum(trades) AS trades, sum(wins) AS wins, sum(price_pnl) AS price_pnl, sum(net_pnl) AS net_pnl
+sum(trades) AS trades, sum(wins) AS wins, sum(losses) AS losses,
+sum(price_pnl) AS price_pnl, sum(net_pnl) AS net_pnl
 """
 
 BY_SYMBOL = f"""
@@ -101,7 +102,7 @@ class GroupResult(NamedTuple):
             pnl=row["price_pnl"],
             net_pnl=row["net_pnl"],
             avg_pnl=row["price_pnl"] / trades if trades else ZERO,
-            win_rate=share(int(row["wins"]), trades),
+            win_rate=share(int(row["wins"]), int(row["wins"] + row["losses"])),
         )
 
 

@@ -127,6 +127,27 @@ async def test_a_trade_has_one_percentage(world: World, user: Api) -> None:
     assert listed["realized_pnl_pct"] == best["pnl_pct"] == 0.6471
 
 
+async def test_a_trade_that_was_written_off_lowers_no_win_rate(world: World, user: Api) -> None:
+    """Nothing of it was sold: it is neither won nor lost."""
+    run = await make_run(world, user)
+    await make_closed(world, run, pnl="60", closed_at=VENUE_NOW)
+    await make_closed(
+        world,
+        run,
+        pnl="0",
+        closed_at=VENUE_NOW,
+        exit_quantity=Decimal(0),
+        exit_notional=Decimal(0),
+        written_off_quantity=Decimal("0.5"),
+    )
+
+    data = await user.data("GET", "/analytics/trades")
+    assert (data["total_trades"], data["by_outcome"]["win_rate"]) == (2, 1)
+    assert (data["by_symbol"][0]["win_rate"], data["by_hour"][0]["win_rate"]) == (1, 1)
+    assert (await user.data("GET", "/account/performance"))["metrics"]["win_rate"] == 1
+    assert (await user.data("GET", "/analytics/dashboard"))["today"]["win_rate"] == 1
+
+
 async def test_trade_analytics(world: World, user: Api) -> None:
     await trade(world, user)
 

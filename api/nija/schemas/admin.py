@@ -204,7 +204,8 @@ class UserData(View):
 
 
 def _win_rate(person: PersonView) -> Decimal:
-    return Decimal(person.wins) / person.total_trades if person.total_trades else ZERO
+    judged = person.wins + person.losses
+    return Decimal(person.wins) / judged if judged else ZERO
 
 
 def _subscription(detail: PersonDetail) -> UserSubscription:
