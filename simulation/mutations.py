@@ -91,9 +91,9 @@ MUTATIONS = (
         (
             Edit(
                 "services/orders/placing.py",
-                "            if refusal is not None:\n                # One that was sent before",
+                "            if refusal is not None:\n                state = OrderState.DENIED",
                 "            if refusal is not None and terms is None:\n"
-                "                # One that was sent before",
+                "                state = OrderState.DENIED",
             ),
         ),
     ),

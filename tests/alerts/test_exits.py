@@ -16,7 +16,8 @@ from services.alerts.errors import AlertMalformed
 from services.alerts.views import AlertFilter
 from services.bot_views import BotViews
 from services.errors import InvalidRequest
-from tests.alerts.harness import AGE, Desk
+from tests.alerts.harness import Desk
+from tests.api.harness import ALERT_AGE as AGE
 from tests.support.crashes import Crashed
 from tests.support.engine import RunningBot, buy
 from tests.support.fake_venue import Answer
