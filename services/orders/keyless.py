@@ -37,6 +37,13 @@ from services.orders.venue_time import time_without_asking
 REASON = "The connection was removed before the broker had said what became of the order"
 NOTHING_CAN_BE_SOLD = "The connection was removed, so nothing can be sold"
 
+_WITHOUT_KEYS = (
+    select(Account.id)
+    .join(Connection, col(Connection.id) == Account.connection_id)
+    .where(Connection.status == ConnectionStatus.REMOVED.value)
+)
+"""Accounts whose connection was removed."""
+
 _log = structlog.get_logger("nija.orders")
 
 
@@ -61,14 +68,12 @@ async def mark_positions_without_keys(database: Database) -> int:
     """
     found = (
         select(Position.id)
-        .join(Account, col(Account.id) == Position.account_id)
-        .join(Connection, col(Connection.id) == Account.connection_id)
         .where(
-            Connection.status == ConnectionStatus.REMOVED.value,
+            col(Position.account_id).in_(_WITHOUT_KEYS),
             Position.state == PositionState.OPEN.value,
             col(Position.exit_state).is_distinct_from(ExitState.NO_KEYS.value),
         )
-        .with_for_update(of=Position, skip_locked=True)
+        .with_for_update(skip_locked=True)
     )
     async with database.as_system() as session:
         marked = await session.exec(
@@ -86,13 +91,8 @@ async def cancel_triggers_without_keys(database: Database) -> None:
     """
     found = (
         select(Trigger.id)
-        .join(Account, col(Account.id) == Trigger.account_id)
-        .join(Connection, col(Connection.id) == Account.connection_id)
-        .where(
-            Connection.status == ConnectionStatus.REMOVED.value,
-            col(Trigger.state).in_(LIVE),
-        )
-        .with_for_update(of=Trigger, skip_locked=True)
+        .where(col(Trigger.account_id).in_(_WITHOUT_KEYS), col(Trigger.state).in_(LIVE))
+        .with_for_update(skip_locked=True)
     )
     was_fired = col(Trigger.state) == TriggerState.FIRED.value
     over = case((was_fired, TriggerState.DONE.value), else_=TriggerState.CANCELLED.value)
@@ -105,10 +105,8 @@ async def _found(
 ) -> Sequence[tuple[UUID, UUID]]:
     statement = (
         select(col(Order.user_id), col(Order.id))
-        .join(Account, col(Account.id) == Order.account_id)
-        .join(Connection, col(Connection.id) == Account.connection_id)
         .where(
-            Connection.status == ConnectionStatus.REMOVED.value,
+            col(Order.account_id).in_(_WITHOUT_KEYS),
             is_under_way(),
             col(Order.sent_at).is_(None) | (col(Order.sent_at) < now - IN_FLIGHT_MAX),
         )

@@ -51,13 +51,13 @@ class _Telling:
     Attributes:
         bar: its epoch and when it closed.
         untold: the bots that are still to be told.
-        pause: seconds until the next try.
+        delay: seconds until the next try.
         again_at: when that is, by the loop's clock.
     """
 
     bar: tuple[str, datetime]
     untold: set[BotId]
-    pause: float
+    delay: float
     again_at: float = 0.0
 
 
@@ -95,11 +95,11 @@ class BarAnnouncing:
 
     async def _keep(self, key: VenueKey) -> None:
         while True:
-            pause = FAILED_SECONDS
+            delay = FAILED_SECONDS
             with isolated("bars.look_failed", venue=key):
                 await self.look(key)
-                pause = self._interval
-            await asyncio.sleep(pause)
+                delay = self._interval
+            await asyncio.sleep(delay)
 
     async def look(self, key: VenueKey) -> None:
         """Tell bots of the newest bar that has closed, unless they were told before.
@@ -128,8 +128,8 @@ class BarAnnouncing:
         telling.untold = await self._tell(telling.untold, bar[1])
         if telling.untold:
             _log.warning("bars.bots_not_told", venue=str(key), bots=len(telling.untold))
-            telling.again_at = loop.time() + telling.pause
-            telling.pause = min(telling.pause * 2, RETRY_SECONDS_MAX)
+            telling.again_at = loop.time() + telling.delay
+            telling.delay = min(telling.delay * 2, RETRY_SECONDS_MAX)
         else:
             await self._store(key, *bar)
 

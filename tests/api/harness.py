@@ -20,6 +20,7 @@ from adapters.embedded.postgres_roles import DatabaseUrls
 from adapters.notify.notifier import AppriseNotifier
 from adapters.vault import Vault, generate_key
 from api.app import ApiOptions, attach, build_app
+from bootstrap.api import CONNECTIONS_OF_A_USER
 from domain.markets import Realm, VenueKey
 from domain.principal import Principal, Role
 from services.account_views.views import AccountViews
@@ -114,9 +115,15 @@ async def open_world(
     clock, trading = FakeClock(), FakeTrading()
     workflows, deletions = FakeWorkflows(), FakeDeletions()
     notifier = AppriseNotifier(None, private_allowed=True)
-    database = Database(urls.app, urls.system, pool_size=4)
+    database = Database(urls.app, urls.system, pool_size=4, of_a_user=CONNECTIONS_OF_A_USER)
     venues = FakeVenues(StoredCredentials(database, VAULT))
-    reads = Reads(urls.app, clock, pool_size=4, of_a_caller=3, address_limits=address_limits)
+    reads = Reads(
+        urls.app,
+        clock,
+        pool_size=4,
+        of_a_caller=CONNECTIONS_OF_A_USER,
+        address_limits=address_limits,
+    )
     await reads.open()
     alert_intake = AlertIntake(
         urls.app,

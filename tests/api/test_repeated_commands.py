@@ -11,7 +11,6 @@ import pytest
 
 from domain.markets import MarketRules
 from models.trading import Position
-from services.caller_connections import CallerConnections
 from services.idempotency import LEASE
 from services.orders.market_rules import rules_record
 from services.trading.commands import TradingService
@@ -85,7 +84,6 @@ async def test_a_partial_close_whose_answer_could_not_be_kept_sells_once(
     """The user's other calls have all three connections for as long as a transaction waits for one:
     the call fails after its exit was committed, and is repeated."""
     monkeypatch.setattr("services.database.POOL_SECONDS", 0.3)
-    monkeypatch.setattr(world.database, "_users", CallerConnections(3))
     headers = key()
     is_over, begun = asyncio.Event(), asyncio.Event()
 

@@ -18,6 +18,7 @@ from services.orders.settling import DOUBT_LENGTH
 from tests.support.books import assert_in_order
 from tests.support.engine import GRACE, QUANTITY, Engine, RunningBot, close
 from tests.support.fake_venue import Answer
+from tests.support.lost_entries import lose_entry
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.integration
 async def test_an_entry_that_comes_back_stands_beside_the_one_that_took_its_place(
     engine: Engine, bot: RunningBot
 ) -> None:
-    lost = await _lose(engine, bot)
+    lost = await lose_entry(engine, bot)
     second = await engine.open_position(bot)
 
     await _relist(engine, bot)
@@ -154,7 +155,7 @@ async def test_an_entry_that_nobody_could_ask_about_while_it_was_doubted_is_aske
     """The venue was away for longer than the doubt lasts, or the worker that would ask it."""
     bot = await alone.start_bot()
     await alone.reconciling.reconcile_due(everybody=True)
-    lost = await _lose(alone, bot)
+    lost = await lose_entry(alone, bot)
     if is_stopped:
         await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
         await alone.carry_out(bot)
@@ -177,7 +178,7 @@ async def test_refused_keys_end_no_doubt(alone: Engine) -> None:
     """Whoever was not let in has not looked: what filled is found once the keys work again."""
     bot = await alone.start_bot(mode=Mode.LIVE)
     await alone.reconciling.reconcile_due(everybody=True)
-    lost = await _lose(alone, bot)
+    lost = await lose_entry(alone, bot)
     await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
     await alone.carry_out(bot)
     alone.account(bot).refuses_keys = True
@@ -201,7 +202,7 @@ async def test_refused_keys_end_no_doubt(alone: Engine) -> None:
 
 async def test_nobody_asks_for_ever_through_a_removed_connection(alone: Engine) -> None:
     bot = await alone.start_bot(mode=Mode.LIVE)
-    await _lose(alone, bot)
+    await lose_entry(alone, bot)
     await alone.remove_broker(bot, force=True)
     alone.venue.refuses_keys = True
     alone.wall.time += DOUBT_LENGTH
@@ -240,7 +241,7 @@ async def test_the_doubt_about_an_absent_order_ends(alone: Engine) -> None:
 
 async def test_what_comes_back_when_no_run_is_there_is_guarded_by_the_next(alone: Engine) -> None:
     bot = await alone.start_bot()
-    lost = await _lose(alone, bot)
+    lost = await lose_entry(alone, bot)
     await alone.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
     await alone.carry_out(bot)
     assert (await alone.run(bot)).state == "ended"
@@ -264,7 +265,7 @@ async def test_what_comes_back_when_no_run_is_there_needs_no_start_to_be_guarded
 ) -> None:
     """Nothing that forbids a start (a kill switch, a plan, an emergency stop) may keep its stop."""
     bot = await alone.start_bot()
-    await _lose(alone, bot)
+    await lose_entry(alone, bot)
     await alone.trading.emergency_stop(bot.trader.principal, reason="test", close_positions=False)
     await alone.carry_out(bot)
     assert (await alone.run(bot)).state == "ended"
@@ -311,7 +312,7 @@ async def test_what_comes_back_while_its_run_is_ending_is_not_left_without_one(
     engine: Engine, bot: RunningBot
 ) -> None:
     """The guard does not see the booking yet: had it ended the run, nobody would make the exit."""
-    lost = await _lose(engine, bot)
+    lost = await lose_entry(engine, bot)
     await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
     at_venue = engine.account(bot).orders[(await engine.order(lost)).client_order_id]
     async with engine.database.for_user(bot.trader.user_id) as session:
@@ -339,7 +340,7 @@ async def test_what_comes_back_while_its_run_is_ending_is_not_left_without_one(
 async def test_what_comes_back_to_a_removed_connection_wakes_nothing(engine: Engine) -> None:
     """A gateway that was opened before may still be answered; nobody else has keys to sell with."""
     bot = await engine.start_bot(mode=Mode.LIVE)
-    await _lose(engine, bot)
+    await lose_entry(engine, bot)
     await engine.remove_broker(bot, force=True)
 
     await _relist(engine, bot)
@@ -351,7 +352,7 @@ async def test_what_comes_back_to_a_removed_connection_wakes_nothing(engine: Eng
 async def test_what_comes_back_while_a_command_holds_the_bot_waits_for_nothing(
     engine: Engine, bot: RunningBot
 ) -> None:
-    await _lose(engine, bot)
+    await lose_entry(engine, bot)
     await engine.trading.stop(bot.trader.principal, close_positions=False, emergency=False)
     await engine.carry_out(bot)
     async with engine.database.for_user(bot.trader.user_id) as session:
@@ -370,7 +371,7 @@ async def test_what_comes_back_long_after_a_kill_switch_that_closes_positions_le
     engine: Engine, bot: RunningBot, *, is_closing: bool, is_released: bool
 ) -> None:
     """Its workflow stopped asking by then; only an engaged switch that closes positions counts."""
-    await _lose(engine, bot)
+    await lose_entry(engine, bot)
     switch = KillSwitch(
         scope=KillScope.USER,
         user_id=bot.trader.user_id,
@@ -397,19 +398,6 @@ async def test_what_comes_back_long_after_a_kill_switch_that_closes_positions_le
         ("closed", "kill_switch") if is_leaving else ("open", None)
     )
     await assert_in_order(engine, bot)
-
-
-async def _lose(engine: Engine, bot: RunningBot) -> UUID:
-    """An entry that fills, but is not listed until it has been taken for absent."""
-    order_id = await engine.intend_entry(bot)
-    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
-    engine.account(bot).listing_delay = GRACE * 4
-    await engine.place(bot, order_id)
-    engine.venue.market.now += GRACE
-    engine.wall.time += GRACE
-    assert (await engine.settle(bot, order_id)).state == "absent"
-    engine.account(bot).listing_delay = GRACE * 0
-    return order_id
 
 
 async def _tried_at(engine: Engine, bot: RunningBot) -> object:

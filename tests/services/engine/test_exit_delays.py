@@ -23,7 +23,7 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 
-def test_pauses_grow_to_a_minute_and_within_a_day_to_ten() -> None:
+def test_delays_grow_to_a_minute_and_within_a_day_to_ten() -> None:
     delays = [delay_after(in_vain) for in_vain in range(1, 1000)]
 
     assert delays[:8] == [1, 2, 4, 8, 16, 32, 60, 60]

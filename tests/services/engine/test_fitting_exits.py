@@ -36,7 +36,7 @@ async def exits(engine: Engine, bot: RunningBot) -> list[tuple[str, Decimal, str
 
 
 async def step(engine: Engine, bot: RunningBot, times: int = 1) -> None:
-    """Make the exit order that is due and send it, without a pause."""
+    """Make the exit order that is due and send it, without a delay."""
     for _ in range(times):
         for task in (await engine.guard(bot)).orders:
             await engine.place(bot, task.order_id)
@@ -107,7 +107,7 @@ async def test_an_order_refused_for_a_reason_without_a_name_is_made_as_the_other
     assert [kind for kind, _, _ in await exits(alone, bot)] == ["market", "limit", "market"]
 
 
-async def test_an_exit_beyond_the_maximum_is_split_without_pauses(
+async def test_an_exit_beyond_the_maximum_is_split_without_delays(
     alone: Engine, bot: RunningBot
 ) -> None:
     position = await alone.open_position(bot)

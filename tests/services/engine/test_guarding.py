@@ -105,24 +105,24 @@ async def test_the_guard_makes_exactly_one_live_exit(engine: Engine, bot: Runnin
     assert {view.orders[0].leg for view in views} == {"stop"}, "the stop goes before a target"
 
 
-async def test_a_refused_exit_is_repeated_with_growing_pauses(
+async def test_a_refused_exit_is_repeated_with_growing_delays(
     engine: Engine, bot: RunningBot
 ) -> None:
     position = await engine.open_position(bot)
     await engine.fire(position, "stop")
     engine.account(bot).answers.extend([Answer.REFUSE] * 8)
-    pauses = []
+    delays = []
     for _ in range(8):
         (task,) = (await engine.guard(bot)).orders
         await engine.place(bot, task.order_id)
-        pause = (await engine.guard(bot)).recheck_seconds
-        assert pause is not None
-        pauses.append(round(pause))
-        engine.wall.advance(pause)
+        delay = (await engine.guard(bot)).recheck_seconds
+        assert delay is not None
+        delays.append(round(delay))
+        engine.wall.advance(delay)
 
     await engine.carry_out(bot)
 
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60]
     attempts = [order.attempt for order in await engine.orders(bot) if order.leg == "stop"]
     assert sorted(attempts) == list(range(1, 10))
     assert (await engine.position(bot)).state == "closed"
@@ -157,16 +157,16 @@ async def test_an_exit_that_gets_on_does_not_slow_down(engine: Engine, bot: Runn
     await engine.fire(position, "stop")
     answers = [Answer.REFUSE, Answer.REFUSE, *[Answer.FILL_PART] * 3, Answer.REFUSE, Answer.REFUSE]
     engine.account(bot).answers.extend(answers)
-    pauses = []
+    delays = []
     for _ in answers:
         (task,) = (await engine.guard(bot)).orders
         await engine.place(bot, task.order_id)
-        pause = (await engine.guard(bot)).recheck_seconds
-        assert pause is not None
-        pauses.append(round(pause))
-        engine.wall.advance(pause)
+        delay = (await engine.guard(bot)).recheck_seconds
+        assert delay is not None
+        delays.append(round(delay))
+        engine.wall.advance(delay)
 
-    assert pauses == [1, 2, 1, 1, 1, 1, 2]
+    assert delays == [1, 2, 1, 1, 1, 1, 2]
     await engine.carry_out(bot)
     await assert_in_order(engine, bot)
 

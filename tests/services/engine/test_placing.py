@@ -355,7 +355,7 @@ async def test_an_entry_waits_for_the_venue_and_keeps_its_row(
     assert engine.account(bot).sends == []
 
 
-async def test_an_entry_with_refused_keys_is_denied_and_an_exit_made_again_with_pauses(
+async def test_an_entry_with_refused_keys_is_denied_and_an_exit_made_again_with_delays(
     engine: Engine, bot: RunningBot
 ) -> None:
     position = await engine.open_position(bot, "ETH-USD")
@@ -364,18 +364,18 @@ async def test_an_entry_with_refused_keys_is_denied_and_an_exit_made_again_with_
     engine.venue.refuses_keys = True
 
     entry = await engine.place(bot, entry_id)
-    pauses = []
+    delays = []
     for _ in range(4):
         (task,) = (await engine.guard(bot)).orders
         result = await engine.place(bot, task.order_id)
         assert (result.state, result.guard_due) == (OrderState.REFUSED, True)
         assert (await engine.order(task.order_id)).refusal_code == "keys_refused"
-        pauses.append((await engine.guard(bot)).recheck_seconds)
-        engine.wall.advance(pauses[-1] or 0)
+        delays.append((await engine.guard(bot)).recheck_seconds)
+        engine.wall.advance(delays[-1] or 0)
 
     assert entry.state is OrderState.DENIED
     assert (await engine.order(entry_id)).refusal_code == "keys_refused"
-    assert pauses == [1, 2, 4, 8]
+    assert delays == [1, 2, 4, 8]
     engine.venue.refuses_keys = False
     await engine.carry_out(bot)
     assert (await engine.position(bot, "ETH-USD")).state == "closed"

@@ -314,23 +314,23 @@ async def test_what_was_armed_while_the_keys_were_taken_is_cancelled(alone: Engi
     assert await alone.triggers(position) == {}
 
 
-async def test_refused_keys_are_asked_with_longer_and_longer_pauses(alone: Engine) -> None:
+async def test_refused_keys_are_asked_with_longer_and_longer_delays(alone: Engine) -> None:
     bot = await _live_bot(alone)
     await alone.fire(await alone.open_position(bot), "stop")
     (exit_,) = (await alone.guard(bot)).orders
     alone.account(bot).answers.append(Answer.TIME_OUT)
     await alone.place(bot, exit_.order_id)
     alone.account(bot).refuses_keys = True
-    pauses = []
+    delays = []
 
     for _ in range(40):
         result = await alone.settling.settle_or_delay(bot.trader.user_id, exit_.order_id)
         assert result.keys_refused_seconds is not None
-        pauses.append(result.keys_refused_seconds)
+        delays.append(result.keys_refused_seconds)
         alone.wall.advance(result.keys_refused_seconds)
 
-    assert pauses == sorted(pauses)
-    assert (pauses[0], pauses[-1]) == (1, 300)
+    assert delays == sorted(delays)
+    assert (delays[0], delays[-1]) == (1, 300)
     alone.account(bot).refuses_keys = False
     result = await alone.settling.settle_or_delay(bot.trader.user_id, exit_.order_id)
     assert result.keys_refused_seconds is None

@@ -10,7 +10,7 @@ from domain.markets import Realm
 from services.trading import commands
 from services.trading.exit_dispatch import ExitDispatch
 from tests.support.engine import GRACE, Engine, RunningBot
-from tests.support.fake_venue import Answer
+from tests.support.lost_entries import lose_entry
 
 pytestmark = pytest.mark.integration
 
@@ -40,19 +40,6 @@ async def start_again(engine: Engine, bot: RunningBot) -> RunningBot:
     again = RunningBot(bot.trader, bot.bot_id, run_id)
     await engine.guard(again)
     return again
-
-
-async def lose_entry(engine: Engine, bot: RunningBot, symbol: str = "BTC-USD") -> UUID:
-    """An entry that fills and is listed only after it was taken for absent."""
-    order_id = await engine.intend_entry(bot, symbol)
-    engine.account(bot).answers.append(Answer.FILL_BUT_TIME_OUT)
-    engine.account(bot).listing_delay = GRACE * 4
-    await engine.place(bot, order_id)
-    engine.venue.market.now += GRACE
-    engine.wall.time += GRACE
-    assert (await engine.settle(bot, order_id)).state == "absent"
-    engine.account(bot).listing_delay = GRACE * 0
-    return order_id
 
 
 async def come_back(engine: Engine, bot: RunningBot, order_id: UUID) -> None:

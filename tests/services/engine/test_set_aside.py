@@ -40,19 +40,25 @@ def sold(engine: Engine, bot: RunningBot) -> list[Decimal]:
     return [send.quantity for send in engine.account(bot).sends if send.side == "sell"]
 
 
+async def send_stuck(engine: Engine, bot: RunningBot, answer: Answer = Answer.REST) -> UUID:
+    """Send the exit that is due: it does not end, and its venue does not give it back."""
+    account = engine.account(bot)
+    account.answers.append(answer)
+    account.cancel_answers.extend([Cancel.REFUSE] * 1000)
+    (task,) = (await engine.guard(bot)).orders
+    await engine.place(bot, task.order_id)
+    return task.order_id
+
+
 async def stuck_part(
     engine: Engine, bot: RunningBot, answer: Answer = Answer.REST, quantity: Decimal = PART
 ) -> UUID:
     """A part that was just sent and does not end, of a position whose stop has fired since."""
     position = await engine.open_position(bot)
-    account = engine.account(bot)
     await ask(engine, position, f"{quantity}")
-    (task,) = (await engine.guard(bot)).orders
-    account.answers.append(answer)
-    account.cancel_answers.extend([Cancel.REFUSE] * 1000)
-    await engine.place(bot, task.order_id)
+    order_id = await send_stuck(engine, bot, answer)
     await engine.fire(await engine.position(bot), "stop")
-    return task.order_id
+    return order_id
 
 
 async def go_on(engine: Engine, bot: RunningBot, seconds: float = 0) -> float | None:
@@ -195,13 +201,9 @@ async def test_a_part_that_waits_to_be_sent_again_keeps_its_share(
 
 async def test_a_close_leaves_beside_a_stuck_target(engine: Engine, bot: RunningBot) -> None:
     position = await engine.open_position(bot)
-    account = engine.account(bot)
     await engine.fire(position, "target_1")
-    (task,) = (await engine.guard(bot)).orders
-    account.answers.append(Answer.REST)
-    account.cancel_answers.extend([Cancel.REFUSE] * 1000)
-    await engine.place(bot, task.order_id)
-    target = (await engine.order(task.order_id)).quantity
+    order_id = await send_stuck(engine, bot)
+    target = (await engine.order(order_id)).quantity
     await ask(engine, position, None, cause="command:all")
 
     await go_on(engine, bot, SET_ASIDE_AFTER.total_seconds())
@@ -213,12 +215,8 @@ async def test_a_close_leaves_beside_a_stuck_target(engine: Engine, bot: Running
 async def test_no_part_leaves_beside_one_that_is_stuck(engine: Engine, bot: RunningBot) -> None:
     """Neither a part nor a target has the haste of a stop."""
     position = await engine.open_position(bot)
-    account = engine.account(bot)
     await ask(engine, position, f"{PART}")
-    (task,) = (await engine.guard(bot)).orders
-    account.answers.append(Answer.REST)
-    account.cancel_answers.extend([Cancel.REFUSE] * 1000)
-    await engine.place(bot, task.order_id)
+    await send_stuck(engine, bot)
     await ask(engine, position, "1", cause="command:2")
     await engine.fire(position, "target_1")
 
@@ -245,12 +243,8 @@ async def test_one_that_is_taken_back_in_time_leaves_with_the_rest(
 
 async def test_a_stuck_exit_of_all_there_is_keeps_it(engine: Engine, bot: RunningBot) -> None:
     position = await engine.open_position(bot)
-    account = engine.account(bot)
     await engine.fire(position, "stop")
-    (task,) = (await engine.guard(bot)).orders
-    account.answers.append(Answer.REST)
-    account.cancel_answers.extend([Cancel.REFUSE] * 1000)
-    await engine.place(bot, task.order_id)
+    await send_stuck(engine, bot)
 
     for _ in range(10):
         assert await go_on(engine, bot, 60) is None
@@ -270,12 +264,8 @@ async def test_pieces_of_one_exit_leave_beside_one_that_is_stuck(
         rules=rules,
         id=position.id,
     )
-    account = engine.account(bot)
     await engine.fire(position, "stop")
-    (task,) = (await engine.guard(bot)).orders
-    account.answers.append(Answer.REST)
-    account.cancel_answers.extend([Cancel.REFUSE] * 1000)
-    await engine.place(bot, task.order_id)
+    await send_stuck(engine, bot)
 
     await go_on(engine, bot, SET_ASIDE_AFTER.total_seconds())
     assert sold(engine, bot) == [1, 1]

@@ -74,7 +74,7 @@ async def test_nothing_replaces_an_exit_before_its_final_report(
     assert (await engine.settle(bot, stuck)).state == "open"
     assert [task.order_id for task in (await engine.guard(bot)).orders] == [stuck]
     assert (await engine.settle(bot, stuck)).state == "open"
-    assert len(account.cancels) == 1, "it is asked again after a pause only"
+    assert len(account.cancels) == 1, "it is asked again after a delay only"
     outcome = {Cancel.LATER: "accepted", Cancel.TIME_OUT: "unknown", Cancel.REFUSE: "refused"}
     assert (await engine.order(stuck)).cancel_outcome == outcome[answer]
 

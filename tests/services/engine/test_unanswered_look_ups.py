@@ -21,9 +21,19 @@ from services.orders.settling import DOUBT_LENGTH
 from services.orders.turns import Turns
 from tests.support.books import assert_in_order
 from tests.support.engine import QUANTITY, Engine, RunningBot
-from tests.support.fake_venue import Answer
+from tests.support.fake_venue import Answer, FakeAccount
 
 pytestmark = pytest.mark.integration
+
+
+def fill_late(account: FakeAccount) -> None:
+    """Let the entry fill by another half, which nobody has asked for."""
+    (entry,) = account.orders.values()
+    entry.fills.append(
+        replace(entry.fills[0], venue_fill_id="late", quantity=Decimal("0.5"), fee=Decimal("0.05"))
+    )
+    account.deposit("BTC", "0.5")
+    account.deposit("USD", "-50.05")
 
 
 async def reconcile(engine: Engine, bot: RunningBot, *, times: int = 1) -> None:
@@ -177,12 +187,7 @@ async def test_a_late_fill_of_an_order_that_cannot_be_looked_up_is_no_money_from
     """The listing of executions shows it, but not the order that it belongs to."""
     await engine.open_position(bot)
     account = engine.account(bot)
-    (entry,) = account.orders.values()
-    entry.fills.append(
-        replace(entry.fills[0], venue_fill_id="late", quantity=Decimal("0.5"), fee=Decimal("0.05"))
-    )
-    account.deposit("BTC", "0.5")
-    account.deposit("USD", "-50.05")
+    fill_late(account)
     account.unreadable_orders.add("BTC-USD")
 
     await reconcile(engine, bot, times=3)
@@ -238,12 +243,7 @@ async def test_money_is_no_flow_while_executions_are_not_listed(
     """A late fill, which the listing would show, moved it."""
     await engine.open_position(bot)
     account = engine.account(bot)
-    (entry,) = account.orders.values()
-    entry.fills.append(
-        replace(entry.fills[0], venue_fill_id="late", quantity=Decimal("0.5"), fee=Decimal("0.05"))
-    )
-    account.deposit("BTC", "0.5")
-    account.deposit("USD", "-50.05")
+    fill_late(account)
     account.lists_no_fills = True
 
     await reconcile(engine, bot, times=3)
