@@ -201,13 +201,9 @@ class _ExitAnswers:
         reason = ExitReason.SIGNAL_CLOSE.value
         self.requested = self.requested or bool(new)
         if len(free) < len(accounts):
-            # Asking again of those that were asked changes nothing; what is opened until then is
-            # none of them.
+            # Asking again of those that were asked changes nothing.
             self.is_locked = True
-            if signal.signal_id in self.alerts:
-                ids = [position.id for position in leaving]
-                await keep_positions(self.session, signal.signal_id, ids)
-            self.failed.append(signal)
+            await self._wait(signal, leaving)
         elif new:
             if signal.signal_id in self.alerts:
                 self.asking.note(signal.signal_id, [one.target_id for one in new])
@@ -218,10 +214,17 @@ class _ExitAnswers:
                 signal, AlertState.ACCEPTED, reason, first.position_id, joins=first.joins
             )
         elif None in by_account:
-            self.failed.append(signal)
+            await self._wait(signal, leaving)
         else:
             refusal = next((one.refusal for one in asked if one.refusal), NO_POSITION)
             self._conclude(signal, AlertState.REFUSED, refusal, leaving[0].id)
+
+    async def _wait(self, signal: TradeSignal, leaving: Sequence[Position]) -> None:
+        """Leave a signal to the next look; what is opened until then is none of its positions."""
+        if signal.signal_id in self.alerts:
+            ids = [position.id for position in leaving]
+            await keep_positions(self.session, signal.signal_id, ids)
+        self.failed.append(signal)
 
     async def _ask(self, signal: TradeSignal, positions: Sequence[Position]) -> list[Asked] | None:
         """Ask what one account holds to leave; None where its rows cannot be read.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 
+from adapters.embedded.postgres import EmbeddedPostgres
 from domain.markets import Mode
-from tests.alerts.harness import Desk
+from tests.alerts.harness import Desk, open_desk
+from tests.support.databases import fresh_database
 from tests.support.engine import RunningBot
 from tests.support.locks import locked_position
 
@@ -65,3 +68,29 @@ async def test_asking_again_asks_nothing_of_what_was_bought_since(desk: Desk) ->
 
     bought = await desk.engine.position(latest)
     assert (bought.id != sold.id, bought.close_requested) == (True, None)
+
+
+async def test_a_close_that_could_not_be_asked_for_closes_nothing_that_was_bought_since(
+    postgres: EmbeddedPostgres,
+) -> None:
+    """The database refuses what the first look at the alert writes; the next look is in order."""
+    urls = fresh_database(postgres.local_urls)
+    async with open_desk(urls) as desk:
+        bot, key = await desk.bot_with_key()
+        held = await desk.engine.open_position(bot)
+        alter = "ALTER TABLE positions"
+        with psycopg.connect(urls.owner, autocommit=True) as owner:
+            owner.execute(f"{alter} ADD CONSTRAINT refusing CHECK (close_requested IS NULL)")
+            closing = await desk.send(key, action="close")
+            assert (await desk.alert(closing.alert_id))["state"] == "processing"
+            owner.execute(f"{alter} DROP CONSTRAINT refusing")
+        await desk.engine.fire(held, "stop")
+        await desk.engine.carry_out(bot)
+        desk.engine.venue.market.now += timedelta(seconds=1)
+        await desk.engine.open_position(bot)
+
+        await desk.following.decide_exits(bot.trader.user_id)
+
+        bought = await desk.engine.position(bot)
+        assert (bought.id != held.id, bought.close_requested) == (True, None)
+        assert (await desk.alert(closing.alert_id))["reason"] == "no_position"
